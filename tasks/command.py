@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from tasks.config import load_config
 from tasks.errors import Interrupted, MillraceError
-from tasks.run_folder import finished_state
+from tasks.run_folder import RunFolder, finished_state
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad usage or config, 3 finished short of its target, 130/143 interrupted"
 
@@ -67,7 +67,7 @@ def main(
             said = "is finished" if state == "finished" else "is finished, short of its target"
             print(f"{run_dir} {said}: see {run_dir / 'summary.json'}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
-        return start(name, config, run_dir)
+        return start(name, config, run_dir, sections(config))
 
     return guarded(work)
 
@@ -101,15 +101,18 @@ def settings_help(model: type[BaseModel], prefix: str = "") -> str:
     return "\n".join(lines).replace("%", "%%")
 
 
-def start(name: str, config: BaseModel, run_dir: Path) -> int:
-    """Import the flow, give it an API to talk to, and run it."""
-    session = importlib.import_module("tasks.local_api")
-    with session.prefect_api(run_dir):
-        flow = getattr(importlib.import_module(f"flows.{name}"), name)
-        try:
-            summary = flow(config=config, run_dir=run_dir)
-        finally:
-            session.drain()
+def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel]) -> int:
+    """Take the run folder, see that there is a Prefect API, import the flow and run it."""
+    with RunFolder.open(run_dir, sections) as folder:
+        from tasks import local_api
+
+        with local_api.prefect_api(folder.logs) as wait_until_ready:
+            flow = getattr(importlib.import_module(f"flows.{name}"), name)
+            wait_until_ready()
+            try:
+                summary = flow(config=config, run_dir=folder.path)
+            finally:
+                local_api.drain()
     return 3 if summary.get("status") == "short" else 0
 
 

@@ -6,6 +6,7 @@ A shard's records go line by line into `shard-00000.jsonl.part`. When the shard 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
@@ -74,19 +75,21 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Add one record. A record whose id is already there is not written twice."""
+    def append(self, *records: dict[str, Any]) -> None:
+        """Add records, in one write. A record whose id is already there is not written twice."""
         if self._file is None:
             raise ValueError(f"{self.path} is not open for writing")
-        name = record.get("id")
-        if name is not None:
-            if name in self._ids:
-                return
-            self._ids.add(name)
-        line = orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
-        written = self._file.write(line)
-        if written != len(line):  # a full disk can take half a line; the next opening cuts it
-            raise OSError(28, "No space left on device", str(self.part))
+        lines = []
+        for record in records:
+            name = record.get("id")
+            if name is not None:
+                if name in self._ids:
+                    continue
+                self._ids.add(name)
+            lines.append(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+        block = b"".join(lines)
+        if block and self._file.write(block) != len(block):  # a full disk takes half a line; the next opening cuts it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.part))
 
     def sync(self) -> None:
         """Ask the kernel to put what was appended onto the disk."""

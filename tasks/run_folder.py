@@ -26,6 +26,12 @@ from tasks.journal import read_json, write_json
 
 SCHEMA = "millrace.run/1"
 
+_held: dict[Path, tuple[int, int]] = {}
+"""The folders this process holds: lock file descriptor and how many times it was opened.
+
+The command line takes a folder before the flow does; a flow started from the UI takes it itself.
+"""
+
 
 class RunFolder:
     """A run's folder, held by one process at a time; use as a context manager.
@@ -39,7 +45,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.config_path = path / "config.json"
         self.manifest_path = path / "manifest.json"
-        self._lock: int | None = None
+        self._open = False
 
     @classmethod
     def open(cls, path: Path, sections: Mapping[str, BaseModel]) -> RunFolder:
@@ -53,20 +59,13 @@ class RunFolder:
             UsageError: the folder holds a run of another config, is in use, is a file or can't be written.
         """
         folder = cls(Path(path).absolute())
-        try:
-            folder.logs.mkdir(parents=True, exist_ok=True)
-            folder._lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UsageError(f"the run folder {folder.path} cannot be used: {_why(error)}") from error
-        try:
-            fcntl.flock(folder._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(folder._lock)
-            folder._lock = None
-            raise UsageError(f"another run is at work in {folder.path}; wait for it, or choose another --run-dir") from error
+        folder._take()
         try:
             folder._check(sections)
             folder._record(sections)
+        except OSError as error:
+            folder.close()
+            raise UsageError(f"the run folder {folder.path} cannot be used: {_why(error)}") from error
         except BaseException:
             folder.close()
             raise
@@ -80,9 +79,14 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if not self._open:
+            return
+        self._open = False
+        lock, times = _held.pop(self.path)
+        if times > 1:
+            _held[self.path] = (lock, times - 1)
+        else:
+            os.close(lock)
 
     def stage(self, name: str) -> Path:
         """The folder of a stage, made when it isn't there."""
@@ -106,6 +110,25 @@ class RunFolder:
         entry.update({"state": state, "ended_at": _now(), **facts})
         write_json(self.manifest_path, manifest)
 
+    def _take(self) -> None:
+        if self.path in _held:
+            lock, times = _held[self.path]
+            _held[self.path] = (lock, times + 1)
+            self._open = True
+            return
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"the run folder {self.path} cannot be used: {_why(error)}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise UsageError(f"another run is at work in {self.path}; wait for it, or choose another --run-dir") from error
+        _held[self.path] = (lock, 1)
+        self._open = True
+
     def _check(self, sections: Mapping[str, BaseModel]) -> None:
         stored = _mapping(self.config_path)
         differing = differences(stored, sections)
@@ -121,7 +144,8 @@ class RunFolder:
         for name in sections:
             entry = manifest["flows"].setdefault(name, {"attempts": 0})
             if entry.get("state") not in ("finished", "short"):
-                entry.update({"state": "running", "started_at": _now(), "attempts": entry["attempts"] + 1})
+                entry.setdefault("started_at", _now())
+                entry.update({"state": "running", "attempts": entry["attempts"] + 1})
         write_json(self.config_path, stored)
         write_json(self.manifest_path, manifest)
 

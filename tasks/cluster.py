@@ -1,0 +1,102 @@
+"""The Dask cluster that a run's shards go to: a local one that ends with the run, or any scheduler by its address."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from tasks.config import OPERATIONAL, Settings
+from tasks.errors import RunFailed, UsageError
+
+CONNECT_TIMEOUT_S = 20
+
+
+class ClusterSettings(Settings):
+    """Where shards are worked on. Nothing here changes a result."""
+
+    address: str | None = None
+    """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty starts a local cluster for the run."""
+    workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    """Worker processes of the local cluster."""
+    class_path: str | None = None
+    """A cluster class by dotted path, e.g. `dask_jobqueue.SLURMCluster`, used instead of a local cluster."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments for the cluster class."""
+
+
+def cluster_field() -> Any:
+    """The field for a `ClusterSettings` in a flow's config: operational, so a run may be resumed on another cluster."""
+    return Field(default_factory=ClusterSettings, json_schema_extra=OPERATIONAL)
+
+
+@contextmanager
+def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
+    """Yield the address of a Dask scheduler; one that was started here ends with the block.
+
+    A task that kills its worker is tried once more on another one, then it fails alone: with Dask's defaults it would be tried
+    four times and take queued neighbours with it.
+
+    Raises:
+        UsageError: no scheduler answers at the address, or the class can't be found.
+    """
+    import dask.config
+
+    quiet_distributed()
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}):
+        if settings.address:
+            _check_answers(settings.address)
+            yield settings.address
+            return
+        with _started(settings) as cluster:
+            yield str(cluster.scheduler_address)
+
+
+def task_runner(address: str) -> Any:
+    """A Prefect task runner for the scheduler at `address`."""
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner(address=address, client_kwargs={"set_as_default": False})
+
+
+def quiet_distributed() -> None:
+    """Keep Dask's 60 lines of start-up talk out of the terminal; errors still show."""
+    for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core", "bokeh"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _started(settings: ClusterSettings) -> Any:
+    if settings.class_path:
+        module, _, name = settings.class_path.rpartition(".")
+        try:
+            kind = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UsageError(f"cluster.class_path: there is no {settings.class_path} ({error})") from error
+        return kind(**settings.arguments)
+    from distributed import LocalCluster
+
+    return LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=settings.workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.ERROR,
+        host="127.0.0.1",
+    )
+
+
+def _check_answers(address: str) -> None:
+    from distributed import Client
+
+    try:
+        with Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            workers = len(client.scheduler_info()["workers"])
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(f"cluster.address: no Dask scheduler answers at {address} ({error})") from error
+    if workers == 0:
+        raise RunFailed(f"the Dask scheduler at {address} has no workers; start some, then run the same command again")

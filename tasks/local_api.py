@@ -1,0 +1,164 @@
+"""A Prefect API for a run that has none: one server for all of the run's processes, gone when the run ends.
+
+Without it every Dask worker process would start a server of its own (prefect-dask 0.3.7) on one SQLite file. The server runs
+in `supervised`, so it ends with the run also after `kill -9`, and Ctrl-C in the terminal does not reach it before the flow is
+done. Its database is a copy of a migrated template, because migrating takes 7–40 s and copying milliseconds.
+
+`python -m tasks.local_api` makes the template (the Makefile does it at installation).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.config import cache_folder
+from tasks.errors import RunFailed
+from tasks.processes import SupervisedProcess, supervised
+
+START_TIMEOUT_S = 150.0
+"""A first start took up to 38 s on two busy cores (measured); four times that is a failure."""
+
+QUIET: dict[str, str] = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # nobody can read these logs once the server is gone; the run folder has its own
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+}
+"""Settings for a run with its own API: nothing leaves the machine, nothing is printed between the progress bar's lines."""
+
+
+def configured_api() -> str | None:
+    """The API the user has chosen, by `PREFECT_API_URL` or the active Prefect profile; None when there is none."""
+    url = os.environ.get("PREFECT_API_URL")
+    if url:
+        return url
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    chosen = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return str(chosen) if chosen else None
+
+
+@contextmanager
+def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
+    """See that there is an API for the block: the configured one, or a local one that ends with it.
+
+    Sets the environment for this process and its children before Prefect is imported. Yields a function that returns when
+    the API answers; the server starts meanwhile, so import what you need before calling it.
+
+    Args:
+        logs: the folder for the server's log and database.
+
+    Raises:
+        RunFailed: (from the function) the server did not come up; the message names its log.
+    """
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if configured_api():
+        yield lambda: None
+        return
+    home = cache_folder() / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
+    database = logs / "prefect.db"
+    for stale in logs.glob("prefect.db*"):
+        stale.unlink()
+    shutil.copyfile(migrated_template(), database)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    settings = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+    }
+    old = dict(os.environ)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(settings)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    try:
+        with supervised(command, log=logs / "prefect-server.log", grace_s=3.0) as server:
+            yield lambda: _wait_until_healthy(url, server, logs / "prefect-server.log")
+    finally:
+        os.environ.clear()
+        os.environ.update(old)
+
+
+def drain() -> None:
+    """Send what Prefect still has to say, so that stopping the API leaves nobody waiting for it (75 s otherwise)."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)
+
+
+def migrated_template() -> Path:
+    """An empty, migrated Prefect database for the installed version, made once per machine."""
+    path = cache_folder() / "prefect" / f"template-{importlib.metadata.version('prefect')}.db"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making = path.with_name(f".{path.name}.{os.getpid()}")
+    environment = (
+        os.environ
+        | QUIET
+        | {
+            "PREFECT_HOME": str(path.parent),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{making}",
+        }
+    )
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RunFailed(f"Prefect's database could not be made: {done.stderr.strip()[-500:]}")
+    making.replace(path)
+    return path
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(url: str, server: SupervisedProcess, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - our own http://127.0.0.1 URL
+                return
+        except (urllib.error.URLError, OSError):
+            pass
+        if server.poll() is not None:
+            raise RunFailed(f"Prefect's local API ended at its start; see {log}")
+        time.sleep(0.05)
+    raise RunFailed(f"Prefect's local API did not answer within {START_TIMEOUT_S:.0f} s; see {log}")
+
+
+if __name__ == "__main__":
+    print(f"Prefect database template: {migrated_template()}")  # noqa: T201 - the command's answer
