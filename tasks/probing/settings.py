@@ -1,0 +1,75 @@
+"""What probing can be told: the images, the claims, the model under test, when to stop, how many ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from tasks.config import OPERATIONAL, Settings
+
+
+class LakeSettings(Settings):
+    """The images to probe."""
+
+    path: Path | None = None
+    """A folder of parquet files; empty makes the embedded lake of digit scenes."""
+    images: PositiveInt = 1600
+    """Images in the embedded lake."""
+    seed: int = 7
+    """Seed of the embedded lake."""
+
+
+class TorchrunSettings(Settings):
+    """How the ranks are started. Nothing here changes a result."""
+
+    nproc_per_node: PositiveInt = 2
+    """Ranks on this machine; with GPUs, one for each."""
+    nnodes: PositiveInt = 1
+    """Machines taking part; they must share the run folder."""
+    node_rank: NonNegativeInt = 0
+    """This machine's number, from 0."""
+    rdzv_backend: str = "c10d"
+    """torchrun's rendezvous backend."""
+    rdzv_endpoint: str | None = None
+    """host:port of the rendezvous; needed for several machines."""
+    rdzv_id: str = "millrace"
+    """Name of the job at the rendezvous."""
+    max_restarts: NonNegativeInt = 3
+    """How often the ranks are started again after one has died."""
+    device: str = "auto"
+    """`auto` (a GPU for each rank where there are GPUs), `cpu` or `cuda`."""
+
+
+class ProbingConfig(Settings):
+    """Which claims a model gets wrong about which images."""
+
+    lake: LakeSettings = LakeSettings()
+    """The images."""
+    claims: str = "default"
+    """The claim set: a name, or a path to a YAML or JSON file."""
+    enabled_claims: tuple[str, ...] = ()
+    """Claim ids to use; empty takes those that the set enables."""
+    unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
+    """Share of claims that are deliberately about something that is not there."""
+    baseline: dict[str, Any] = Field(default_factory=lambda: {"name": "embedded"})
+    """The model under test: its plug-in's `name` and settings."""
+    judge: dict[str, Any] = Field(default_factory=lambda: {"name": "annotation"})
+    """Who decides the outcome: the plug-in's `name` and settings."""
+    target_failure_count: PositiveInt | None = 1000
+    """Stop at exactly this many failures; empty probes `sample_size` images instead."""
+    sample_size: PositiveInt = 200
+    """Images to probe when there is no target."""
+    failure_batch_size: PositiveInt = 50
+    """Images in a unit of work: what a rank takes at a time."""
+    max_empty_batches: PositiveInt | None = None
+    """Stop after this many units in a row without a failure."""
+    parquet_sample_size: PositiveInt | None = None
+    """Parquet files drawn at a time; the next draw follows when one is used up. Empty draws all at once."""
+    seed: int = 42
+    """Seed of every choice in probing."""
+    max_failure_rate: float = Field(default=0.2, ge=0.0, le=1.0)
+    """The run fails when more than this share of outcomes is `infra_error`."""
+    torchrun: TorchrunSettings = Field(default=TorchrunSettings(), json_schema_extra=OPERATIONAL)
+    """The ranks."""

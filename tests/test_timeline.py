@@ -1,0 +1,24 @@
+"""Where time went: parallel work counts once."""
+
+from __future__ import annotations
+
+from tasks.timeline import Interval, Timeline, union
+
+
+def test_overlapping_work_counts_once() -> None:
+    assert union([Interval("a", 0, 2), Interval("a", 1, 3), Interval("b", 5, 6)]) == 4
+
+
+def test_work_and_orchestration_add_up_to_wall_time() -> None:
+    timeline = Timeline()
+    timeline.start = 100.0
+    timeline.stages = {"qa": [6.0]}
+    timeline.add("qa", {"started": 101.0, "ended": 103.0})
+    timeline.add("qa", {"started": 102.0, "ended": 105.0})
+    timeline.add("qa", {"resumed": True})
+    seconds = timeline.seconds(until=110.0)
+    assert seconds["wall"] == 10.0
+    assert seconds["work"] == 4.0
+    assert seconds["orchestration"] == 6.0
+    assert seconds["stages"]["qa"] == {"wall": 6.0, "work": 4.0, "orchestration": 2.0}
+    assert seconds["stages"]["start and stop"]["wall"] == 4.0
