@@ -19,18 +19,18 @@ CLAIMS = {
 }
 
 
-def make_outcome(image: int, claim: str = "counting_object_instances", outcome: str = "wrong", **over: Any) -> dict[str, Any]:
+def make_outcome(number: int, claim: str = "counting_object_instances", outcome: str = "wrong", **over: Any) -> dict[str, Any]:
     """One outcome line, shaped as the probing stage writes it."""
-    sha = hashlib.sha256(str(image).encode()).hexdigest()[:16]
+    sha = hashlib.sha256(str(number).encode()).hexdigest()[:16]
     failed = outcome in ("wrong", "wrong_abstain", "hallucinated", "format_error")
     return {
         "kind": "outcome",
-        "id": f"out_{hashlib.sha256(f'{image}/{claim}'.encode()).hexdigest()[:12]}",
+        "id": f"out_{hashlib.sha256(f'{number}/{claim}'.encode()).hexdigest()[:12]}",
         "schema": "millrace.outcome/1",
         "image": {
-            "image_id": f"img_{image}",
-            "file": f"part-{image % 3}.parquet",
-            "row": image,
+            "image_id": f"img_{number}",
+            "file": f"part-{number % 3}.parquet",
+            "row": number,
             "sha256": sha,
             "width": 96,
             "height": 96,
