@@ -7,7 +7,6 @@ the units in their order, never on who was faster: the first unit at which the t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -95,10 +94,3 @@ class Handout:
         while self.store.check([f"{self.name}/done/{len(self._counts)}"]):
             self._counts.append(int(self.store.get(f"{self.name}/done/{len(self._counts)}")))
         return find_stop(self._counts, target=self.target, max_empty=self.max_empty, complete=False) is not None
-
-    def leave(self, world_size: int, *, patience_s: float = 86_400.0) -> None:
-        """Wait until every rank has left, so that the store outlives its last user."""
-        self.store.add(f"{self.name}/left", 1)
-        deadline = time.monotonic() + patience_s
-        while self.store.add(f"{self.name}/left", 0) < world_size and time.monotonic() < deadline:
-            time.sleep(0.05)

@@ -1,0 +1,128 @@
+"""What torchrun runs in every rank: `torchrun … -m tasks.probing.worker RUN_DIR/probing/work/worker.json`.
+
+Takes units from the shared counter until the run has what it wants, writes a journal for each, and never talks to Prefect.
+Exit codes: 0 done, otherwise the error's own (torchrun then starts the ranks again, up to `max_restarts`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tasks.errors import MillraceError
+from tasks.journal import read_json, write_atomic
+from tasks.lake.parquet import lake_files
+from tasks.plugins import load_plugin
+from tasks.probing.baselines import baseline_settings, open_baseline
+from tasks.probing.claims import load_claims
+from tasks.probing.handout import Handout
+from tasks.probing.probe import Probe, probe_unit
+from tasks.probing.settings import ProbingConfig
+from tasks.probing.settle import open_unit
+from tasks.probing.units import UnitPlan, units_of
+
+REPORT_EVERY_S = 0.5
+LONGEST_WAIT = timedelta(days=7)
+"""How long a rank waits at the end for the slowest one."""
+
+
+def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
+    """The order of work: in the ranks and in the flow the same."""
+    units = units_of(
+        lake_files(lake),
+        seed=config.seed,
+        images_per_unit=config.failure_batch_size,
+        files_per_draw=config.parquet_sample_size,
+        limit=None if config.target_failure_count else config.sample_size,
+    )
+    return UnitPlan(units)
+
+
+def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
+    """Load the model under test, the claims and the judge."""
+    judge = load_plugin("tasks.probing.judges", str(config.judge.get("name", "annotation")), "judge")
+    return Probe(
+        claims=load_claims(config.claims, config.enabled_claims),
+        baseline=open_baseline(baseline_settings(config.baseline), device=device),
+        judge=judge.open_judge(),
+        lake=lake,
+        seed=config.seed,
+        unanswerable_share=config.unanswerable_share,
+    )
+
+
+def device_of(wanted: str, local_rank: int) -> str:
+    """The rank's device: one of the GPUs that `CUDA_VISIBLE_DEVICES` lets us see, or the CPU."""
+    import torch
+
+    gpus = torch.cuda.device_count() if wanted != "cpu" else 0
+    return f"cuda:{local_rank % gpus}" if gpus else "cpu"
+
+
+class Report:
+    """This rank's progress, in a small file that the flow reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts = {"images": 0, "failures": 0, "units": 0}
+        self._written = 0.0
+
+    def add(self, *, images: int = 0, failures: int = 0, units: int = 0) -> None:
+        """Count, and write it down when the last time is half a second ago."""
+        for name, by in (("images", images), ("failures", failures), ("units", units)):
+            self.counts[name] += by
+        if time.monotonic() - self._written > REPORT_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write it down now."""
+        self._written = time.monotonic()
+        write_atomic(self.path, "{" + ", ".join(f'"{name}": {count}' for name, count in self.counts.items()) + "}")
+
+
+def work(spec_path: Path) -> None:
+    """Take and probe units until the run has reached its stop."""
+    import torch
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    torch.set_num_threads(1)
+    spec = read_json(spec_path)
+    config = ProbingConfig.model_validate(spec["config"])
+    lake, folder = Path(spec["lake"]), Path(spec["work"])
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    store, _, world_size = next(rendezvous("env://"))
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
+    probe = open_probe(config, lake, device_of(config.torchrun.device, local_rank))
+    plan = plan_of(config, lake)
+    report = Report(folder / f"progress-{rank}.json")
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    handout = Handout(store, f"probing/{attempt}", target=config.target_failure_count, max_empty=config.max_empty_batches)
+    while (index := handout.take()) is not None and (unit := plan[index]) is not None:
+        with open_unit(folder, index) as journal:
+            resumed = journal.done
+            failures = probe_unit(probe, unit, journal, lambda failed: report.add(images=1, failures=failed))
+        if resumed:
+            report.add(images=unit.images, failures=failures)
+        handout.report(index, failures)
+        report.add(units=1)
+    report.write()
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def main() -> int:
+    """Run the rank; returns its exit code."""
+    try:
+        work(Path(sys.argv[1]))
+    except MillraceError as error:
+        print(f"rank {os.environ.get('RANK')}: {error}", file=sys.stderr)  # noqa: T201 - the rank's log
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
