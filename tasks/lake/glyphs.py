@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.lake.handwriting import stroke_of
+from tasks.lake.handwriting import FINE, stroke_of
 
 EDGE = 1
 """Pixels kept around the ink on each side of a cut-out glyph: they hold its antialiased rim."""
@@ -31,7 +31,7 @@ def draw_glyph(source: int, *, extent: float, turn: int = 0, tilt: float = 0.0) 
     """
     stroke = stroke_of(source)
     assert stroke is not None, "pools hold legible digits only"
-    scale = extent / stroke.extent
+    scale = extent / (stroke.extent * FINE)
     angle = turn * math.pi / 2 + tilt
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     middle = stroke.field.width / 2
@@ -39,9 +39,9 @@ def draw_glyph(source: int, *, extent: float, turn: int = 0, tilt: float = 0.0) 
     centre = reach / 2
     # PIL maps output to source: turn back and scale down, about both middles.
     matrix = (cos, sin, middle - (cos + sin) * centre, -sin, cos, middle + (sin - cos) * centre)
-    drawn = stroke.field.transform((reach, reach), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    drawn = stroke.field.transform((reach, reach), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     height = np.asarray(drawn, dtype=np.float32)
-    softness = 1.3 * stroke.slope / scale  # a little over one output pixel from paper to ink
+    softness = 1.3 * stroke.slope / FINE / scale  # a little over one output pixel from paper to ink
     alpha = np.clip((height - np.float32(stroke.level)) / np.float32(softness) + np.float32(0.5), 0, 1)
     inside = alpha >= 0.5
     ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))

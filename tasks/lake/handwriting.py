@@ -45,7 +45,7 @@ class Stroke(NamedTuple):
     """One digit's height field and where its edge lies."""
 
     field: Image.Image
-    """Mode "F", 12x12: the sharpened coverage with `MARGIN` pixels of paper around it, peak near 1."""
+    """Mode "F", `FINE` times finer than the source: the sharpened coverage with paper around it, peak near 1."""
     level: float
     """The height at which the stroke ends."""
     extent: float
@@ -63,8 +63,10 @@ SHARPENING, SHARPENING_SIGMA = 0.8, 1.2
 HOLES = {0: (1,), 1: (0,), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (0,), 6: (1,), 7: (0,), 8: (2,), 9: (1,)}
 """How many closed loops a legible digit of each label has."""
 
+FINE = 6
+"""The height field has this many points per source pixel: its contour is smooth there, and a thousand fields still take 20 MB."""
+
 _LEVELS = np.arange(0.30, 0.80, 0.05)
-_FINE = 6  # the contour is measured on a grid this many times finer than the source
 
 
 @lru_cache(maxsize=2048)
@@ -73,9 +75,8 @@ def stroke_of(source: int) -> Stroke | None:
     ink, labels = load_digit_images()
     field = np.pad(ink[source].astype(np.float32) / ink[source].max(), MARGIN)
     field += SHARPENING * (field - ndimage.gaussian_filter(field, SHARPENING_SIGMA))
-    image = Image.fromarray(field)
-    side = field.shape[0] * _FINE
-    fine = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
+    image = Image.fromarray(field).resize((field.shape[1] * FINE, field.shape[0] * FINE), Image.Resampling.BICUBIC)
+    fine = np.asarray(image)
     whole = [level for level in _LEVELS.tolist() if _is_whole(fine >= level, HOLES[int(labels[source])])]
     if not whole:
         return None
@@ -84,8 +85,8 @@ def stroke_of(source: int) -> Stroke | None:
     ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     extent = max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1
     dy, dx = np.gradient(fine)
-    slope = float(np.hypot(dy, dx)[np.abs(fine - level) < 0.08].mean()) * _FINE
-    return Stroke(image, level, int(extent) / _FINE, slope)
+    slope = float(np.hypot(dy, dx)[np.abs(fine - level) < 0.08].mean()) * FINE
+    return Stroke(image, level, int(extent) / FINE, slope)
 
 
 def _is_whole(inside: NDArray[np.bool_], holes: tuple[int, ...]) -> bool:

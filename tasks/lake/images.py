@@ -9,6 +9,7 @@ import base64
 import binascii
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -107,21 +108,25 @@ def decode_image(data: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ItemFailed("not_an_image", f"{len(raw)} bytes starting with {raw[:8]!r}") from error
     except Image.DecompressionBombError as error:
         raise ItemFailed("image_too_large", str(error)) from error
-    except Exception as error:  # noqa: BLE001 - a broken image makes a decoder raise anything; here it becomes a record
-        cut_short = any(
-            word in str(error).lower() for word in ("truncated", "not enough image data", "eof", "broken data stream")
-        )
-        reason = "truncated_image" if cut_short or isinstance(error, EOFError) else "damaged_image"
+    except Exception as error:  # a broken image makes a decoder raise anything at all; here it becomes a record
+        cut_short = isinstance(error, EOFError) or any(words in str(error).lower() for words in _CUT_SHORT)
+        reason = "truncated_image" if cut_short else "damaged_image"
         raise ItemFailed(reason, f"{type(error).__name__}: {error}") from error
 
 
 def _decode(raw: bytes, max_pixels: int) -> Image.Image:
-    with Image.open(BytesIO(raw), formats=FORMATS) as opened:
+    with Image.open(BytesIO(raw), formats=_known_formats()) as opened:
         width, height = opened.size
         if width * height > max_pixels:
             raise ItemFailed("image_too_large", f"{width} x {height} pixels, {max_pixels:,} allowed")
         opened.load()
         return as_rgb(_upright(opened))
+
+
+@lru_cache(maxsize=1)
+def _known_formats() -> tuple[str, ...]:
+    Image.init()  # registers every reader; Image.open with a list of formats expects them registered
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "blue": (28, 92, 204),
     "green": (22, 138, 66),
     "orange": (240, 132, 8),
-    "purple": (132, 48, 168),
+    "purple": (146, 56, 184),
     "black": (34, 35, 40),
 }
 """Ink colours by name, as 8-bit RGB: six that people name alike and that stay apart in dim light."""
@@ -26,13 +26,13 @@ SIZES = ("small", "medium", "large")
 """Size words, ascending. `SIZE_RANGES` says what they mean."""
 
 SIZE_RANGES: dict[str, tuple[float, float]] = {"small": (0.105, 0.14), "medium": (0.20, 0.265), "large": (0.35, 0.48)}
-"""The longer side of a digit's ink as a share of the image's side, for each size word; the gaps between them are wide on purpose."""
+"""The longer side of a digit's ink as a share of the image's side, for each size word; with wide gaps."""
 
 FACTORS = ("noise", "low_light", "blur", "occlusion", "clutter", "small_size", "rotated", "crowded")
 """Properties of an image that may go with failures.
 
-noise, low_light, blur: the whole picture is so · occlusion: a digit is partly covered · clutter: drawings that are no digits lie about ·
-small_size: a digit is small · rotated: a digit is turned by a quarter or more · crowded: there are four digits or more.
+noise, low_light, blur: the whole picture is so. occlusion: a digit is partly covered. clutter: drawings that are no digits lie
+about. small_size: a digit is small. rotated: a digit is turned by a quarter or more. crowded: there are four digits or more.
 """
 
 POOLS = ("train", "probe", "heldout")
