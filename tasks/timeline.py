@@ -8,9 +8,10 @@ cluster and the flow, submitting, waiting for states, stopping.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -21,6 +22,29 @@ class Interval(msgspec.Struct, frozen=True):
     stage: str
     start: float
     end: float
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Timed(msgspec.Struct, Generic[R], frozen=True):
+    """What a shard's work returned, and when it was at work (seconds since the epoch)."""
+
+    value: R
+    started: float
+    ended: float
+
+
+def timed(work: Callable[P, R]) -> Callable[P, Timed[R]]:
+    """Have `work` say when it was done; for the tasks of a `steps.py`, under `@task`."""
+
+    @wraps(work)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> Timed[R]:
+        started = time.time()
+        return Timed(work(*args, **kwargs), started, time.time())
+
+    return measured
 
 
 class Timeline:
@@ -49,10 +73,10 @@ class Timeline:
         finally:
             self.stages.setdefault(stage, []).append(time.time() - start)
 
-    def add(self, stage: str, worked: Mapping[str, Any]) -> None:
-        """Take in what a shard's result says: `{"started": …, "ended": …}`; results without it (resumed ones) count nothing."""
-        if worked.get("started") and worked.get("ended"):
-            self.intervals.append(Interval(stage, float(worked["started"]), float(worked["ended"])))
+    def add(self, stage: str, result: Timed[R]) -> R:
+        """Take in when a shard was worked on; returns what came of it."""
+        self.intervals.append(Interval(stage, result.started, result.ended))
+        return result.value
 
     def seconds(self, *, until: float | None = None) -> dict[str, Any]:
         """`{"wall", "work", "orchestration", "stages": {stage: {"wall", "work", "orchestration"}}}`, in seconds.

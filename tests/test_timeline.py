@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.timeline import Interval, Timeline, union
+from tasks.timeline import Interval, Timed, Timeline, timed, union
 
 
 def test_overlapping_work_counts_once() -> None:
@@ -13,12 +13,21 @@ def test_work_and_orchestration_add_up_to_wall_time() -> None:
     timeline = Timeline()
     timeline.start = 100.0
     timeline.stages = {"qa": [6.0]}
-    timeline.add("qa", {"started": 101.0, "ended": 103.0})
-    timeline.add("qa", {"started": 102.0, "ended": 105.0})
-    timeline.add("qa", {"resumed": True})
+    assert timeline.add("qa", Timed("a", 101.0, 103.0)) == "a"
+    timeline.add("qa", Timed("b", 102.0, 105.0))
     seconds = timeline.seconds(until=110.0)
     assert seconds["wall"] == 10.0
     assert seconds["work"] == 4.0
     assert seconds["orchestration"] == 6.0
     assert seconds["stages"]["qa"] == {"wall": 6.0, "work": 4.0, "orchestration": 2.0}
     assert seconds["stages"]["start and stop"]["wall"] == 4.0
+
+
+def test_a_timed_function_keeps_its_name_and_says_when_it_worked() -> None:
+    def double(number: int) -> int:
+        return 2 * number
+
+    result = timed(double)(4)
+    assert result.value == 8
+    assert result.started <= result.ended
+    assert timed(double).__name__ == "double"

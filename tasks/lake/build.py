@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 
 from tasks.config import Settings
 from tasks.errors import InputError
-from tasks.identity import canonical, content_id, hash_files, random_for
+from tasks.identity import content_id, hash_files, random_for
 from tasks.lake.captions import converse
 from tasks.lake.compose import draw_scene
 from tasks.lake.recipes import RECIPES
@@ -81,7 +81,7 @@ def build_lake(
     shards = range(-(-images // rows_per_shard)) if shard is None else [shard]
     return [
         _build_shard(
-            folder / f"lake-{number:05d}.parquet",
+            shard_path(folder, number),
             range(number * rows_per_shard, min((number + 1) * rows_per_shard, images)),
             pool=pool,
             seed=seed,
@@ -93,16 +93,30 @@ def build_lake(
 
 
 def default_lake(settings: EmbeddedLake, cache: Path, *, on_image: Callable[[int], None] | None = None) -> Path:
-    """The folder of the embedded lake for `settings`, made below `cache` on first use.
+    """The folder of the embedded lake for `settings`, made below `cache` on first use."""
+    folder = lake_folder(settings, cache)
+    for shard in missing_shards(settings, folder):
+        build_lake(folder, **settings.model_dump(), shard=shard, on_image=on_image)
+    return folder
+
+
+def lake_folder(settings: EmbeddedLake, cache: Path) -> Path:
+    """Where the embedded lake for `settings` is kept below `cache`.
 
     Its name is a hash over the settings and the code that draws, so a changed program never meets an old lake.
     """
-    key = content_id("lake", settings.model_dump(mode="json"), hash_files(Path(__file__).parent))
-    folder = cache / "lakes" / key
-    if not (folder / "_complete").exists():
-        build_lake(folder, **settings.model_dump(), on_image=on_image)
-        (folder / "_complete").write_bytes(canonical(settings.model_dump(mode="json")))
-    return folder
+    return cache / "lakes" / content_id("lake", settings.model_dump(mode="json"), hash_files(Path(__file__).parent))
+
+
+def missing_shards(settings: EmbeddedLake, folder: Path) -> list[int]:
+    """The numbers of the shards that are not in `folder` yet; a shard that has its name is whole."""
+    shards = range(-(-settings.images // settings.rows_per_shard))
+    return [shard for shard in shards if not shard_path(folder, shard).exists()]
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """The file of shard number `shard`."""
+    return folder / f"lake-{shard:05d}.parquet"
 
 
 def encode_scene(index: int, *, pool: str, seed: int, recipe: str) -> dict[str, object]:

@@ -15,9 +15,9 @@ class LakeSettings(Settings):
 
     path: Path | None = None
     """A folder of parquet files; empty makes the embedded lake of digit scenes."""
-    images: PositiveInt = 1600
+    images: PositiveInt = 800
     """Images in the embedded lake."""
-    seed: int = 7
+    seed: int = 20
     """Seed of the embedded lake."""
 
 

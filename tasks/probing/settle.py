@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tasks.errors import RunFailed
-from tasks.journal import Journal, read_jsonl, write_json, write_jsonl
+from tasks.journal import Journal, read_jsonl, write_jsonl
 from tasks.probing.handout import Stop, find_stop
 from tasks.probing.outcomes import MODEL_FAILURES, Outcome
 from tasks.probing.units import UnitPlan
@@ -45,7 +45,7 @@ def count_failures(records: Iterator[dict[str, Any]] | Sequence[dict[str, Any]])
 
 
 def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_empty: int | None) -> dict[str, Any]:
-    """Write the stage's shards and `probing/summary.json` from the finished units; returns the summary.
+    """Write the stage's shards from the finished units; returns the stage's summary.
 
     Raises:
         RunFailed: a unit before the stop is missing: the ranks ended early without saying so.
@@ -67,7 +67,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         if int(stale.stem.removeprefix("shard-")) >= shards:
             stale.unlink()
     failures = sum(tally.outcomes[name] for name in MODEL_FAILURES)
-    summary = {
+    return {
         "stop": stop.reason,
         "images": tally.images,
         "in": tally.lines,
@@ -79,8 +79,6 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         "factors": {name: dict(counts) for name, counts in sorted(tally.factors.items())},
         "shards": shards,
     }
-    write_json(stage / "summary.json", summary)
-    return summary
 
 
 def _stop(plan: UnitPlan, work: Path, target: int | None, max_empty: int | None) -> Stop:

@@ -1,0 +1,35 @@
+"""Probing as Prefect tasks: the same names as the functions they wrap, and nothing more than the wrapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.probing import launch, settle as settling, training
+from tasks.probing.launch import Counts
+from tasks.probing.settings import ProbingConfig
+from tasks.probing.worker import plan_of
+
+
+@task(task_run_name="train the baseline", cache_policy=NO_CACHE)
+def prepare_baseline(config: ProbingConfig, logs: Path, on_progress: Callable[[int, int], None]) -> Path | None:
+    """See `tasks.probing.training.prepare_baseline`."""
+    return training.prepare_baseline(config.baseline, logs, on_progress)
+
+
+@task(task_run_name="probe with {config.torchrun.nproc_per_node} ranks", cache_policy=NO_CACHE)
+def run_ranks(config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_progress: Callable[[Counts], None]) -> None:
+    """See `tasks.probing.launch.run_ranks`."""
+    launch.run_ranks(config, lake, stage, logs, on_progress)
+
+
+@task(task_run_name="settle the outcomes", cache_policy=NO_CACHE)
+def settle(config: ProbingConfig, lake: Path, stage: Path) -> dict[str, Any]:
+    """See `tasks.probing.settle.settle`."""
+    plan = plan_of(config, lake)
+    target, max_empty = config.target_failure_count, config.max_empty_batches
+    return settling.settle(plan, stage / "work", stage, target=target, max_empty=max_empty)

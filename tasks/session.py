@@ -1,0 +1,143 @@
+"""One run of a flow: its folder, its progress bar, its clock and, when it is first needed, its Dask cluster.
+
+A flow opens a session and works through its stages in it. A stage that is complete has a `summary.json` in its folder and is
+skipped when the run is taken up again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from tasks.cluster import ClusterSettings, dask_cluster, task_runner
+from tasks.errors import MillraceError, RunFailed
+from tasks.journal import read_json, write_json
+from tasks.progress import Progress
+from tasks.run_folder import RunFolder
+from tasks.timeline import Timeline
+
+T = TypeVar("T")
+
+
+class Session:
+    """What the stages of a run share. Made by `open_session`."""
+
+    def __init__(self, flow: str, folder: RunFolder, progress: Progress, cluster: ClusterSettings) -> None:
+        self.flow = flow
+        self.folder = folder
+        self.progress = progress
+        self.timeline = Timeline()
+        self._cluster = cluster
+        self._address: str | None = None
+        self._trouble: BaseException | None = None
+        self._starting: threading.Thread | None = None
+        self._stack = contextlib.ExitStack()
+
+    def start_cluster(self) -> None:
+        """Begin starting the cluster in the background; work that needs none goes on meanwhile."""
+        if self._starting is None:
+            self._starting = threading.Thread(target=self._start, name="cluster", daemon=True)
+            self._starting.start()
+
+    @property
+    def scheduler(self) -> str:
+        """The Dask scheduler's address; starts the cluster if need be and waits for it."""
+        self.start_cluster()
+        assert self._starting is not None
+        self._starting.join()
+        if self._trouble is not None:
+            raise self._trouble
+        assert self._address is not None
+        return self._address
+
+    def _start(self) -> None:
+        try:
+            self._address = self._stack.enter_context(dask_cluster(self._cluster))
+        except BaseException as error:  # noqa: BLE001 - raised again in the flow's thread by whoever asks for the cluster
+            self._trouble = error
+
+    def close(self) -> None:
+        """Stop the cluster, if one was started."""
+        if self._starting is not None:
+            self._starting.join()
+        self._stack.close()
+
+    def stage(self, name: str, work: Callable[[Path], dict[str, Any]], *, on_cluster: bool = True) -> dict[str, Any]:
+        """Do one stage as a Prefect subflow and keep its summary; a stage that is complete is only read.
+
+        Args:
+            name: the stage, its folder and its subflow.
+            work: gets the stage's folder and returns its summary, to which `seconds` is added.
+            on_cluster: whether the subflow's tasks are mapped over Dask.
+        """
+        folder = self.folder.stage(name)
+        kept = folder / "summary.json"
+        if kept.exists():
+            summary: dict[str, Any] = read_json(kept)
+            self.progress.say(f"{name}: already done")
+            return summary
+        with self.timeline.within(name):
+            summary = self._subflow(name, lambda: work(folder), on_cluster=on_cluster)
+        summary["seconds"] = round(sum(self.timeline.stages[name]), 3)
+        write_json(kept, summary)
+        return summary
+
+    def gather(self, stage: str, futures: Sequence[Any]) -> Iterator[Any]:
+        """Yield what mapped shards return, as they finish, and count when they were worked on.
+
+        All shards are waited for before a failure is raised, so that what could be done is done and kept.
+
+        Raises:
+            RunFailed: shards failed for a reason that is not ours; how many, and the first.
+            MillraceError: a shard's own.
+        """
+        from prefect.futures import as_completed
+
+        troubles: list[BaseException] = []
+        for future in as_completed(list(futures)):
+            try:
+                result = future.result()
+            except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
+                troubles.append(error)
+            else:
+                yield self.timeline.add(stage, result)
+        for trouble in troubles:
+            if isinstance(trouble, MillraceError):
+                raise trouble
+        if troubles:
+            first = f"{type(troubles[0]).__name__}: {troubles[0]}"
+            raise RunFailed(f"{len(troubles)} of {len(futures)} shards of {stage} failed, the first with {first}") from troubles[0]
+
+    def _subflow(self, name: str, work: Callable[[], T], *, on_cluster: bool) -> T:
+        from prefect import flow
+
+        runner = {"task_runner": task_runner(self.scheduler)} if on_cluster else {}
+        stage: Any = flow(work, name=name, flow_run_name=f"{name} in {self.folder.path.name}", validate_parameters=False, **runner)
+        result: T = stage()
+        return result
+
+
+@contextlib.contextmanager
+def open_session(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, cluster: ClusterSettings) -> Iterator[Session]:
+    """Open the run in `run_dir` for `flow`; notes in the manifest when it fails.
+
+    Args:
+        flow: the flow's name.
+        sections: the configs that the run stands for, by flow name.
+        run_dir: the run's folder, new or to be taken up again.
+        cluster: where shards are worked on.
+    """
+    with RunFolder.open(run_dir, sections) as folder, Progress(flow, artifacts=True) as progress:
+        session = Session(flow, folder, progress, cluster)
+        try:
+            yield session
+        except MillraceError as error:
+            folder.finish(flow, "failed", error=str(error))
+            raise
+        finally:
+            session.close()
