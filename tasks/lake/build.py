@@ -6,15 +6,14 @@ import os
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from pydantic import PositiveInt
 
-from tasks.config import Settings
+from tasks.config import cache_folder
 from tasks.errors import InputError
 from tasks.identity import content_id, hash_files, random_for
 from tasks.lake.captions import converse
@@ -42,19 +41,52 @@ JPEG_QUALITY = 92
 ROWS_PER_GROUP = 64
 
 
-class EmbeddedLake(Settings):
-    """The lake that is made on first use when no other is given."""
+class LakePlan(msgspec.Struct, frozen=True):
+    """An embedded lake: what it will hold and where. Same plan, same images, byte for byte."""
 
-    images: PositiveInt = 600
-    """How many digit scenes."""
-    pool: Literal["train", "probe", "heldout"] = "probe"
-    """Which handwritten digits they are made of; the pools share none."""
-    recipe: Literal["broad", "narrow"] = "broad"
-    """broad shows everything a probe asks about, narrow is what the embedded baseline is trained on."""
+    folder: Path
+    images: int
+    pool: str = "probe"
+    """Which handwritten digits the scenes are made of (`tasks.lake.scene.POOLS`); the pools share none."""
     seed: int = 20
-    """Same seed, same images, byte for byte."""
-    rows_per_shard: PositiveInt = 200
-    """Images per parquet file."""
+    recipe: str = "broad"
+    """A name in `tasks.lake.recipes.RECIPES`."""
+    rows_per_shard: int = 200
+
+    @property
+    def shards(self) -> list[Path]:
+        """The parquet files it consists of."""
+        return [self.folder / f"lake-{number:05d}.parquet" for number in range(-(-self.images // self.rows_per_shard))]
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are still to be made. A shard has its name only when it is complete."""
+        return [number for number, file in enumerate(self.shards) if not file.exists()]
+
+
+def plan_lake(
+    *,
+    images: int,
+    pool: str = "probe",
+    seed: int = 20,
+    recipe: str = "broad",
+    rows_per_shard: int = 200,
+    cache: Path | None = None,
+) -> LakePlan:
+    """The plan of the embedded lake with these settings, in a folder of its own below `cache` (None: the shared cache folder).
+
+    The folder's name is a hash over the settings and over the code that draws, so a changed program never meets an old lake.
+    """
+    plan = LakePlan(Path(), images, pool, seed, recipe, rows_per_shard)
+    key = content_id("lake", msgspec.to_builtins(plan, enc_hook=str), hash_files(Path(__file__).parent))
+    return msgspec.structs.replace(plan, folder=(cache or cache_folder()) / "lakes" / key)
+
+
+def default_lake(plan: LakePlan, *, on_image: Callable[[int], None] | None = None) -> Path:
+    """The folder of the embedded lake of `plan`; what is missing of it is made now."""
+    for number in plan.missing:
+        build_shard(plan, number, on_image=on_image)
+    return plan.folder
 
 
 def build_lake(
@@ -71,52 +103,41 @@ def build_lake(
     """Write `images` digit scenes into `folder` as `lake-00000.parquet` …; returns the files written or found finished.
 
     An image depends on (seed, pool, recipe, its index) alone, so shards may be made in any order and in any number of processes.
-    A shard appears under its name only when it is complete.
 
     Args:
         shard: make only this one; None makes all.
         on_image: called with 1 for every image done.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = range(-(-images // rows_per_shard)) if shard is None else [shard]
-    return [
-        _build_shard(
-            shard_path(folder, number),
-            range(number * rows_per_shard, min((number + 1) * rows_per_shard, images)),
-            pool=pool,
-            seed=seed,
-            recipe=recipe,
-            on_image=on_image,
-        )
-        for number in shards
-    ]
+    plan = LakePlan(folder, images, pool, seed, recipe, rows_per_shard)
+    return [build_shard(plan, number, on_image=on_image) for number in (range(len(plan.shards)) if shard is None else [shard])]
 
 
-def default_lake(settings: EmbeddedLake, cache: Path, *, on_image: Callable[[int], None] | None = None) -> Path:
-    """The folder of the embedded lake for `settings`, made below `cache` on first use."""
-    folder = lake_folder(settings, cache)
-    for shard in missing_shards(settings, folder):
-        build_lake(folder, **settings.model_dump(), shard=shard, on_image=on_image)
-    return folder
+def build_shard(plan: LakePlan, number: int, *, on_image: Callable[[int], None] | None = None) -> Path:
+    """Make one shard of a lake, unless it is there; it appears under its name only when it is complete.
 
-
-def lake_folder(settings: EmbeddedLake, cache: Path) -> Path:
-    """Where the embedded lake for `settings` is kept below `cache`.
-
-    Its name is a hash over the settings and the code that draws, so a changed program never meets an old lake.
+    Raises:
+        InputError: the folder cannot be written to.
     """
-    return cache / "lakes" / content_id("lake", settings.model_dump(mode="json"), hash_files(Path(__file__).parent))
-
-
-def missing_shards(settings: EmbeddedLake, folder: Path) -> list[int]:
-    """The numbers of the shards that are not in `folder` yet; a shard that has its name is whole."""
-    shards = range(-(-settings.images // settings.rows_per_shard))
-    return [shard for shard in shards if not shard_path(folder, shard).exists()]
-
-
-def shard_path(folder: Path, shard: int) -> Path:
-    """The file of shard number `shard`."""
-    return folder / f"lake-{shard:05d}.parquet"
+    file = plan.shards[number]
+    if file.exists():
+        return file
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    indices = range(number * plan.rows_per_shard, min((number + 1) * plan.rows_per_shard, plan.images))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(part, SCHEMA, compression="none") as writer:
+            for start in range(0, len(indices), ROWS_PER_GROUP):
+                rows = []
+                for index in indices[start : start + ROWS_PER_GROUP]:
+                    rows.append(encode_scene(index, pool=plan.pool, seed=plan.seed, recipe=plan.recipe))
+                    if on_image:
+                        on_image(1)
+                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"the embedded lake cannot be written to {file.parent}: {error.strerror or error}") from error
+    return file
 
 
 def encode_scene(index: int, *, pool: str, seed: int, recipe: str) -> dict[str, object]:
@@ -144,26 +165,3 @@ def encode_labels(labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> by
     file = BytesIO()
     Image.fromarray(labels).save(file, "PNG", compress_level=3)
     return file.getvalue()
-
-
-def _build_shard(
-    file: Path, indices: range, *, pool: str, seed: int, recipe: str, on_image: Callable[[int], None] | None
-) -> Path:
-    if file.exists():
-        return file
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with pq.ParquetWriter(part, SCHEMA, compression="none") as writer:
-            for start in range(0, len(indices), ROWS_PER_GROUP):
-                rows = []
-                for index in indices[start : start + ROWS_PER_GROUP]:
-                    rows.append(encode_scene(index, pool=pool, seed=seed, recipe=recipe))
-                    if on_image:
-                        on_image(1)
-                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
-        part.replace(file)
-    except OSError as error:
-        raise InputError(f"the embedded lake cannot be written to {file.parent}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return file

@@ -1,18 +1,25 @@
-"""Drawing the embedded lake as Prefect tasks: one per shard."""
+"""The lake as Prefect tasks: the same names as the functions they wrap, and nothing more than the wrapping."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from tasks.lake import build
-from tasks.timeline import timed
+from tasks.lake.build import LakePlan
+from tasks.lake.files import LakeCheck
+from tasks.lake.parquet import check_lake as look_at_lake
 
 
-@task(task_run_name="draw {shard}")
-@timed
-def build_shard(shard: int, settings: build.EmbeddedLake, folder: Path) -> int:
-    """See `tasks.lake.build.build_lake`; returns how many images the shard has."""
-    build.build_lake(folder, **settings.model_dump(), shard=shard)
-    return min(settings.rows_per_shard, settings.images - shard * settings.rows_per_shard)
+@task(task_run_name="draw lake shard {number}", cache_policy=NO_CACHE)
+def build_shard(plan: LakePlan, number: int) -> Path:
+    """See `tasks.lake.build.build_shard`."""
+    return build.build_shard(plan, number)
+
+
+@task(task_run_name="check the lake", cache_policy=NO_CACHE)
+def check_lake(folder: Path) -> LakeCheck:
+    """See `tasks.lake.files.check_lake`."""
+    return look_at_lake(folder)
