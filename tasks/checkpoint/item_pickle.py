@@ -1,0 +1,223 @@
+"""Reads the pickle of one plain tensor without unpickling it: a handful of opcodes, values only, nothing is found or called."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_STORAGES = {
+    f"{kind.__name__}": kind.dtype  # type: ignore[attr-defined]
+    for kind in (
+        torch.DoubleStorage,
+        torch.FloatStorage,
+        torch.HalfStorage,
+        torch.BFloat16Storage,
+        torch.LongStorage,
+        torch.IntStorage,
+        torch.ShortStorage,
+        torch.CharStorage,
+        torch.ByteStorage,
+        torch.BoolStorage,
+        torch.ComplexDoubleStorage,
+        torch.ComplexFloatStorage,
+    )
+}
+
+
+class UnusualItemError(ValueError):
+    """The item is not a plain tensor as torch writes it: whoever asked should let torch read it."""
+
+
+@dataclass(frozen=True)
+class SavedTensor:
+    """What the pickle says."""
+
+    key: str
+    """The name of the storage's entry, behind `data/`."""
+    nbytes: int
+    dtype: torch.dtype
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    storage_offset: int
+
+
+def read_tensor_pickle(data: bytes, start: int) -> tuple[SavedTensor, int]:
+    """The tensor that a pickle at `start` describes, and the pickle's length.
+
+    Raises:
+        UnusualItemError: it isn't what torch writes for a plain tensor on the CPU.
+    """
+    machine = _Machine(data, start)
+    try:
+        value = machine.run()
+    except UnusualItemError:
+        raise
+    except (IndexError, struct.error, KeyError, ValueError) as error:
+        raise UnusualItemError("its pickle is cut short or not torch's") from error
+    return _plain_tensor(value), machine.position - start
+
+
+STOP = 0x2E
+_MARK = object()
+
+
+@dataclass(frozen=True)
+class _Global:
+    name: str
+
+
+@dataclass(frozen=True)
+class _Call:
+    function: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Persistent:
+    value: Any
+
+
+class _Machine:
+    """A stack machine for the opcodes in `_STEPS`."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data, self.position = data, start
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The value that the pickle leaves."""
+        while True:
+            code = self.data[self.position]
+            self.position += 1
+            if code == STOP:
+                return self.stack.pop()
+            step = _STEPS.get(code)
+            if step is None:
+                raise UnusualItemError(f"pickle opcode {code:#x}")
+            step(self)
+
+    def protocol(self) -> None:
+        if self._take("<B") != 2:
+            raise UnusualItemError("another pickle protocol")
+
+    def name(self) -> None:
+        self.stack.append(_Global(f"{self._line()}.{self._line()}"))
+
+    def put(self) -> None:
+        self.memo[self._take("<B")] = self.stack[-1]
+
+    def get(self) -> None:
+        self.stack.append(self.memo[self._take("<B")])
+
+    def mark(self) -> None:
+        self.stack.append(_MARK)
+
+    def text(self) -> None:
+        self.stack.append(self._bytes(self._take("<I")).decode())
+
+    def long(self) -> None:
+        self.stack.append(int.from_bytes(self._bytes(self._take("<B")), "little", signed=True))
+
+    def number(self, layout: str) -> None:
+        self.stack.append(self._take(layout))
+
+    def to_mark(self) -> None:
+        mark = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
+        self.stack[mark:] = [tuple(self.stack[mark + 1 :])]
+
+    def last(self, count: int) -> None:
+        self.stack[len(self.stack) - count :] = [tuple(self.stack[len(self.stack) - count :])]
+
+    def persistent(self) -> None:
+        self.stack.append(_Persistent(self.stack.pop()))
+
+    def false(self) -> None:
+        self.stack.append(False)
+
+    def reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, _Global):
+            raise UnusualItemError("a call of something unnamed")
+        self.stack.append(_Call(function.name, arguments))
+
+    def _bytes(self, length: int) -> bytes:
+        self.position += length
+        return self.data[self.position - length : self.position]
+
+    def _take(self, layout: str) -> int:
+        (value,) = struct.unpack_from(layout, self.data, self.position)
+        self.position += struct.calcsize(layout)
+        return int(value)
+
+    def _line(self) -> str:
+        end = self.data.index(b"\n", self.position)
+        line = self.data[self.position : end].decode()
+        self.position = end + 1
+        return line
+
+
+_STEPS: dict[int, Callable[[_Machine], None]] = {
+    0x80: _Machine.protocol,
+    0x63: _Machine.name,
+    0x71: _Machine.put,
+    0x68: _Machine.get,
+    0x28: _Machine.mark,
+    0x58: _Machine.text,
+    0x4A: lambda machine: machine.number("<i"),
+    0x4B: lambda machine: machine.number("<B"),
+    0x4D: lambda machine: machine.number("<H"),
+    0x8A: _Machine.long,
+    0x74: _Machine.to_mark,
+    0x85: lambda machine: machine.last(1),
+    0x86: lambda machine: machine.last(2),
+    0x87: lambda machine: machine.last(3),
+    0x29: lambda machine: machine.stack.append(()),
+    0x51: _Machine.persistent,
+    0x89: _Machine.false,
+    0x52: _Machine.reduce,
+}
+_NO_HOOKS = _Call("collections.OrderedDict", ())
+
+
+def _plain_tensor(value: Any) -> SavedTensor:
+    match value:
+        case _Call(
+            "torch._utils._rebuild_tensor_v2",
+            (
+                _Persistent(("storage", _Global(storage), str(key), "cpu", int(numel))),
+                int(offset),
+                tuple(sizes),
+                tuple(strides),
+                False,
+                hooks,
+            ),
+        ) if hooks == _NO_HOOKS and storage.startswith("torch."):
+            dtype = _STORAGES.get(storage.removeprefix("torch."))
+            if dtype is None:
+                raise UnusualItemError(f"a storage of {storage}")
+            nbytes = numel * dtype.itemsize
+        case _Call(
+            "torch._utils._rebuild_tensor_v3",
+            (
+                _Persistent(("storage", _Global("torch.storage.UntypedStorage"), str(key), "cpu", int(nbytes))),
+                int(offset),
+                tuple(sizes),
+                tuple(strides),
+                False,
+                hooks,
+                _Global(dtype_name),
+            ),
+        ) if hooks == _NO_HOOKS and dtype_name.startswith("torch."):
+            dtype = getattr(torch, dtype_name.removeprefix("torch."), None)
+            if not isinstance(dtype, torch.dtype):
+                raise UnusualItemError(f"a dtype of {dtype_name}")
+        case _:
+            raise UnusualItemError("not a plain tensor (a subclass, quantised, sparse or conjugated one)")
+    if not all(type(number) is int for number in (*sizes, *strides)):
+        raise UnusualItemError("shape or strides are not whole numbers")
+    return SavedTensor(key, nbytes, dtype, sizes, strides, offset)
