@@ -7,12 +7,13 @@ pass can seek to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.errors import InputError
 
@@ -99,82 +100,101 @@ def _lines(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         offset += length
 
 
-QUOTE, BACKSLASH, OPEN, CLOSE = 1, 2, 3, 4
-_MARKS = bytes(
-    {ord('"'): QUOTE, ord("\\"): BACKSLASH, ord("{"): OPEN, ord("["): OPEN, ord("}"): CLOSE, ord("]"): CLOSE}.get(byte, 0)
-    for byte in range(256)
-)
-
-
-class _Structure:
-    """What must be remembered between two chunks of an array: inside a string?, after a backslash?, how deep?"""
-
-    def __init__(self) -> None:
-        self.in_string = 0
-        self.escaping = False
-        self.depth = 0
-
-    def feed(self, chunk: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions in `chunk` of the brackets at which an element of the outer array begins or ends, and the depth there.
-
-        Depth 2: an element begins with this bracket. 1: the array begins after it, or an element ends with it. 0: the array ends.
-        """
-        marks = np.frombuffer(chunk.translate(_MARKS), np.uint8)
-        where = np.flatnonzero(marks)
-        kind = marks[where]
-        keep = ~self._escaped(where, kind, len(chunk)) if self.escaping or (kind == BACKSLASH).any() else kind > 0
-        keep &= kind != BACKSLASH
-        where, kind = where[keep], kind[keep]
-        quotes = np.cumsum(kind == QUOTE)
-        outside = ((quotes + self.in_string) & 1 == 0) & (kind != QUOTE)
-        self.in_string = int(self.in_string + (quotes[-1] if len(quotes) else 0)) & 1
-        where, kind = where[outside], kind[outside]
-        opening = kind == OPEN
-        depth = self.depth + np.cumsum(np.where(opening, 1, -1))
-        if len(depth):
-            self.depth = int(depth[-1])
-        edges = np.flatnonzero(((depth == 2) & opening) | (depth <= 1))
-        return where[edges], depth[edges]
-
-    def _escaped(self, where: NDArray[np.int64], kind: NDArray[np.uint8], length: int) -> NDArray[np.bool_]:
-        """Which of the marked bytes a backslash takes the meaning from: those right after a run of an odd number of them."""
-        slashes = where[kind == BACKSLASH]
-        if self.escaping:
-            slashes = np.concatenate(([-1], slashes))
-        first = np.concatenate(([True], np.diff(slashes) != 1))
-        starts = slashes[first]
-        lengths = np.diff(np.concatenate((np.flatnonzero(first), [len(slashes)])))
-        after = (starts + lengths)[lengths % 2 == 1]
-        self.escaping = bool(len(after) and after[-1] == length)
-        return np.isin(where, after)
-
-
 def _elements(file: BinaryIO, read_bytes: int) -> Iterator[tuple[int, bytes]]:
     """The elements of a JSON array, as far as they are objects or arrays; what else stands between them comes out as it is.
 
     A cut-off last element and anything after the closing bracket come out too, so that nothing is passed over in silence.
     """
-    structure = _Structure()
-    base = len(BOM) if file.read(3) == BOM else 0
-    file.seek(base)
-    opened = closed = False  # the array's own brackets
-    pending: list[bytes] = []  # the element (or the text between two) that began in an earlier chunk
-    pending_at = base
-    while chunk := file.read(read_bytes):
-        cursor = 0
-        for at, depth in zip(*(found.tolist() for found in structure.feed(chunk)), strict=True):
-            if depth == 1 and opened:
-                yield pending_at, b"".join((*pending, chunk[cursor : at + 1]))
-            elif opened:
-                yield from _between(pending_at, b"".join((*pending, chunk[cursor:at])))
-            opened, closed = True, depth <= 0
-            cursor = at if depth == 2 else at + 1
-            pending, pending_at = [], base + cursor
-        pending.append(chunk[cursor:])
-        base += len(chunk)
-    rest = b"".join(pending)
-    # Without its closing bracket the file is cut off: a byte that no decoder takes makes sure that somebody is told.
-    yield from _between(pending_at, rest if closed else rest + b"\0")
+    head = file.read(4096)
+    at = head.index(b"[") + 1  # where `rest` stands in the file; it always begins between two elements
+    rest = head[at:]
+    seam = b""
+    while True:
+        more = file.read(max(read_bytes, len(rest)))  # doubled while no element is complete, so that none is read often
+        window = rest + more
+        if seam and (quick := _known_seam(window, seam)):
+            yield from ((at + start, text) for start, text in quick)
+            used = quick[-1][0] + len(quick[-1][1])
+        else:
+            starts, ends, close = _structure(window)
+            used = 0
+            for start, end in zip(starts, ends, strict=True):
+                yield from _between(at + used, window[used:start])
+                yield at + start, window[start:end]
+                used = end
+            if len(ends) > 1:
+                seam = window[ends[-2] - 1 : starts[-1] + SEAM_BYTES]
+            if close is not None:
+                yield from _between(at + used, window[used:close])
+                used = close + 1
+                yield from _between(at + used, window[used:] + file.read())
+                return
+        rest = window[used:]
+        at += used
+        if not more:  # the closing bracket is missing: a byte that no decoder takes makes sure that somebody is told
+            yield from _between(at, rest + b"\0")
+            return
+
+
+SEAM_BYTES = 12
+"""Bytes of an element's beginning by which the seam between two elements is recognised."""
+
+_SEPARATOR = re.compile(rb"\s*,?\s*")
+_decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _known_seam(window: bytes, seam: bytes) -> list[tuple[int, bytes]]:
+    """The elements up to the last place that looks like the seam seen before; none when that was a wrong guess.
+
+    A guess can't go wrong unseen: what lies before it must parse as whole elements.
+    """
+    cut = window.rfind(seam) + 1
+    first = _SEPARATOR.match(window)
+    assert first is not None
+    try:
+        elements = _decode_raw(b"[" + window[first.end() : cut] + b"]") if cut else []
+    except msgspec.DecodeError:
+        return []
+    found = []
+    at = first.end()
+    for element in elements:
+        text = bytes(element)
+        if text[:1] not in (b"{", b"["):
+            return []
+        found.append((at, text))
+        gap = _SEPARATOR.match(window, at + len(text))
+        assert gap is not None
+        at = gap.end()
+    return found
+
+
+QUOTE, OPEN, CLOSE = 1, 2, 3
+_MARKS = bytes(
+    {ord('"'): QUOTE, ord("{"): OPEN, ord("["): OPEN, ord("}"): CLOSE, ord("]"): CLOSE}.get(byte, 0) for byte in range(256)
+)
+
+
+def _structure(window: bytes) -> tuple[list[int], list[int], int | None]:
+    """Where the complete elements in `window` start and end, and where the array closes, if it does.
+
+    `window` begins between two elements. Only quotes, backslashes and brackets are looked at.
+    """
+    blotted = window
+    if b"\\" in window:  # blot out what is escaped, pairs of backslashes first, leaving every byte in its place
+        blotted = window.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    marks = np.frombuffer(blotted.translate(_MARKS), np.uint8)
+    where = np.flatnonzero(marks != 0)  # of booleans, for which NumPy has a fast path
+    kind = marks[where]
+    is_quote = kind == QUOTE
+    outside = np.flatnonzero(((np.cumsum(is_quote, dtype=np.int32) & 1) == 0) & ~is_quote)
+    where, opening = where[outside], kind[outside] == OPEN
+    depth = np.cumsum(opening.astype(np.int32) * 2 - 1)
+    closed = np.flatnonzero(depth < 0)
+    if len(closed):
+        where, opening, depth = where[: closed[0] + 1], opening[: closed[0] + 1], depth[: closed[0] + 1]
+    ends = where[(depth == 0) & ~opening] + 1
+    starts = where[(depth == 1) & opening][: len(ends)]
+    return starts.tolist(), ends.tolist(), int(where[-1]) if len(closed) else None
 
 
 def _between(offset: int, text: bytes) -> Iterator[tuple[int, bytes]]:
