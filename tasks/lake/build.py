@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from io import BytesIO
@@ -135,7 +136,8 @@ def build_shard(plan: LakePlan, number: int, *, on_image: Callable[[int], None] 
                 writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise InputError(f"the embedded lake cannot be written to {file.parent}: {error.strerror or error}") from error
     return file
 

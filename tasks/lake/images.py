@@ -107,7 +107,7 @@ def decode_image(data: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         if raw.startswith(_MAGIC):
             raise ItemFailed("truncated_image", f"the header of the image is incomplete ({len(raw)} bytes)") from error
         raise ItemFailed("not_an_image", f"{len(raw)} bytes starting with {raw[:8]!r}") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ItemFailed("image_too_large", str(error)) from error
     except Exception as error:  # a broken image makes a decoder raise anything at all; here it becomes a record
         cut_short = isinstance(error, EOFError) or any(words in str(error).lower() for words in _CUT_SHORT)

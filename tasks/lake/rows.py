@@ -170,4 +170,4 @@ def _metadata(cell: Any) -> Any:
     try:
         return cell.as_py()
     except (ValueError, OverflowError, pa.ArrowException):  # a date outside the calendar, text that is not UTF-8
-        return str(cell)
+        return f"unreadable {cell.type}"

@@ -18,7 +18,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "green": (22, 138, 66),
     "orange": (240, 132, 8),
     "purple": (146, 56, 184),
-    "black": (34, 35, 40),
+    "black": (36, 35, 38),
 }
 """Ink colours by name, as 8-bit RGB: six that people name alike and that stay apart in dim light."""
 
