@@ -10,21 +10,18 @@ from typing import Any
 import torch
 
 _STORAGES = {
-    f"{kind.__name__}": kind.dtype  # type: ignore[attr-defined]
-    for kind in (
-        torch.DoubleStorage,
-        torch.FloatStorage,
-        torch.HalfStorage,
-        torch.BFloat16Storage,
-        torch.LongStorage,
-        torch.IntStorage,
-        torch.ShortStorage,
-        torch.CharStorage,
-        torch.ByteStorage,
-        torch.BoolStorage,
-        torch.ComplexDoubleStorage,
-        torch.ComplexFloatStorage,
-    )
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexDoubleStorage": torch.complex128,
+    "ComplexFloatStorage": torch.complex64,
 }
 
 
