@@ -7,6 +7,7 @@ the units in their order, never on who was faster: the first unit at which the t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -94,3 +95,9 @@ class Handout:
         while self.store.check([f"{self.name}/done/{len(self._counts)}"]):
             self._counts.append(int(self.store.get(f"{self.name}/done/{len(self._counts)}")))
         return find_stop(self._counts, target=self.target, max_empty=self.max_empty, complete=False) is not None
+
+    def leave(self, ranks: int) -> None:
+        """Wait until every rank has left, so that the store outlives its last user. Ends with the process when one has died."""
+        self.store.add(f"{self.name}/left", 1)
+        while self.store.add(f"{self.name}/left", 0) < ranks:
+            time.sleep(0.05)

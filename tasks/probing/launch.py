@@ -50,9 +50,7 @@ def run_ranks(config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_pro
     write_json(work / "worker.json", {"config": config.model_dump(mode="json"), "lake": str(lake), "work": str(work)})
     rank_logs = logs / "ranks"
     command = torchrun_command(config.torchrun, rank_logs, ["-m", "tasks.probing.worker", str(work / "worker.json")])
-    with supervised(
-        command, log=logs / "torchrun.log", env=rank_environment(os.environ, config.torchrun), grace_s=5.0
-    ) as process:
+    with supervised(command, log=logs / "torchrun.log", env=rank_environment(os.environ), grace_s=5.0) as process:
         code = _wait(process, work, on_progress)
     if code != 0:
         raise RunFailed(
@@ -82,11 +80,9 @@ def torchrun_command(settings: TorchrunSettings, logs: Path, program: list[str])
     ]
 
 
-def rank_environment(environment: Mapping[str, str], torchrun: TorchrunSettings) -> dict[str, str]:
+def rank_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The ranks' environment: one compute thread each, so that a result does not depend on how many ranks share the cores."""
     settings = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    if torchrun.nnodes == 1:
-        settings["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks the host's name up, which fails on machines without DNS
     # a rank is found by the module's name, from wherever the flow was started
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]

@@ -18,7 +18,7 @@ from tasks.lake.parquet import BadRow, ImageRef, LakeRow, stream_rows
 from tasks.probing.baselines import Baseline, Completion
 from tasks.probing.claims import Claim, ClaimSet
 from tasks.probing.judges import Judge
-from tasks.probing.outcomes import MODEL_FAILURES, DroppedRecord, OutcomeRecord, decide, failure_id_of
+from tasks.probing.outcomes import FAILURES, DroppedRecord, OutcomeRecord, decide, failure_id_of
 from tasks.probing.prompts import write_prompt
 from tasks.probing.subjects import Subject, choose_subject
 from tasks.probing.units import Unit
@@ -124,12 +124,12 @@ def _outcome(
         ),
         image=place,
         claim_id=claim.claim_id,
-        claim_set=f"{probe.claims.name}@{probe.claims.version}",
+        claim_set=probe.claims.sha256,
         claim=write_prompt(claim, subject).text,
         prefilled=subject.values,
         selectors=subject.selectors,
         answerable=subject.answerable,
-        outcome=verdict.outcome,  # type: ignore[arg-type]
+        outcome=verdict.outcome,
         failure_id=failure_id_of(verdict.outcome, claim),
         baseline=None if broken else {**who, **msgspec.to_builtins(completion)},
         judge={
@@ -159,12 +159,12 @@ def _complete_images(records: list[dict[str, Any]], claims: int) -> dict[int, in
     for record in records:
         row = record["image"]["row"]
         lines[row] += record.get("claims", 1)
-        failures[row] += record.get("outcome") in MODEL_FAILURES
+        failures[row] += record.get("outcome") in FAILURES
     return {row: failures[row] for row, count in lines.items() if count == claims}
 
 
 def _failures(records: list[dict[str, Any]]) -> int:
-    return sum(record.get("outcome") in MODEL_FAILURES for record in records)
+    return sum(record.get("outcome") in FAILURES for record in records)
 
 
 def _builtins(record: msgspec.Struct) -> dict[str, Any]:

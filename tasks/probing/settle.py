@@ -16,7 +16,7 @@ import msgspec
 from tasks.errors import RunFailed
 from tasks.journal import Journal, read_jsonl, write_jsonl
 from tasks.probing.handout import Stop, find_stop
-from tasks.probing.outcomes import MODEL_FAILURES, Outcome
+from tasks.probing.outcomes import FAILURES, OUTCOMES
 from tasks.probing.units import UnitPlan
 
 RECORDS_PER_SHARD = 1000
@@ -41,7 +41,7 @@ def unit_path(work: Path, index: int) -> Path:
 
 def count_failures(records: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> int:
     """How many of a unit's lines are failures of the model."""
-    return sum(record.get("outcome") in MODEL_FAILURES for record in records)
+    return sum(record.get("outcome") in FAILURES for record in records)
 
 
 def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_empty: int | None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
     for stale in stage.glob("shard-*.jsonl"):
         if int(stale.stem.removeprefix("shard-")) >= shards:
             stale.unlink()
-    failures = sum(tally.outcomes[name] for name in MODEL_FAILURES)
+    failures = sum(tally.outcomes[name] for name in FAILURES)
     return {
         "stop": stop.reason,
         "images": tally.images,
@@ -74,7 +74,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         "out": sum(tally.outcomes.values()),
         "failures": failures,
         "dropped": dict(sorted(tally.dropped.items())),
-        "outcomes": {str(name): tally.outcomes[name] for name in Outcome},
+        "outcomes": {name: tally.outcomes[name] for name in OUTCOMES},
         "claims": {name: dict(counts) for name, counts in sorted(tally.claims.items())},
         "factors": {name: dict(counts) for name, counts in sorted(tally.factors.items())},
         "shards": shards,
@@ -102,7 +102,7 @@ def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally:
             images.add(record["image"]["image_id"])
             _count(record, tally)
             yield record
-            reached += record.get("outcome") in MODEL_FAILURES
+            reached += record.get("outcome") in FAILURES
             if target is not None and reached == target:
                 tally.images += len(images)
                 return

@@ -1,6 +1,8 @@
 """What torchrun runs in every rank: `torchrun … -m tasks.probing.worker RUN_DIR/probing/work/worker.json`.
 
 Takes units from the shared counter until the run has what it wants, writes a journal for each, and never talks to Prefect.
+The ranks share torchrun's store and nothing else: they exchange no tensors, so no process group is formed that one dead rank
+could hang.
 Exit codes: 0 done, otherwise the error's own (torchrun then starts the ranks again, up to `max_restarts`).
 """
 
@@ -9,24 +11,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from tasks.errors import MillraceError
 from tasks.journal import read_json, write_atomic
 from tasks.lake.parquet import lake_files
-from tasks.plugins import load_plugin
 from tasks.probing.baselines import baseline_settings, open_baseline
 from tasks.probing.claims import load_claims
 from tasks.probing.handout import Handout
+from tasks.probing.judges import judge_settings, open_judge
 from tasks.probing.probe import Probe, probe_unit
 from tasks.probing.settings import ProbingConfig
 from tasks.probing.settle import open_unit
 from tasks.probing.units import UnitPlan, units_of
 
 REPORT_EVERY_S = 0.5
-LONGEST_WAIT = timedelta(days=7)
-"""How long a rank waits at the end for the slowest one."""
 
 
 def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
@@ -43,11 +42,10 @@ def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
 
 def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
     """Load the model under test, the claims and the judge."""
-    judge = load_plugin("tasks.probing.judges", str(config.judge.get("name", "annotation")), "judge")
     return Probe(
         claims=load_claims(config.claims, config.enabled_claims),
         baseline=open_baseline(baseline_settings(config.baseline), device=device),
-        judge=judge.open_judge(),
+        judge=open_judge(judge_settings(config.judge)),
         lake=lake,
         seed=config.seed,
         unanswerable_share=config.unanswerable_share,
@@ -86,7 +84,6 @@ class Report:
 def work(spec_path: Path) -> None:
     """Take and probe units until the run has reached its stop."""
     import torch
-    from torch import distributed
     from torch.distributed.rendezvous import rendezvous
 
     torch.set_num_threads(1)
@@ -95,7 +92,6 @@ def work(spec_path: Path) -> None:
     lake, folder = Path(spec["lake"]), Path(spec["work"])
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     store, _, world_size = next(rendezvous("env://"))
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
     probe = open_probe(config, lake, device_of(config.torchrun.device, local_rank))
     plan = plan_of(config, lake)
     report = Report(folder / f"progress-{rank}.json")
@@ -110,8 +106,7 @@ def work(spec_path: Path) -> None:
         handout.report(index, failures)
         report.add(units=1)
     report.write()
-    distributed.barrier()
-    distributed.destroy_process_group()
+    handout.leave(world_size)
 
 
 def main() -> int:
