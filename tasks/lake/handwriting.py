@@ -66,12 +66,16 @@ HOLES = {0: (1,), 1: (0,), 2: (0, 1), 3: (0,), 4: (0, 1), 5: (0,), 6: (1,), 7: (
 FINE = 6
 """The height field has this many points per source pixel: its contour is smooth there, and a thousand fields still take 20 MB."""
 
+MAX_THICKNESS = 0.35
+"""A pen line is thinner than this share of its digit; thicker ones are blots (mostly of 1), which nobody could name."""
+
 _LEVELS = np.arange(0.30, 0.80, 0.05)
 
 
 @lru_cache(maxsize=2048)
 def stroke_of(source: int) -> Stroke | None:
-    """The stroke of digit number `source`; None when no level gives one connected stroke with the loops its label has."""
+    """The stroke of digit number `source`; None when it is a blot, or no level makes it one
+    connected line with the loops its label has."""
     ink, labels = load_digit_images()
     field = np.pad(ink[source].astype(np.float32) / ink[source].max(), MARGIN)
     field += SHARPENING * (field - ndimage.gaussian_filter(field, SHARPENING_SIGMA))
@@ -81,12 +85,26 @@ def stroke_of(source: int) -> Stroke | None:
     if not whole:
         return None
     level = whole[len(whole) * 13 // 20]  # thin enough to keep loops open, not so thin that the stroke is about to break
+    if _thickness(fine >= level) > MAX_THICKNESS * 0.85:
+        level = whole[-1]
     inside = fine >= level
-    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    extent = max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1
+    if _thickness(inside) > MAX_THICKNESS:
+        return None
+    extent = _extent(inside)
     dy, dx = np.gradient(fine)
     slope = float(np.hypot(dy, dx)[np.abs(fine - level) < 0.08].mean()) * FINE
-    return Stroke(image, level, int(extent) / FINE, slope)
+    return Stroke(image, level, extent / FINE, slope)
+
+
+def _extent(inside: NDArray[np.bool_]) -> int:
+    """The longer side of the ink."""
+    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    return int(max(ys[-1] - ys[0], xs[-1] - xs[0])) + 1
+
+
+def _thickness(inside: NDArray[np.bool_]) -> float:
+    """The widest disc that fits into the ink, as a share of the ink's longer side."""
+    return 2 * float(ndimage.distance_transform_edt(inside).max()) / _extent(inside)
 
 
 def _is_whole(inside: NDArray[np.bool_], holes: tuple[int, ...]) -> bool:
