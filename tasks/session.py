@@ -87,10 +87,15 @@ class Session:
         write_json(kept, summary)
         return summary
 
-    def gather(self, stage: str, futures: Sequence[Any]) -> Iterator[Any]:
-        """Yield what mapped shards return, as they finish, and count when they were worked on.
+    def gather(self, stage: str, futures: Sequence[Any], on_done: Callable[[Any], None]) -> list[Any]:
+        """What mapped shards return, in their order; counts when they were worked on.
 
         All shards are waited for before a failure is raised, so that what could be done is done and kept.
+
+        Args:
+            stage: whose work it is.
+            futures: of tasks under `timed`.
+            on_done: called with each value as its shard finishes.
 
         Raises:
             RunFailed: shards failed for a reason that is not ours; how many, and the first.
@@ -98,26 +103,33 @@ class Session:
         """
         from prefect.futures import as_completed
 
+        futures = list(futures)
+        values: dict[Any, Any] = {}
         troubles: list[BaseException] = []
-        for future in as_completed(list(futures)):
+        for future in as_completed(futures):
             try:
-                result = future.result()
+                values[future] = self.timeline.add(stage, future.result())
             except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
                 troubles.append(error)
             else:
-                yield self.timeline.add(stage, result)
+                on_done(values[future])
         for trouble in troubles:
             if isinstance(trouble, MillraceError):
                 raise trouble
         if troubles:
             first = f"{type(troubles[0]).__name__}: {troubles[0]}"
-            raise RunFailed(f"{len(troubles)} of {len(futures)} shards of {stage} failed, the first with {first}") from troubles[0]
+            raise RunFailed(f"{len(troubles)} of {len(futures)} shards of {stage} failed, the first with {first}") from troubles[
+                0
+            ]
+        return [values[future] for future in futures]
 
     def _subflow(self, name: str, work: Callable[[], T], *, on_cluster: bool) -> T:
         from prefect import flow
 
-        runner = {"task_runner": task_runner(self.scheduler)} if on_cluster else {}
-        stage: Any = flow(work, name=name, flow_run_name=f"{name} in {self.folder.path.name}", validate_parameters=False, **runner)
+        runner: dict[str, Any] = {"task_runner": task_runner(self.scheduler)} if on_cluster else {}
+        stage: Any = flow(
+            work, name=name, flow_run_name=f"{name} in {self.folder.path.name}", validate_parameters=False, **runner
+        )
         result: T = stage()
         return result
 

@@ -38,13 +38,14 @@ class Part(NamedTuple):
 
 
 def input_files(place: Path) -> list[Path]:
-    """The files to read: `place` itself, or the JSON files of a folder, by name.
+    """The files to read: `place` itself, or the JSON files of a folder, by name; of a run's stage its shards and no summary.
 
     Raises:
         InputError: there is nothing there to read.
     """
     if place.is_dir():
-        found = sorted(file for file in place.iterdir() if file.suffix in (".jsonl", ".json") and file.is_file())
+        shards = sorted(place.glob("shard-*.jsonl"))
+        found = shards or sorted(file for file in place.iterdir() if file.suffix in (".jsonl", ".json") and file.is_file())
         if not found:
             raise InputError(f"{place} holds no .jsonl or .json file; give the folder of a probing run, or a file of outcomes")
         return found

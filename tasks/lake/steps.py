@@ -9,17 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.lake import build
 from tasks.lake.build import LakePlan
-from tasks.lake.files import LakeCheck
-from tasks.lake.parquet import check_lake as look_at_lake
+from tasks.timeline import timed
 
 
 @task(task_run_name="draw lake shard {number}", cache_policy=NO_CACHE)
+@timed
 def build_shard(plan: LakePlan, number: int) -> Path:
     """See `tasks.lake.build.build_shard`."""
     return build.build_shard(plan, number)
-
-
-@task(task_run_name="check the lake", cache_policy=NO_CACHE)
-def check_lake(folder: Path) -> LakeCheck:
-    """See `tasks.lake.files.check_lake`."""
-    return look_at_lake(folder)

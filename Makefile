@@ -1,0 +1,33 @@
+# On a fresh machine `make full` and `make test` need nothing done before: they make .venv and install into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: full test test-fast lint install serve stop clean
+
+full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
+	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
+
+test: $(STAMP) lint  ## Everything that CI runs
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(STAMP)  ## Only what takes milliseconds
+	$(BIN)/python -m pytest -m "not slow and not flow and not chaos" $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(STAMP)  ## Only prepare .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ".[test]"
+	$(BIN)/python -m compileall -q $(VENV)/lib || true
+	$(BIN)/python -m tasks.local_api
+	touch $@
+
+clean:  ## Remove .venv and caches of the tools; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,80 @@
+"""Before and after the ranks: is the config workable, what will be done, did the infrastructure hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import InputError, RunFailed
+from tasks.probing.baselines import baseline_settings
+from tasks.probing.claims import ClaimSet, load_claims
+from tasks.probing.judges import judge_settings
+from tasks.probing.settings import ProbingConfig
+
+if TYPE_CHECKING:
+    from tasks.lake.files import LakeCheck
+
+
+def check(config: ProbingConfig) -> ClaimSet:
+    """See that claims, baseline, judge and lake are what the config says, before anything is started.
+
+    Raises:
+        UsageError, InputError: what is wrong, in one sentence.
+    """
+    claims = load_claims(config.claims, config.enabled_claims)
+    baseline_settings(config.baseline)
+    judge_settings(config.judge)
+    if config.lake.path is not None:
+        _lake(config.lake.path)
+    return claims
+
+
+def plan_lines(config: ProbingConfig) -> list[str]:
+    """What the stage will do, for `--dry-run`. Touches nothing."""
+    claims = check(config)
+    place = config.lake.path or f"{config.lake.images} embedded digit scenes"
+    baseline, judge = (part.get("name", "?") for part in (config.baseline, config.judge))
+    until = f"until {config.target_failure_count} failures" if config.target_failure_count else f"{config.sample_size} images"
+    ranks = config.torchrun.nnodes * config.torchrun.nproc_per_node
+    return [
+        f"images: {place}{_rows(config.lake.path)}",
+        f"claims: {len(claims.claims)} of set '{claims.name}': {', '.join(claim.claim_id for claim in claims.claims)}",
+        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {config.failure_batch_size} images",
+        f"ranks: {ranks} ({config.torchrun.nnodes} machines, {config.torchrun.nproc_per_node} each)",
+    ]
+
+
+def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) -> None:
+    """See that not too much of the run broke.
+
+    Raises:
+        RunFailed: more than `max_failure_rate` of the outcomes are `infra_error`, or there are no outcomes at all.
+    """
+    outcomes = summary["outcomes"]
+    broken, asked = outcomes.get("infra_error", 0), sum(outcomes.values())
+    if asked == 0:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in summary["dropped"].items()) or "no images"
+        raise RunFailed(f"nothing could be probed ({reasons}); see the dropped lines in probing/shard-00000.jsonl")
+    if broken > max_failure_rate * asked:
+        raise RunFailed(
+            f"{broken} of {asked} claims ended in infra_error, more than max_failure_rate ({max_failure_rate:.0%}) allows; "
+            "see `error` in probing/shard-*.jsonl, mend the cause and start anew in another run folder"
+        )
+
+
+def _rows(lake: Path | None) -> str:
+    if lake is None:
+        return ""
+    found = _lake(lake)
+    return f" ({len(found.usable)} files, {found.rows:,} rows)"
+
+
+def _lake(folder: Path) -> LakeCheck:
+    from tasks.lake.files import check_lake  # pyarrow: not for those who only ask for help
+
+    found = check_lake(folder)
+    if found.unusable:
+        more = f" (and so for {len(found.unusable) - 1} more)" if len(found.unusable) > 1 else ""
+        raise InputError(f"{found.unusable[0].detail}{more}; mend it or take it out of the lake")
+    return found
