@@ -112,14 +112,12 @@ def selection_record(outcome: dict[str, Any], *, sample_index: int, routes: Rout
 
 def images_of(lake: Path) -> FetchImage:
     """A way to the images of a lake, for `write_shard`."""
-    from tasks.lake.parquet import BadRow, ImageRef, read_row  # pyarrow: only for those who embed images
+    from tasks.lake.reader import read_row  # pyarrow: only for those who embed images
+    from tasks.lake.rows import ImageRef
 
     def fetch(image: dict[str, Any]) -> bytes:
         ref = ImageRef(image["image_id"], image.get("file", ""), image.get("row", 0), image.get("sha256") or "")
-        row = read_row(lake, ref)
-        if isinstance(row, BadRow):
-            raise ItemFailed(row.reason, row.detail)
-        return row.image_bytes
+        return read_row(lake, ref).image_bytes
 
     return fetch
 
