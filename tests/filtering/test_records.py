@@ -109,6 +109,12 @@ def test_a_place_without_outcomes_is_named_in_one_sentence(tmp_path: Path) -> No
         input_files(tmp_path / "gone")
 
 
+def test_a_summary_beside_the_shards_is_not_read_as_outcomes(tmp_path: Path) -> None:
+    for name in ("shard-00001.jsonl", "shard-00000.jsonl", "summary.json", "shard-00002.jsonl.part"):
+        (tmp_path / name).write_text("{}")
+    assert [file.name for file in input_files(tmp_path)] == ["shard-00000.jsonl", "shard-00001.jsonl"]
+
+
 def test_parts_have_names_of_their_own() -> None:
     parts = [Part("x/shard-00000.jsonl", at, at + 10, is_array=False) for at in (0, 10, 20)]
     assert len({part.name for part in parts}) == 3
