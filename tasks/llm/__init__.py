@@ -17,7 +17,7 @@ Finish = Literal["stop", "length", "tool_calls", "refusal"]
 """Why the model stopped: at its own end, at `max_tokens`, to call tools, or because it (or the server's filter) refused."""
 
 
-class ImagePart(msgspec.Struct, frozen=True, kw_only=True):
+class ImagePart(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """One image of a message: its encoded bytes, or the path of a local file, or a URL the *server* fetches; exactly one of them.
 
     Bytes and files are read, resized by the client's image policy and encoded once, off the event loop's thread; a URL is sent

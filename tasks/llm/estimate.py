@@ -1,0 +1,65 @@
+"""What a run will ask and cost, for `--dry-run`: an estimate, and it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tasks.llm import Usage
+from tasks.llm.prices import AS_OF, cost_usd, price_of
+from tasks.llm.settings import ModelSettings
+
+LATENCY_S = 2.0
+"""Assumed for one call when nothing was measured: a few hundred tokens at a hundred tokens a second."""
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls of one stage."""
+
+    stage: str
+    calls: int
+    input_tokens: int
+    """Per call, images included."""
+    output_tokens: int
+    """Per call."""
+
+
+def image_tokens(width: int, height: int) -> int:
+    """Prompt tokens of an image, roughly: vision models of today take one per 28 x 28 pixels."""
+    return max(1, -(-width // 28)) * max(1, -(-height // 28))
+
+
+def estimate_lines(settings: ModelSettings, planned: Sequence[Planned]) -> list[str]:
+    """The lines for `--dry-run`: calls, tokens, cost and time per stage and in sum."""
+    price = price_of(settings)
+    lines: list[str] = []
+    total_usd: float | None = 0.0
+    calls = 0
+    for stage in planned:
+        usage = Usage(input_tokens=stage.calls * stage.input_tokens, output_tokens=stage.calls * stage.output_tokens)
+        cost = cost_usd(usage, price)
+        total_usd = None if total_usd is None or cost is None else total_usd + cost
+        calls += stage.calls
+        lines.append(f"{stage.stage}: about {stage.calls:,} calls of {settings.model}, {_tokens(usage)}, {_money(cost)}")
+    slots = settings.max_in_flight * max(1, len(settings.endpoints))
+    seconds = calls * LATENCY_S / slots
+    if settings.requests_per_minute is not None:
+        seconds = max(seconds, calls * 60 / settings.requests_per_minute)
+    basis = f"at {slots} in flight and an assumed {LATENCY_S:g} s per call"
+    lines.append(f"together (an estimate): {calls:,} calls, {_money(total_usd)}, about {_time(seconds)} {basis}")
+    if settings.price is None and price is not None:
+        lines.append(f"prices: the built-in table of {AS_OF}; set `price` for yours")
+    return lines
+
+
+def _tokens(usage: Usage) -> str:
+    return f"{usage.input_tokens or 0:,} + {usage.output_tokens or 0:,} tokens"
+
+
+def _money(usd: float | None) -> str:
+    return "cost unknown" if usd is None else f"about ${usd:.2f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,80 @@
+"""JSON in a model's answer, also where there is something around it or it is not quite JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+MOST_STARTS = 50
+"""Places in a text where a value may begin that are tried: prose full of braces must not cost seconds."""
+
+_FENCE = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)```", re.DOTALL)
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_WORDS = {"True": "true", "False": "false", "None": "null", "NaN": "null"}
+
+
+def json_in(text: str) -> Any:
+    """The JSON value that `text` holds.
+
+    Taken as it is when the text is JSON; otherwise out of a code fence, after a model's visible thinking, or out of the prose
+    around it; with trailing commas, Python's spellings of constants and raw line breaks in strings mended. What broke off is
+    not completed: a guessed end would be an answer that nobody gave.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    text = _THOUGHT.sub("", text)
+    for candidate in [*_FENCE.findall(text), text]:
+        for form in (candidate, _mended(candidate)):
+            found = _first_value(form)
+            if found is not None:
+                return found[0]
+    raise ValueError("the answer holds no JSON")
+
+
+def _first_value(text: str) -> tuple[Any] | None:
+    """The first object or array, or the whole text as a value; in a tuple, because a value may be None."""
+    decoder = json.JSONDecoder(strict=False)
+    stripped = text.strip()
+    try:
+        return (decoder.decode(stripped),)
+    except (json.JSONDecodeError, RecursionError):
+        pass
+    position, tries = 0, 0
+    while tries < MOST_STARTS:
+        starts = [found for found in (text.find("{", position), text.find("[", position)) if found >= 0]
+        if not starts:
+            return None
+        position = min(starts)
+        try:
+            value, _ = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError):
+            position += 1
+            tries += 1
+            continue
+        return (value,)
+    return None
+
+
+def _mended(text: str) -> str:
+    """`text` with the usual slips outside of strings put right."""
+    pieces: list[str] = []
+    end = 0
+    for found in _STRINGS.finditer(text):
+        pieces += (_mended_outside(text[end : found.start()]), found[0])
+        end = found.end()
+    pieces.append(_mended_outside(text[end:]))
+    joined = "".join(pieces)
+    return re.sub(r",(\s*[}\]])", r"\1", joined)
+
+
+def _mended_outside(text: str) -> str:
+    return re.sub(r"\b(True|False|None|NaN)\b", lambda found: _WORDS[found[0]], text)
