@@ -47,8 +47,15 @@ def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
     """
     import dask.config
 
-    quiet_distributed()
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-saturation": 1.0}):
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    environment = dask.config.get("distributed.nanny.pre-spawn-environ")
+    settings_of_dask = {
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.scheduler.worker-saturation": 1.0,
+        # 60 lines of start-up talk otherwise go to the terminal; errors still show
+        "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
+    }
+    with dask.config.set(settings_of_dask):
         if settings.address:
             _check_answers(settings.address)
             yield settings.address
@@ -62,12 +69,6 @@ def task_runner(address: str) -> Any:
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=address, client_kwargs={"set_as_default": False})
-
-
-def quiet_distributed() -> None:
-    """Keep Dask's 60 lines of start-up talk out of the terminal; errors still show."""
-    for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core", "bokeh"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _started(settings: ClusterSettings) -> Any:

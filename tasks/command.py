@@ -107,10 +107,12 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
         from tasks import local_api
 
         with local_api.prefect_api(folder.logs) as wait_until_ready:
-            flow = getattr(importlib.import_module(f"flows.{name}"), name)
+            module = importlib.import_module(f"flows.{name}")
+            # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names
+            config = getattr(module, type(config).__name__).model_validate(config.model_dump())
             wait_until_ready()
             try:
-                summary = flow(config=config, run_dir=folder.path)
+                summary = getattr(module, name)(config=config, run_dir=folder.path)
             finally:
                 local_api.drain()
     return 3 if summary.get("status") == "short" else 0

@@ -70,7 +70,8 @@ class Progress:
         stage.show(final=True)
         self._bar.remove_task(stage.task)
         took = time.monotonic() - stage.started
-        self.say(f"{name}: {stage.done:,} {unit} in {took:.1f} s{stage.note and f' ({stage.note})'}")
+        if stage.done or stage.total:
+            self.say(f"{name}: {stage.done:,} {unit} in {took:.1f} s{stage.note and f' ({stage.note})'}")
 
 
 class Stage:

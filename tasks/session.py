@@ -117,21 +117,23 @@ class Session:
             if isinstance(trouble, MillraceError):
                 raise trouble
         if troubles:
-            first = f"{type(troubles[0]).__name__}: {troubles[0]}"
-            raise RunFailed(f"{len(troubles)} of {len(futures)} shards of {stage} failed, the first with {first}") from troubles[
-                0
-            ]
+            first = troubles[0]
+            said = f"{len(troubles)} of {len(futures)} shards of {stage} failed, the first with {type(first).__name__}: {first}"
+            raise RunFailed(said) from first
         return [values[future] for future in futures]
 
     def _subflow(self, name: str, work: Callable[[], T], *, on_cluster: bool) -> T:
         from prefect import flow
 
         runner: dict[str, Any] = {"task_runner": task_runner(self.scheduler)} if on_cluster else {}
-        stage: Any = flow(
-            work, name=name, flow_run_name=f"{name} in {self.folder.path.name}", validate_parameters=False, **runner
-        )
+        make: Any = flow  # its overloads know no task runner of unknown kind
+        stage = make(work, name=name, flow_run_name=f"{name} in {self.folder.path.name}", validate_parameters=False, **runner)
         result: T = stage()
         return result
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Prefect sends the flow along with every task, and the stage's flow knows the session: it stays at home."""
+        return type(None), ()
 
 
 @contextlib.contextmanager

@@ -9,16 +9,17 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.probing import launch, settle as settling, training
+from tasks.probing import launch, preparation
+from tasks.probing import settle as settling
 from tasks.probing.launch import Counts
 from tasks.probing.settings import ProbingConfig
 from tasks.probing.worker import plan_of
 
 
-@task(task_run_name="train the baseline", cache_policy=NO_CACHE)
-def prepare_baseline(config: ProbingConfig, logs: Path, on_progress: Callable[[int, int], None]) -> Path | None:
-    """See `tasks.probing.training.prepare_baseline`."""
-    return training.prepare_baseline(config.baseline, logs, on_progress)
+@task(task_run_name="prepare the baseline", cache_policy=NO_CACHE)
+def prepare_baseline(config: ProbingConfig, logs: Path, on_progress: Callable[[int, int], None]) -> bool:
+    """See `tasks.probing.preparation.prepare_baseline`."""
+    return preparation.prepare_baseline(config.baseline, logs, on_progress)
 
 
 @task(task_run_name="probe with {config.torchrun.nproc_per_node} ranks", cache_policy=NO_CACHE)
