@@ -129,8 +129,6 @@ def read_metadata(stream: io.BufferedIOBase, *, where: str, file: str = ".metada
                 f"its pickle asks for '{refused}', which no checkpoint needs: refused, nothing was run; {hint}", file
             )
             raise UntrustedCheckpoint(where, [problem]) from None
-        except MemoryError:
-            raise
         except Exception as error:  # a damaged pickle can raise anything
             raise CheckpointError(where, [Problem(f"damaged: {type(error).__name__}: {error}", file)]) from error
     if changed:
