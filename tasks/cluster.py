@@ -46,6 +46,7 @@ def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
         UsageError: no scheduler answers at the address, or the class can't be found.
     """
     import dask.config
+    import distributed.config  # noqa: F401 - puts distributed's defaults into dask.config
 
     logging.getLogger("distributed").setLevel(logging.ERROR)
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")

@@ -65,7 +65,7 @@ def main(
         state = finished_state(run_dir, name, sections(config))
         if state:
             said = "is finished" if state == "finished" else "is finished, short of its target"
-            print(f"{run_dir} {said}: see {run_dir / 'summary.json'}; choose another --run-dir for a new run")  # noqa: T201
+            print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
         return start(name, config, run_dir, sections(config))
 
@@ -105,9 +105,11 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
     """Take the run folder, see that there is a Prefect API, import the flow and run it."""
     with RunFolder.open(run_dir, sections) as folder:
         from tasks import local_api
+        from tasks.flow_log import log_to_file
 
         with local_api.prefect_api(folder.logs) as wait_until_ready:
             module = importlib.import_module(f"flows.{name}")
+            log_to_file(folder.logs / "flow.log")
             # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names
             config = getattr(module, type(config).__name__).model_validate(config.model_dump())
             wait_until_ready()
