@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from pydantic import Field, PositiveInt
@@ -61,7 +63,9 @@ def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
             _check_answers(settings.address)
             yield settings.address
             return
-        with _started(settings) as cluster:
+        with _deaf_to_ctrl_c():
+            starting = _started(settings)
+        with starting as cluster:
             yield str(cluster.scheduler_address)
 
 
@@ -70,6 +74,21 @@ def task_runner(address: str) -> Any:
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=address, client_kwargs={"set_as_default": False})
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have processes that are started in the block (and by threads started in it) not hear SIGINT.
+
+    Ctrl-C in a terminal goes to every process of the run at once. The flow alone answers it and stops its workers in order; a
+    worker that answered too would end in a traceback in the middle of that. A blocked signal is inherited across exec.
+    """
+    resource_tracker.ensure_running()  # when it starts it unblocks SIGINT in the thread that needed it first
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _started(settings: ClusterSettings) -> Any:
