@@ -50,10 +50,21 @@ class Breaker:
         if self.open_until is not None:
             self.open_until = self._clock()
 
-    def failed(self, kind: Kind, detail: str) -> None:
-        """A request failed by the endpoint's fault."""
+    def failed(self, kind: Kind, detail: str, *, first: bool = True) -> None:
+        """A request failed by the endpoint's fault.
+
+        Args:
+            kind: the class of the failure.
+            detail: for the message.
+            first: False for a request that has failed before: that says something about the request, not about the endpoint, so
+                it opens nothing. A broken connection always counts.
+        """
         now = self._clock()
-        self.probing = False
+        was_probe, self.probing = self.probing, False
+        if not first and kind != "connection":
+            if was_probe:
+                self.open_until = now + FIRST_PAUSE_S
+            return
         self.in_a_row += 1
         self.last_detail = detail
         self.failing_since = now if self.failing_since is None else self.failing_since

@@ -30,7 +30,7 @@ ALIKE = 8
 """So many refusals alike before the first success mean that the request's form is wrong and not the requests."""
 
 FAILED_IN_A_ROW = 20
-"""So many requests given up one after the other mean that the endpoint is at fault."""
+"""So many requests given up one after the other, with no answer for a fifth of `give_up_after_s`, end the run."""
 
 
 class DurableChat:
@@ -64,6 +64,7 @@ class DurableChat:
         self._successes = 0
         self._refused_alike: tuple[int | None, int] = (None, 0)
         self._failed_in_a_row = 0
+        self._last_success = time.monotonic()
         self._spent_usd = 0.0
         self._sending = 0
         self._mean_tokens = 0.0
@@ -157,7 +158,7 @@ class DurableChat:
                 self._check_budget()
                 await self.rates.acquire(tokens)
                 retries.sent += 1
-                outcome = await self._attempt(endpoint, request)
+                outcome = await self._attempt(endpoint, request, first=not retries.counted)
             finally:
                 self._settle(endpoint, outcome)
             if isinstance(outcome, Reply):
@@ -169,13 +170,13 @@ class DurableChat:
                 raise CallFailed(outcome.kind, outcome.detail, outcome.status, retries.sent)
             await asyncio.sleep(wait_s)
 
-    async def _attempt(self, endpoint: Endpoint, request: Request) -> Reply | AttemptFailed:
+    async def _attempt(self, endpoint: Endpoint, request: Request, *, first: bool) -> Reply | AttemptFailed:
         started = time.monotonic()
         self._sending += 1
         try:
             reply = await endpoint.model.complete(request)
         except AttemptFailed as error:
-            self.pool.failed(endpoint, error)
+            self.pool.failed(endpoint, error, first=first)
             return error
         finally:
             self._sending -= 1
@@ -193,6 +194,7 @@ class DurableChat:
 
     def _note_success(self, reply: Reply, estimated: float) -> None:
         self._successes += 1
+        self._last_success = time.monotonic()
         self._failed_in_a_row = 0
         self._retries.succeeded()
         if self.settings.tokens_per_minute is not None:
@@ -213,12 +215,15 @@ class DurableChat:
             reason = f"the last {self._failed_in_a_row} requests were refused: {error.detail}"
         elif not self._successes and error.kind == "rejected" and self._refused_alike[1] >= ALIKE:
             reason = f"the first {self._refused_alike[1]} requests were all refused alike: {error.detail}"
-        elif self._failed_in_a_row >= FAILED_IN_A_ROW:
+        elif self._failed_in_a_row >= FAILED_IN_A_ROW and self._silence_s() > self.settings.give_up_after_s / 5:
             reason = f"the last {self._failed_in_a_row} requests all failed: {error.detail}"
         if reason is not None:
             down = EndpointDown(f"{reason}; nothing paid is lost: mend it and run again")
             self.pool.stop(down)
             raise down
+
+    def _silence_s(self) -> float:
+        return time.monotonic() - self._last_success
 
     def _check_budget(self) -> None:
         limit = self.settings.max_cost_usd

@@ -128,8 +128,8 @@ class EndpointPool:
             endpoint.model.pause_s = None
             endpoint.paused_until = asyncio.get_running_loop().time() + pause_s
 
-    def failed(self, endpoint: Endpoint, error: AttemptFailed) -> None:
-        """The endpoint did not."""
+    def failed(self, endpoint: Endpoint, error: AttemptFailed, *, first: bool = True) -> None:
+        """The endpoint did not; `first` is False for a request that has failed before."""
         now = asyncio.get_running_loop().time()
         if error.kind == "overload":
             endpoint.breaker.alive()
@@ -145,7 +145,7 @@ class EndpointPool:
             return
         if error.kind == "timeout":
             endpoint.limit.refused()
-        endpoint.breaker.failed(error.kind, error.detail)
+        endpoint.breaker.failed(error.kind, error.detail, first=first)
         self._check_dead()
 
     def stop(self, reason: EndpointDown) -> None:

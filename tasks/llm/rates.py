@@ -132,7 +132,8 @@ class RateBudget:
             elapsed = max(0.0, now - state.updated)
             state.updated = max(state.updated, now)
         if self._request_rate is not None:
-            state.requests = min(max(1.0, self._request_rate * BURST_S), state.requests + elapsed * self._request_rate)
+            most = max(1.0, self._request_rate * LEASE_S) + self._request_rate * (BURST_S - LEASE_S)
+            state.requests = min(most, state.requests + elapsed * self._request_rate)
         if self._token_rate is not None:
             state.tokens = min(self._token_rate * TOKEN_BURST_S, state.tokens + elapsed * self._token_rate)
 

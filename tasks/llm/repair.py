@@ -72,9 +72,9 @@ def _mended(text: str) -> str:
         pieces += (_mended_outside(text[end : found.start()]), found[0])
         end = found.end()
     pieces.append(_mended_outside(text[end:]))
-    joined = "".join(pieces)
-    return re.sub(r",(\s*[}\]])", r"\1", joined)
+    return "".join(pieces)
 
 
 def _mended_outside(text: str) -> str:
+    text = re.sub(r",(\s*[}\]])", r"\1", text)
     return re.sub(r"\b(True|False|None|NaN)\b", lambda found: _WORDS[found[0]], text)

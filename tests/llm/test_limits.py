@@ -240,3 +240,10 @@ def test_a_body_larger_than_the_limit_goes_alone() -> None:
         await waiting
 
     run(main())
+
+
+def test_requests_that_fail_again_and_again_do_not_close_an_endpoint_for_the_others() -> None:
+    breaker = Breaker(clock=Clock())
+    for _ in range(100):
+        breaker.failed("server", "500", first=False)
+    assert breaker.admits()
