@@ -14,7 +14,8 @@ from tasks.errors import ItemFailed
 from tasks.identity import content_id
 from tasks.journal import Journal
 from tasks.lake.images import decode_image
-from tasks.lake.parquet import BadRow, ImageRef, LakeRow, stream_rows
+from tasks.lake.parquet import stream_rows
+from tasks.lake.rows import BadRow, ImageRef, LakeRow
 from tasks.probing.baselines import Baseline, Completion
 from tasks.probing.claims import Claim, ClaimSet
 from tasks.probing.judges import Judge

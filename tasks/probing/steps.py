@@ -9,11 +9,12 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.probing import launch, preparation
+from tasks.probing import ask, launch, preparation
 from tasks.probing import settle as settling
 from tasks.probing.launch import Counts
 from tasks.probing.settings import ProbingConfig
-from tasks.probing.worker import plan_of
+from tasks.probing.worker import device_of, plan_of
+from tasks.timeline import timed
 
 
 @task(task_run_name="prepare the baseline", cache_policy=NO_CACHE)
@@ -34,3 +35,10 @@ def settle(config: ProbingConfig, lake: Path, stage: Path) -> dict[str, Any]:
     plan = plan_of(config, lake)
     target, max_empty = config.target_failure_count, config.max_empty_batches
     return settling.settle(plan, stage / "work", stage, target=target, max_empty=max_empty)
+
+
+@task(task_run_name="ask {questions.stem}", cache_policy=NO_CACHE)
+@timed
+def ask_shard(questions: Path, out: Path, lake: Path, baseline: dict[str, Any], device: str) -> int:
+    """See `tasks.probing.ask.ask_shard`."""
+    return ask.ask_shard(questions, out, lake, baseline, device_of(device, 0))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks.errors import MillraceError
 from tasks.journal import read_json, write_atomic
-from tasks.lake.parquet import lake_files
+from tasks.lake.files import lake_files
 from tasks.probing.baselines import baseline_settings, open_baseline
 from tasks.probing.claims import load_claims
 from tasks.probing.handout import Handout

@@ -1,0 +1,60 @@
+"""Asking the model under test the finished questions: how hard they are is measured, not assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tasks.journal import read_jsonl, write_jsonl
+from tasks.lake.images import decode_image
+from tasks.lake.reader import read_row
+from tasks.lake.rows import ImageRef, LakeRow
+from tasks.probing.baselines import Baseline, Question, baseline_settings, open_baseline
+
+
+def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any], device: str = "cpu") -> int:
+    """Write the baseline's answer to every question of a shard, `{"id", "answers": [answer]}` each; returns how many.
+
+    A question that could not be asked has no answer, `"answers": []`, and says why in `error`: that is not the model's failure.
+    A shard that is already there is left alone.
+
+    Args:
+        questions: items with `id`, `question`, `options`, `question_type` and `image` (an image reference).
+        out: the file to write.
+        lake: the folder of images.
+        baseline: the config's part: the plug-in's name and its settings.
+        device: where the model runs.
+    """
+    items = list(read_jsonl(questions))
+    if not out.exists():
+        write_jsonl(out, _answers(items, lake, open_baseline(baseline_settings(baseline), device=device) if items else None))
+    return len(items)
+
+
+def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+    """Questions about one image are asked together, and the lake is read in its own order."""
+
+    def place(item: Mapping[str, Any]) -> tuple[str, int]:
+        return item["image"]["file"], item["image"]["row"]
+
+    for _, group in groupby(sorted(items, key=place), key=place):
+        about_one = list(group)
+        try:
+            assert baseline is not None
+            answers = _ask(baseline, read_row(lake, _ref(about_one[0]["image"])), about_one)
+        except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
+            said = f"{type(error).__name__}: {error}"[:500]
+            yield from ({"id": item["id"], "answers": [], "error": said} for item in about_one)
+            continue
+        yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
+
+
+def _ask(baseline: Baseline, row: LakeRow, items: list[Mapping[str, Any]]) -> list[str]:
+    questions = [Question(item["question"], dict(item["options"] or {}), item["question_type"]) for item in items]
+    return baseline.answer(decode_image(row.image_bytes), questions)
+
+
+def _ref(image: Mapping[str, Any]) -> ImageRef:
+    return ImageRef(image["image_id"], image["file"], image["row"], image["sha256"])
