@@ -229,7 +229,7 @@ def full_report() -> ReportData:
         },
         limits=(
             "The images are drawn from real handwritten digits; how the model does on photographs is another matter.",
-            "The answers come from the program that drew the images; both it and the check could misunderstand a word like “beside”.",
+            "The answers come from the program that drew the images; it and the check could both misread a word like “beside”.",
             "A model that was trained on this dataset has not been measured here.",
         ),
     )
