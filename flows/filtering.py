@@ -42,14 +42,28 @@ def plan(config: FilteringFlowConfig, run_dir: Path) -> list[str]:
     return [f"run folder: {run_dir}", f"outcomes: {config.input or run_dir / 'probing'}", *plan_lines(config.filtering)]
 
 
+def check(config: FilteringFlowConfig, run_dir: Path) -> None:
+    """Raises what is wrong with the config or the input."""
+    from tasks.errors import InputError
+    from tasks.filtering.funnel import checked_routes
+    from tasks.filtering.records import input_files
+
+    checked_routes(config.filtering)
+    if config.input is not None:
+        input_files(config.input)
+    elif not (run_dir / "probing" / "summary.json").exists():
+        raise InputError(
+            f"there are no finished outcomes in {run_dir / 'probing'}; run flows.probing there first, or set `input`"
+        )
+
+
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("filtering", FilteringFlowConfig, doc=__doc__, sections=sections, plan=plan))
+    sys.exit(main("filtering", FilteringFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check))
 
 from prefect import flow, unmapped
 
-from tasks.errors import InputError
 from tasks.filtering import steps
 from tasks.filtering.funnel import checked_routes, quarantine_path, summarise
 from tasks.filtering.records import input_files, plan_parts
@@ -69,6 +83,7 @@ def filtering(config: FilteringFlowConfig = FilteringFlowConfig(), run_dir: Path
         config: the settings.
         run_dir: the run's folder: that of a probing, or a new one when the outcomes come from elsewhere.
     """
+    check(config, run_dir)
     with open_session("filtering", sections(config), run_dir, config.cluster) as run:
         summary = filter_failures(run, config.filtering, config.input)
         run.folder.finish("filtering", "finished")
@@ -78,8 +93,6 @@ def filtering(config: FilteringFlowConfig = FilteringFlowConfig(), run_dir: Path
 def filter_failures(run: Session, settings: FilteringSettings, place: Path | None = None) -> dict[str, Any]:
     """The stage: scan all outcomes → select → write shards. Returns its summary."""
     outcomes = place or run.folder.path / "probing"
-    if place is None and not (outcomes / "summary.json").exists():
-        raise InputError(f"there are no finished outcomes in {outcomes}; run flows.probing there first, or set `input`")
 
     def work(folder: Path) -> dict[str, Any]:
         routes = checked_routes(settings)

@@ -41,10 +41,17 @@ def plan(config: ProbingFlowConfig, run_dir: Path) -> list[str]:
     return [f"run folder: {run_dir}", *plan_lines(config.probing)]
 
 
+def check(config: ProbingFlowConfig, run_dir: Path) -> None:
+    """Raises what is wrong with the config or the lake."""
+    from tasks.probing import preflight
+
+    preflight.check(config.probing)
+
+
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan))
+    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check))
 
 from prefect import flow, unmapped
 
@@ -66,6 +73,7 @@ def probing(config: ProbingFlowConfig = ProbingFlowConfig(), run_dir: Path = Pat
         config: the settings.
         run_dir: the run's folder: new, or one to be taken up again.
     """
+    check(config, run_dir)
     with open_session("probing", sections(config), run_dir, config.cluster) as run:
         summary = probe_images(run, config.probing)
         status = "short" if is_short(summary) else "finished"
@@ -76,7 +84,6 @@ def probing(config: ProbingFlowConfig = ProbingFlowConfig(), run_dir: Path = Pat
 def probe_images(run: Session, config: ProbingConfig) -> dict[str, Any]:
     """The stage: lake → baseline → ranks → outcomes. Returns its summary."""
 
-    preflight.check(config)
     run.start_cluster()
 
     def work(folder: Path) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def main(
     doc: str,
     sections: Callable[[Any], Mapping[str, BaseModel]],
     plan: Callable[[Any, Path], Sequence[str]],
+    check: Callable[[Any, Path], object] = lambda config, run_dir: None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run the flow `flows.NAME.NAME(config=…, run_dir=…)` from the command line and return the exit code.
@@ -51,6 +52,7 @@ def main(
         doc: what `--help` says first.
         sections: the configs, by flow name, that a run of this flow stands for in its run folder.
         plan: the lines that `--dry-run` prints; touches nothing.
+        check: raises what is wrong with config or input before anything is started.
         argv: the arguments; None takes those of the process.
     """
     parser = argument_parser(name, model, doc)
@@ -67,6 +69,7 @@ def main(
             said = "is finished" if state == "finished" else "is finished, short of its target"
             print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
+        check(config, run_dir)
         return start(name, config, run_dir, sections(config))
 
     return guarded(work)
