@@ -51,7 +51,7 @@ def check(config: FilteringFlowConfig, run_dir: Path) -> None:
     checked_routes(config.filtering)
     if config.input is not None:
         input_files(config.input)
-    elif not (run_dir / "probing" / "summary.json").exists():
+    elif not ((run_dir / "probing" / "summary.json").exists() and any((run_dir / "probing").glob("shard-*.jsonl"))):
         raise InputError(
             f"there are no finished outcomes in {run_dir / 'probing'}; run flows.probing there first, or set `input`"
         )
