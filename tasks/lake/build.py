@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -126,6 +127,7 @@ def build_shard(plan: LakePlan, number: int, *, on_image: Callable[[int], None] 
     indices = range(number * plan.rows_per_shard, min((number + 1) * plan.rows_per_shard, plan.images))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(file)
         with pq.ParquetWriter(part, SCHEMA, compression="none") as writer:
             for start in range(0, len(indices), ROWS_PER_GROUP):
                 rows = []
@@ -140,6 +142,14 @@ def build_shard(plan: LakePlan, number: int, *, on_image: Callable[[int], None] 
             part.unlink()
         raise InputError(f"the embedded lake cannot be written to {file.parent}: {error.strerror or error}") from error
     return file
+
+
+def _sweep(file: Path) -> None:
+    """Remove what killed builds of this shard left; a part younger than an hour may belong to a build at work."""
+    for part in file.parent.glob(f".{file.name}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
 
 
 def encode_scene(index: int, *, pool: str, seed: int, recipe: str) -> dict[str, object]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import colorsys
+import os
 import subprocess
 import sys
 from io import BytesIO
@@ -288,6 +289,15 @@ def test_an_interrupted_build_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (sum(done), plan.missing) == (6, [])
     assert plan.shards[1].stat().st_mtime_ns == stamp
     assert sorted(file.name for file in tmp_path.iterdir()) == [file.name for file in plan.shards]
+
+
+def test_what_a_killed_build_left_is_swept_up_but_not_what_another_is_writing(tmp_path: Path) -> None:
+    old, young = tmp_path / ".lake-00000.parquet.11.part", tmp_path / ".lake-00000.parquet.12.part"
+    for part in (old, young):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    build_shard(LakePlan(tmp_path, images=2), 0)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_the_cached_lakes_folder_depends_on_every_setting(tmp_path: Path) -> None:
