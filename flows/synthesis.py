@@ -1,0 +1,99 @@
+"""Synthesis: seeds → tool-use trajectories in an environment → questions whose answers are proven.
+
+    python -m flows.synthesis --config configs/synthesis/math.yaml --run-dir runs/math
+    python -m flows.synthesis trace RUN_DIR QA_ID
+    python -m flows.synthesis compare --config configs/synthesis/math.yaml
+
+Writes `qa.jsonl` (verified), `trajectories.jsonl`, `trees.jsonl`, `rejected.jsonl`, `failures.jsonl`, `statistics.json` and
+`dataset/`
+into the run's folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.synthesis.config import SynthesisConfig
+
+
+def sections(config: SynthesisConfig) -> Mapping[str, BaseModel]:
+    """The parts of a run folder that this flow answers for."""
+    return {"synthesis": config}
+
+
+if __name__ == "__main__":
+    from tasks.synthesis.commands import main
+
+    sys.exit(main(sys.argv[1:], doc=__doc__, sections=sections))
+
+import uuid
+
+from prefect import flow, unmapped
+
+from tasks.errors import RunFailed
+from tasks.session import Session, open_session
+from tasks.synthesis import steps
+from tasks.synthesis.plan import Plan, seeds_digest
+from tasks.synthesis.run import MAX_ROUNDS, is_short
+
+
+@flow(name="synthesis", flow_run_name="synthesis in {run_dir}")
+def synthesis(config: SynthesisConfig = SynthesisConfig(), run_dir: Path = Path("runs/synthesis")) -> dict[str, Any]:
+    """Turn seeds into verified question-answer pairs.
+
+    Args:
+        config: the settings.
+        run_dir: the run's folder: new, or one to be taken up again.
+    """
+    cluster = config.cluster.model_copy(update={"workers": config.max_workers})
+    with open_session("synthesis", sections(config), run_dir, cluster) as run:
+        summary = synthesise(run, config)
+        status = "short" if is_short(config, summary) else "finished"
+        run.folder.finish("synthesis", status, seeds_sha256=seeds_digest(config))
+        return {"status": status, **summary}
+
+
+def synthesise(run: Session, config: SynthesisConfig) -> dict[str, Any]:
+    """The stage: plan the shards → work through them → assemble. Returns the statistics."""
+    run.start_cluster()
+
+    def work(folder: Path) -> dict[str, Any]:
+        plan = steps.plan_shards(config, folder)
+        work_through(run, config, plan)
+        with run.progress.stage("assembling", plan.seeds, "seeds") as stage, run.timeline.work("synthesis"):
+            statistics = steps.finish_run(config, plan, run.folder.path)
+            stage.update(plan.seeds)
+            stage.note = f"{statistics['items']['verified']} verified questions"
+        return statistics
+
+    return run.stage("synthesis", work)
+
+
+def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
+    """Map the shards over the cluster, again and again for those whose worker died, until all are done."""
+    launch = uuid.uuid4().hex
+    with run.progress.stage("synthesising", plan.seeds, "seeds") as stage:
+        live = steps.LiveCounts(plan.seeds)
+
+        def count(done: dict[str, Any]) -> None:
+            stage.advance(done["seeds"])
+            live.add(done)
+
+        for _ in range(MAX_ROUNDS):
+            waiting = [shard for shard in plan.shards if not plan.result_of(shard).exists()]
+            if not waiting:
+                return
+            results = [plan.result_of(shard) for shard in waiting]
+            before = steps.progress_of(plan)
+            futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
+            try:
+                run.gather("synthesis", futures, count)
+            except RunFailed:
+                if steps.progress_of(plan) == before:
+                    raise
+                run.progress.say("a worker process ended in the middle of a shard; its unfinished seeds are handed out again")

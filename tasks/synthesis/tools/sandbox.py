@@ -1,0 +1,139 @@
+"""Runs Python from anybody, isolated as far as this host allows, in a few milliseconds per call.
+
+A zygote process (`zygote.py`) shuts itself into namespaces once and forks a limited child per call, so a call does not pay for
+starting an interpreter.
+
+Covers, in namespaces: no network, no files of the host (a read-only Python and 16 MB of scratch are all there is), no
+environment, no
+view of other processes, no survivors. Covers, always: CPU time, memory, file size, number of processes, wall clock, size of
+output.
+Does not cover: a hole in the kernel; and where namespaces are refused (`isolation` then says `limits and audit hook only`), code
+that breaks out of the interpreter itself is held by the limits alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.synthesis.environments import ToolError
+
+NAMESPACES = "namespaces, limits and audit hook"
+WEAKER = "limits and audit hook only"
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """What one call may use."""
+
+    wall_s: int = 5
+    cpu_s: int = 3
+    memory_bytes: int = 512 * 2**20
+    file_bytes: int = 2**20
+    processes: int = 16
+    output_bytes: int = 2**18
+
+
+class Sandbox:
+    """One zygote; calls from several threads wait for each other."""
+
+    def __init__(self, limits: CallLimits | None = None, *, namespaces: bool = True) -> None:
+        self.limits = limits or CallLimits()
+        self._wanted = namespaces
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = ""
+        self._buffer = b""
+        self.isolation = ""
+        """What is in force on this host; known once it is open."""
+        self.reason = ""
+        """Why namespaces are not in force; empty when they are."""
+        self._open()
+
+    def run(self, expressions: list[str]) -> list[tuple[bool, str, str]]:
+        """Run the expressions in one fresh name space: (is it an error, its value or error, what it printed) for each.
+
+        Raises:
+            ToolError: the code was stopped before it had a result for every expression, or is not text.
+        """
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._shut()
+                self._open()
+            try:
+                answer = self._ask({"expressions": expressions, "limits": asdict(self.limits)})
+            except (OSError, ValueError) as error:
+                self._shut()
+                raise ToolError(f"the sandbox was lost in this call ({error}); the next call has a fresh one") from error
+        lines = [tuple(json.loads(line)) for line in answer["lines"]]
+        if len(lines) < len(expressions):
+            why = answer["why"] or "the process was stopped (over its CPU, memory or file limit, or it ended itself)"
+            raise ToolError(f"stopped at expression {len(lines) + 1}: {why}")
+        return [(bool(error), str(text), str(printed)) for error, text, printed in lines]
+
+    def close(self) -> None:
+        """End the zygote and remove its folder."""
+        with self._lock:
+            self._shut()
+
+    def _open(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="sandbox-")
+        settings = json.dumps({"namespaces": self._wanted, "scratch": self._folder})
+        zygote = Path(__file__).with_name("zygote.py")
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(zygote), settings],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd=self._folder,
+            start_new_session=True,
+        )  # fmt: skip
+        ready = self._answer(30.0)
+        self.isolation = NAMESPACES if ready["confined"] else WEAKER
+        self.reason = ready["why"]
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._answer(self.limits.wall_s + 30.0)
+
+    def _answer(self, within_s: float) -> Any:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + within_s
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+                raise ValueError(f"no answer within {within_s:g} s")
+            data = self._process.stdout.read1(65536)  # type: ignore[attr-defined]
+            if not data:
+                raise ValueError("its process ended")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def _shut(self) -> None:
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=2)
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""
