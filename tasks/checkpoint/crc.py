@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from tasks.checkpoint.heads import Head, check_descriptor
 from tasks.checkpoint.item_pickle import UnusualItemError
 from tasks.checkpoint.plan import OpenFiles
 from tasks.checkpoint.problems import Problem
+from tasks.checkpoint.seal import Seal
 
 CRC_CHUNK = 1 << 20
 """Read and summed at a time: small enough to be still in the cache when it is summed."""
@@ -75,10 +78,35 @@ def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -
             stop.set()
 
 
-def crc_problems(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -> list[Problem]:
+def crc_problems(items: Iterable[CheckedItem], opened: OpenFiles, threads: int, seal: Seal | None) -> list[Problem]:
     """What is wrong with the items' bytes, one problem per damaged item."""
-    return [
-        Problem(what, opened.names[item.file], item.tensor, item.offset)
-        for item, _, what in crc_results(items, opened, threads)
-        if what
-    ]
+    found = []
+    for item, crc, what in crc_results(items, opened, threads):
+        file = opened.names[item.file]
+        wrong = what or against_seal(item, file, crc, seal)
+        if wrong:
+            found.append(Problem(wrong, file, item.tensor, item.offset))
+    return found
+
+
+def against_seal(item: CheckedItem, file: str, crc: int, seal: Seal | None) -> str:
+    """What the seal has against an item that is whole in itself; empty: nothing."""
+    if not item.head.storage_nbytes:
+        return ""
+    if seal is not None:
+        return seal.difference(file, item.offset + item.head.data_offset, crc)
+    if not item.head.descriptor_nbytes:
+        return "no CRC is stored with it: seal the checkpoint (flows.checkpoint verify --set seal=true) or verify by size"
+    return ""
+
+
+def archive_problem(data: bytes) -> str:
+    """What is wrong with an item that is a zip of any kind, read whole; empty: all its entries have the CRC they should."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                if archive.open(entry).read() is None:
+                    return f"'{entry.filename}' cannot be read"
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        return f"CRC check failed: {error}"
+    return ""

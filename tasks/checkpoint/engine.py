@@ -1,6 +1,7 @@
 """Carries out placed reads with a few threads: long runs of files go by `preadv` straight to their destinations.
 
-The calling thread resolves destinations and commits them (a planner may not be thread-safe); workers only read. Neighbouring
+The calling thread resolves destinations and commits them (a planner may not be thread-safe); workers only read, and so does
+the calling thread when it would have to wait for them. Neighbouring
 small items become one run with one system call for up to 500 of them, big ones are cut into chunks that threads share. Every
 run owns a piece of scratch memory for the bytes between payloads, where the heads predicted by the plan are then checked.
 """
@@ -97,7 +98,7 @@ def threads_for(nbytes: int, wanted: int | None) -> int:
 class Engine:
     """Workers over one queue of runs, with a bounded number under way. Use as a context manager.
 
-    With one thread and little to read there are no workers: `submit` does the work itself.
+    The calling thread is one of `threads`: it reads whenever it would have to wait. With one thread, or `inline`, it does all.
     """
 
     def __init__(self, opened: OpenFiles, threads: int, *, inline: bool) -> None:
@@ -117,7 +118,7 @@ class Engine:
 
     def __enter__(self) -> Engine:
         if not self._inline:
-            for number in range(self.threads):
+            for number in range(self.threads - 1):
                 worker = threading.Thread(target=self._serve, name=f"checkpoint-read-{number}", daemon=True)
                 worker.start()
                 self._workers.append(worker)
@@ -132,7 +133,7 @@ class Engine:
     def scratch(self) -> Scratch:
         """Scratch memory for the next run; waits for a run to come back when too many are under way."""
         while self._under_way >= self._limit:
-            self._take(self._done.get())
+            self._help_or_wait()
         if self._scratches:
             scratch = self._scratches.pop()
             scratch.used = 0
@@ -154,13 +155,26 @@ class Engine:
 
     def finished(self, *, wait: bool = False) -> list[Run]:
         """The runs that came back since the last call; with `wait`, all that are still under way too."""
-        while self._under_way and not self._inline:
+        while self._under_way:
             try:
-                self._take(self._done.get(block=wait))
+                self._take(self._done.get_nowait())
             except queue.Empty:
-                break
+                if not wait:
+                    break
+                self._help_or_wait()
         runs, self._finished = self._finished, []
         return runs
+
+    def _help_or_wait(self) -> None:
+        """Do the next run here, or wait for a worker when all are taken."""
+        try:
+            run = self._todo.get_nowait()
+        except queue.Empty:
+            run = self._done.get()
+        else:
+            assert run is not None
+            self._perform(run)
+        self._take(run)
 
     def _take(self, run: Run) -> None:
         self._under_way -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,48 @@ class SavedTensor:
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     storage_offset: int
+
+
+_USUAL = re.compile(
+    rb"\x80\x02ctorch\._utils\n_rebuild_tensor_v2\nq\x00\(\(X\x07\x00\x00\x00storageq\x01ctorch\n(\w{1,30})\nq\x02"
+    rb"X\x01\x00\x00\x00(\d)q\x03X\x03\x00\x00\x00cpuq\x04(K.|M..|J....)tq\x05Q(K.|M..|J....)"
+    rb"((?:K.|M..|J....)\x85|(?:K.|M..|J....){2}\x86|(?:K.|M..|J....){3}\x87)q\x06"
+    rb"((?:K.|M..|J....)\x85|(?:K.|M..|J....){2}\x86|(?:K.|M..|J....){3}\x87)q\x07"
+    rb"\x89ccollections\nOrderedDict\nq\x08\)Rq\ttq\nRq\x0b\.",
+    re.DOTALL,
+)
+"""The pickle of nearly every tensor of one to three dimensions: read in one step where many shapes differ."""
+
+
+def usual_tensor(data: bytes, start: int) -> tuple[SavedTensor, int] | None:
+    """The same as `read_tensor_pickle` for the usual form, five times as fast; None where it takes the long way."""
+    found = _USUAL.match(data, start)
+    if found is None:
+        return None
+    dtype = _STORAGES.get(found[1].decode())
+    (numel,), (offset,), sizes, strides = (_numbers(found[index]) for index in (3, 4, 5, 6))
+    if dtype is None or len(sizes) != len(strides):
+        return None
+    return SavedTensor(found[2].decode(), numel * dtype.itemsize, dtype, sizes, strides, offset), found.end() - start
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    """Consecutive BININT1, BININT2 and BININT opcodes; what follows them is left alone."""
+    numbers, position, length = [], 0, len(data)
+    while position < length:
+        code = data[position]
+        if code == 0x4B:
+            numbers.append(data[position + 1])
+            position += 2
+        elif code == 0x4D:
+            numbers.append(data[position + 1] | data[position + 2] << 8)
+            position += 3
+        elif code == 0x4A:
+            numbers.append(int.from_bytes(data[position + 1 : position + 5], "little", signed=True))
+            position += 5
+        else:
+            break
+    return tuple(numbers)
 
 
 def read_tensor_pickle(data: bytes, start: int) -> tuple[SavedTensor, int]:

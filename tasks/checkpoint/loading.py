@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import LoadPlanner, ReadItem
 
 from tasks.checkpoint.engine import SKIPPED_GAP, Engine, Pending, Run
@@ -21,12 +22,14 @@ from tasks.checkpoint.problems import Problem
 from tasks.checkpoint.runs import RunBuilder
 from tasks.checkpoint.safetensors_format import SafetensorsError
 from tasks.checkpoint.staging import Staging, staging_bytes
-from tasks.checkpoint.vector_io import advise_huge_pages
 
-SHORT_ROW = 256
-"""Rows of fewer bytes are copied element-wise from staging memory: one range per row would cost more than its copy."""
-HUGE_FROM = 16 << 20
-"""Destinations from this size on are advised to use huge pages: a few calls per load, no effect on memory already touched."""
+SHORT_ROW = 4096
+"""Rows of fewer bytes go through staging memory: a range of a `preadv` costs about half a microsecond, a row's copy less."""
+LOOKUP = ("resolve_tensor", "lookup_tensor", "transform_tensor")
+"""The default planner's methods that lead from a request to its destination."""
+SPARSE = 2
+"""Where the rows' span is more than so many times their bytes, rows are read one by one all the same, down to `LEAST_ROW`."""
+LEAST_ROW = 256
 
 
 class Loading:
@@ -67,6 +70,12 @@ class Loading:
         self._again: list[Pending] = []
         self._alone = False
         self._extents = Extents()
+        self._plain_lookup: dict[str, Any] | None = None
+        kind = type(planner)
+        if isinstance(planner, DefaultLoadPlanner) and all(
+            getattr(kind, name) is getattr(DefaultLoadPlanner, name) for name in LOOKUP
+        ):
+            self._plain_lookup = planner.state_dict
 
     def run(self, reads: list[Read]) -> None:
         """Read all of them; afterwards `problems` says what failed and `stock` what torch has to read."""
@@ -83,7 +92,7 @@ class Loading:
 
     def _begin(self, read: Read, order: int) -> None:
         start = perf_counter()
-        target = self.planner.resolve_tensor(read.item).detach()
+        target = self._destination(read)
         self.metrics.resolve_s += perf_counter() - start
         if target.size() != read.box.sizes:
             what = f"the saved part has shape {list(read.box.sizes)} and its destination {list(target.size())}"
@@ -97,14 +106,26 @@ class Loading:
             self._extents.add(read, target)
             self._route(Pending(read, order, target, 0), target)
 
+    def _destination(self, read: Read) -> torch.Tensor:
+        """What the planner resolves to; for a whole plain tensor and torch's default planner the same, looked up directly."""
+        item = read.item
+        if self._plain_lookup is not None:
+            found = self._plain_lookup.get(item.dest_index.fqn)
+            if (
+                (type(found) is torch.Tensor or type(found) is torch.nn.Parameter)
+                and found.size() == item.lengths
+                and not any(item.dest_offsets)
+                and not any(item.dest_index.offset or ())
+            ):
+                return found.detach()
+        return self.planner.resolve_tensor(item).detach()
+
     def _route(self, pending: Pending, target: torch.Tensor) -> None:
         read = pending.read
         in_place = target.is_cpu and target.dtype == read.head.dtype and not target.is_conj() and not target.is_neg()
         if in_place and read.dense and target.is_contiguous():
             pending.address = target.data_ptr()
             self.metrics.fast_items += 1
-            if read.nbytes >= HUGE_FROM:
-                advise_huge_pages(pending.address, read.nbytes)
             self._builder.add(pending)
             return
         if not read.checked:
@@ -115,8 +136,9 @@ class Loading:
         shape = row_shape(read.box.sizes, read.box.strides, target.stride()) if in_place else None
         if shape is not None:
             nbytes = shape.length * read.head.dtype.itemsize
-            far = bool(shape.sizes) and shape.source_strides[-1] * read.head.dtype.itemsize - nbytes > SKIPPED_GAP
-            if nbytes >= SHORT_ROW or far:
+            gap = shape.source_strides[-1] * read.head.dtype.itemsize - nbytes if shape.sizes else 0
+            sparse = nbytes >= LEAST_ROW and gap > nbytes * (SPARSE - 1)
+            if nbytes >= SHORT_ROW or sparse or gap > SKIPPED_GAP:
                 pending.address = target.data_ptr()
                 self.metrics.fast_items += 1
                 self._builder.add_rows(pending, shape)

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from tasks.checkpoint.geometry import Box, is_dense
-from tasks.checkpoint.heads import HEAD_BYTES, Head, parse_head
+from tasks.checkpoint.heads import HEAD_BYTES, Head, HeadParser
 from tasks.checkpoint.item_pickle import UnusualItemError
 from tasks.checkpoint.problems import Problem
 from tasks.checkpoint.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header
@@ -92,6 +92,7 @@ class OpenFiles:
         self.handles: list[int] = []
         self.sizes: list[int] = []
         self.cold: list[bool] = []
+        self.heads = HeadParser()
         self._index: dict[str, int | None] = {}
         self._blobs: dict[tuple[int, int], SafetensorsHeader] = {}
 
@@ -261,7 +262,7 @@ def head_of(item: ReadItem, file: int, info: Any, opened: OpenFiles) -> Head:
         return _plain_head(0, info.length, info.dtype, info.sizes)
     data = opened.files.read_at(opened.handles[file], min(HEAD_BYTES, max(info.length, 16)), info.offset)
     if data[:2] == b"PK" or data[8:9] != b"{":
-        return parse_head(data[: info.length], info.length)
+        return opened.heads.parse(data[: info.length], info.length)
     index = item.storage_index
     found = opened.blob(file, info.offset).tensors.get(index.fqn)
     if found is None or (index.offset is not None and tuple(index.offset) != found.offsets):

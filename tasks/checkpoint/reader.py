@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
 from torch.futures import Future
 
-from tasks.checkpoint.crc import CheckedItem, crc_problems
+from tasks.checkpoint.crc import CheckedItem, archive_problem, crc_problems
 from tasks.checkpoint.engine import Engine, threads_for
 from tasks.checkpoint.loading import Loading
 from tasks.checkpoint.metadata import gc_paused, read_metadata
@@ -31,6 +31,7 @@ from tasks.checkpoint.payloads import refusal
 from tasks.checkpoint.plan import OpenFiles, ReadPlan, StockRead, Strictness, plan_reads
 from tasks.checkpoint.problems import CheckpointError, Problem
 from tasks.checkpoint.safetensors_folder import folder_metadata, safetensors_files
+from tasks.checkpoint.seal import read_seal
 from tasks.checkpoint.vector_io import Files, PosixFiles
 
 SMALL_LOAD = 4 << 20
@@ -204,6 +205,12 @@ class ParallelFileSystemReader(FileSystemReader):
             if total <= KEPT_BYTES:
                 kept[position] = data
         if self.verify == "crc" and not placed.problems:
+            seal = read_seal(Path(self.path)) if self._local else None
+            changed = seal.metadata_problem(Path(self.path)) if seal else None
+            placed.problems += [changed] if changed else []
+            for stock in placed.stock:
+                _, problem = self._plain_bytes(stock.item)
+                placed.problems += [problem] if problem else []
             unique = {
                 (read.file, read.offset, read.head.data_offset): CheckedItem(
                     read.file, read.offset, read.head, read.item.storage_index.fqn
@@ -211,7 +218,7 @@ class ParallelFileSystemReader(FileSystemReader):
                 for read in placed.reads
             }
             threads = threads_for(placed.payload_bytes, self.threads)
-            placed.problems += crc_problems(unique.values(), opened, threads)
+            placed.problems += crc_problems(unique.values(), opened, threads, seal)
         self.metrics.check_s = perf_counter() - start
         return kept
 
@@ -258,19 +265,27 @@ class ParallelFileSystemReader(FileSystemReader):
 
     def _byte_item(self, item: ReadItem) -> tuple[bytes, Problem | None]:
         """A byte item, transforms undone, and what is wrong with it."""
+        data, problem = self._plain_bytes(item)
+        why_not = refusal(data) if problem is None and self.byte_items == "checked" else None
+        if why_not is None:
+            return data, problem
         info = self.storage_data[item.storage_index]
+        return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
+
+    def _plain_bytes(self, item: ReadItem) -> tuple[bytes, Problem | None]:
+        """A whole item as saved, transforms undone; under `crc` its sums are checked."""
+        info = self.storage_data[item.storage_index]
+        wrong = ""
+        data = b""
         try:
             with self.fs.create_stream(self.fs.concat_path(self.path, info.relative_path), "rb") as stream:
                 raw = self._slice_file(stream, info)
                 plain = self.transforms.transform_load_stream(item, info.transform_descriptors or (), raw)
                 data = bytes(plain.read(-1))
+            wrong = archive_problem(data) if self.verify == "crc" else ""
         except Exception as error:  # noqa: BLE001 - a transform may raise anything
-            why = f"cannot be read: {type(error).__name__}: {error}"
-            return b"", Problem(why, info.relative_path, item.storage_index.fqn, info.offset)
-        why_not = refusal(data) if self.byte_items == "checked" else None
-        if why_not is None:
-            return data, None
-        return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
+            wrong = f"cannot be read: {type(error).__name__}: {error}"
+        return data, Problem(wrong, info.relative_path, item.storage_index.fqn, info.offset) if wrong else None
 
     def _progress(self, total: int) -> Callable[[int], None]:
         done = 0

@@ -21,6 +21,8 @@ from tasks.checkpoint.engine import (
 )
 from tasks.checkpoint.geometry import RowShape
 
+LARGE_CHUNK_BYTES = 2 * CHUNK_BYTES
+"""Payload per run of a tensor that is cut into chunks."""
 SCRATCH_ROOM = SCRATCH_BYTES - TRASH_BYTES
 
 
@@ -91,8 +93,8 @@ class RunBuilder:
     def _add_large(self, pending: Pending, first: int, data: int, tail: int) -> None:
         self.flush()
         read = pending.read
-        for low in range(0, read.nbytes, CHUNK_BYTES):
-            count = min(CHUNK_BYTES, read.nbytes - low)
+        for low in range(0, read.nbytes, LARGE_CHUNK_BYTES):
+            count = min(LARGE_CHUNK_BYTES, read.nbytes - low)
             start = first if low == 0 else data + low
             run = self._start(read.file, start)
             last = low + count == read.nbytes
@@ -101,9 +103,9 @@ class RunBuilder:
 
     def _add_range(self, pending: Pending, source: int, target: int, nbytes: int) -> None:
         """One long run of bytes that carries no head or tail, in chunks."""
-        for low in range(0, nbytes, CHUNK_BYTES):
+        for low in range(0, nbytes, LARGE_CHUNK_BYTES):
             run = self._start(pending.read.file, source + low)
-            self._append(run, pending, source + low, source + low, min(CHUNK_BYTES, nbytes - low), target + low, 0)
+            self._append(run, pending, source + low, source + low, min(LARGE_CHUNK_BYTES, nbytes - low), target + low, 0)
             self.flush()
 
     def add_rows(self, pending: Pending, shape: RowShape) -> None:

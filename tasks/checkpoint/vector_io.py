@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 from array import array
 from pathlib import Path
@@ -122,19 +121,3 @@ def will_need(handle: int, offset: int, nbytes: int) -> None:
     """Ask the kernel to start reading a range from the disk now. Worth it only when it isn't in memory."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(handle, offset, nbytes, os.POSIX_FADV_WILLNEED)
-
-
-HUGE_PAGE = 2 << 20
-
-
-def advise_huge_pages(address: int, nbytes: int) -> None:
-    """Let untouched memory be filled 2 MiB at a time: reading into fresh 4 KiB pages is ruled by page faults.
-
-    No effect on memory that was touched before.
-    """
-    madvise = getattr(_libc, "madvise", None)
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    start = -(-address // HUGE_PAGE) * HUGE_PAGE
-    length = (address + nbytes - start) // HUGE_PAGE * HUGE_PAGE
-    if madvise is not None and advice is not None and length > 0:
-        madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), ctypes.c_int(advice))
