@@ -1,0 +1,174 @@
+"""Foreground against backgrounds: which window is which, how big the slowdown is and how surely, and how the load is adjusted."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+WindowLoad = Literal["warm_up", "solo", "shared", "mixed"]
+
+BOOTSTRAPS = 2_000
+CONTAMINATED = 1.2
+"""A solo epoch whose wall time is this many times its CPU time on one thread was slowed down by strangers."""
+
+
+def wanted_load(epoch: int, epochs_per_window: int) -> WindowLoad:
+    """What epoch `epoch` (from 1) is for: the first warms up, then windows in the order solo, shared, shared, solo.
+
+    In that order (ABBA) a drift of the machine falls on both alike.
+    """
+    if epoch <= 1:
+        return "warm_up"
+    return ("solo", "shared", "shared", "solo")[(epoch - 2) // epochs_per_window % 4]  # type: ignore[return-value]
+
+
+def load_of(overlap: float, wanted: WindowLoad) -> WindowLoad:
+    """What an epoch really was, by the share of it in which the backgrounds trained."""
+    if wanted == "warm_up":
+        return "warm_up"
+    return "shared" if overlap >= 0.9 else "solo" if overlap <= 0.1 else "mixed"
+
+
+def pairs(epochs: Sequence[dict[str, Any]], figure: str = "wall_s") -> list[float]:
+    """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
+    windows: list[tuple[str, list[float]]] = []
+    for epoch in epochs:
+        value = epoch.get(figure)
+        if value is None or epoch["load"] not in {"solo", "shared"}:
+            continue
+        if windows and windows[-1][0] == epoch["load"]:
+            windows[-1][1].append(value)
+        else:
+            windows.append((epoch["load"], [value]))
+    # ABBA merges the two middle windows: split them again so that each half has a neighbour of its own.
+    parts: list[tuple[str, float]] = []
+    for index, (load, values) in enumerate(windows):
+        inner = 0 < index < len(windows) - 1 and len(values) >= 2
+        halves = [values[: len(values) // 2], values[len(values) // 2 :]] if inner else [values]
+        parts += [(load, statistics.fmean(half)) for half in halves]
+    found: list[float] = []
+    index = 0
+    while index + 1 < len(parts):
+        (load, value), (other, next_value) = parts[index], parts[index + 1]
+        if load == other:
+            index += 1
+            continue
+        solo, shared = (value, next_value) if load == "solo" else (next_value, value)
+        if solo > 0:
+            found.append(shared / solo)
+        index += 2
+    return found
+
+
+def interval(ratios: Sequence[float], seed: int = 0, level: float = 0.95) -> dict[str, Any]:
+    """The typical ratio (geometric mean) with a bootstrap interval; with fewer than 3 pairs there is no interval to be had."""
+    if not ratios:
+        return {
+            "estimate": None,
+            "low": None,
+            "high": None,
+            "pairs": 0,
+            "reason": "no solo and shared windows next to each other",
+        }
+    logs = [math.log(ratio) for ratio in ratios]
+    found: dict[str, Any] = {"estimate": math.exp(statistics.fmean(logs)), "low": None, "high": None, "pairs": len(logs)}
+    if len(logs) < 3:
+        return found | {"reason": "fewer than 3 pairs: no interval"}
+    generator = random.Random(seed)
+    means = sorted(statistics.fmean(generator.choices(logs, k=len(logs))) for _ in range(BOOTSTRAPS))
+    edge = int((1 - level) / 2 * BOOTSTRAPS)
+    return found | {"low": math.exp(means[edge]), "high": math.exp(means[-edge - 1]), "ratios": list(ratios)}
+
+
+def compare(epochs: Sequence[dict[str, Any]], alone: dict[str, Any] | None, seed: int = 0) -> dict[str, Any]:
+    """Everything about foreground against background that one run tells. What cannot be known is None.
+
+    Args:
+        epochs: the foreground's epochs with their load and figures.
+        alone: the backgrounds measured by themselves: `samples_per_s`, `watts`, `cpu_per_s`.
+        seed: of the bootstrap.
+    """
+
+    def mean(load: str, figure: str) -> float | None:
+        values = [epoch[figure] for epoch in epochs if epoch["load"] == load and epoch.get(figure) is not None]
+        return statistics.fmean(values) if values else None
+
+    slowdown = interval(pairs(epochs), seed)
+    solo_s, shared_s = mean("solo", "wall_s"), mean("shared", "wall_s")
+    rate = (alone or {}).get("samples_per_s")
+    shared_samples = mean("shared", "background_samples")
+    beside = shared_samples / shared_s if shared_samples is not None and shared_s else None
+    share = beside / rate if beside is not None and rate else None
+    kept = 1 / slowdown["estimate"] if slowdown["estimate"] else None
+    solo_cpu = mean("solo", "foreground_cpu_s")
+    sequential_s = solo_s + shared_samples / rate if solo_s is not None and shared_samples is not None and rate else None
+    watts, solo_j = (alone or {}).get("watts"), mean("solo", "energy_j")
+    background_j = None if watts is None or shared_samples is None or not rate else watts * shared_samples / rate
+    return {
+        "slowdown": slowdown,
+        "cpu_slowdown": interval(pairs(epochs, "foreground_cpu_s"), seed),
+        "epoch_s": {"solo": solo_s, "shared": shared_s},
+        "epoch_cpu_s": {"solo": solo_cpu, "shared": mean("shared", "foreground_cpu_s")},
+        "epoch_energy_j": {
+            "solo": solo_j,
+            "shared": mean("shared", "energy_j"),
+            "one_after_the_other": None if solo_j is None or background_j is None else solo_j + background_j,
+        },
+        "epoch_wall_s_one_after_the_other": sequential_s,
+        "throughput": {
+            "foreground": kept,
+            "background": share,
+            "sum": kept + share if kept is not None and share is not None else None,
+            "mean_slowdown": (1 / kept + 1 / share) / 2 if kept and share else None,
+        },
+        "background_samples_per_s": {"alone": rate, "beside_the_foreground": beside},
+        "contaminated": _contaminated(epochs),
+    }
+
+
+def _contaminated(epochs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Whether strangers slowed down the solo baseline: wall time over CPU time of epochs on a single thread."""
+    ratios = [
+        epoch["wall_s"] / epoch["cpu_s"]
+        for epoch in epochs
+        if epoch["load"] == "solo" and epoch.get("cpu_s") and epoch.get("threads") == 1
+    ]
+    ratio = statistics.median(ratios) if ratios else None
+    return {"solo_wall_over_cpu": ratio, "baseline_contaminated": None if ratio is None else ratio > CONTAMINATED}
+
+
+@dataclass
+class LoadController:
+    """Brings the load towards the highest level at which the foreground slows down by no more than `limit`.
+
+    Additive increase, multiplicative decrease, a dead band, and at most one change in a dwell.
+    """
+
+    limit: float
+    dwell_epochs: int
+    step: float
+    level: float = 1.0
+    band: float = 0.05
+    seen: int = 0
+
+    def after_epoch(self, slowdown: float) -> tuple[float, str] | None:
+        """Take in one epoch's slowdown at the present level; (new level, why) when it is to be changed."""
+        self.seen += 1
+        if self.seen < self.dwell_epochs:
+            return None
+        excess = slowdown - 1.0
+        allowed = self.limit - 1.0
+        wanted = self.level
+        if excess > allowed * (1 + self.band):
+            wanted = self.level / 2 if self.level > self.step else 0.0
+        elif excess < allowed * (1 - 4 * self.band):
+            wanted = min(1.0, self.level + self.step)
+        if wanted == self.level:
+            return None
+        why = f"slowdown {slowdown:.2f} against {self.limit:.2f} allowed"
+        self.level, self.seen = wanted, 0
+        return wanted, why

@@ -1,0 +1,48 @@
+"""Energy sources: one file, one source. The file's name is its name under `energy.providers`.
+
+A source is a module with `open_source(settings) -> Source`, which raises `Unavailable` with the reason when this host has no such
+counter or does not let us read it. A source only counts up; windows, idle shares and labels are the meter's work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Kind = Literal["measured", "attributed", "estimated", "unavailable"]
+
+
+class Unavailable(Exception):
+    """This source cannot be read here; the text says why and how to get it."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a counter counts. `part_of` names the domain that already includes it, so that nothing is added twice."""
+
+    name: str
+    scope: Literal["host", "socket", "device", "process_tree"]
+    method: str
+    kind: Kind = "measured"
+    part_of: str | None = None
+    uncertainty: str | None = None
+
+
+class Source(Protocol):
+    """A set of energy counters."""
+
+    domains: list[Domain]
+    poll_every_s: float
+    """Read at least this often, so that no counter wraps unseen (and a power sensor is integrated well)."""
+
+    def read(self) -> dict[str, float | None]:
+        """Joules by domain since this source was opened; None where a reading failed."""
+        ...
+
+    def wraps(self) -> dict[str, int]:
+        """How often each counter has wrapped around."""
+        ...
+
+    def close(self) -> None:
+        """Give the source back."""
+        ...

@@ -1,0 +1,72 @@
+"""What every training process needs before it starts: environment, limits, a folder, and its command kept readable."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.errors import ItemFailed
+from tasks.journal import write_atomic
+from tasks.processes import Limits
+from tasks.training.machine import free_memory_bytes
+from tasks.training.programs import ROOT, Program
+from tasks.training.settings import TrainingJob
+
+
+def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
+    """The environment of a training: ours, without Prefect's and with threads and device memory bounded as asked."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env["PYTHONUNBUFFERED"] = "1"
+    if program.external is None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH", "")]))
+    if job.resources.threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            env[name] = str(job.resources.threads)
+    if job.resources.gpu_memory_limit_mb:
+        env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={job.resources.gpu_memory_limit_mb}M"
+    return env | job.env
+
+
+def gpu_memory_limited_by(job: TrainingJob) -> str | None:
+    """Which limit on GPU memory is in force; None: none."""
+    if job.resources.gpu_memory_limit_mb:
+        pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS' own default
+        return "CUDA MPS" if pipe.exists() else "none: no MPS daemon runs, so gpu_memory_limit_mb has no effect"
+    return "torch allocator (each process by itself)" if job.resources.gpu_memory_fraction else None
+
+
+def limits_for(job: TrainingJob) -> Limits:
+    """Nice value, CPUs and memory."""
+    resources = job.resources
+    return Limits(
+        nice=resources.nice,
+        cpu_affinity=tuple(resources.cpu_affinity) if resources.cpu_affinity else None,
+        memory_bytes=resources.memory_limit_mb << 20 if resources.memory_limit_mb else None,
+    )
+
+
+def check_free_memory(job: TrainingJob) -> None:
+    """Refuse to start what cannot fit.
+
+    Raises:
+        ItemFailed: less memory is free than the job says it needs.
+    """
+    need, free = job.resources.memory_need_mb, free_memory_bytes()
+    if need and free is not None and free < need << 20:
+        raise ItemFailed("no_memory_free", f"it needs {need} MiB, and {free >> 20} MiB are free")
+
+
+def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str]) -> None:
+    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it)."""
+    added = {name: value for name, value in sorted(extra_env.items()) if os.environ.get(name) != value}
+    lines = ["#!/bin/sh", "# What was run, for reading and repeating by hand.", f"cd {shlex.quote(str(cwd))}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in added.items() if not _secret(name)]
+    lines.append("exec " + " \\\n    ".join(shlex.quote(part) for part in command))
+    write_atomic(path, "\n".join(lines) + "\n")
+    path.chmod(0o755)
+
+
+def _secret(name: str) -> bool:
+    return any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))

@@ -1,0 +1,42 @@
+"""Stretches of time during which something was on."""
+
+from __future__ import annotations
+
+import time
+
+
+class Spans:
+    """When something was on, in seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[float, float]] = []
+        self.since: float | None = None
+
+    def switch(self, on: bool, at: float) -> None:
+        """It is on or off from `at`."""
+        if on and self.since is None:
+            self.since = at
+        elif not on and self.since is not None:
+            self.closed.append((self.since, at))
+            self.since = None
+
+    def all(self) -> list[tuple[float, float]]:
+        """Every stretch, the present one up to now."""
+        return self.closed + ([(self.since, time.time())] if self.since is not None else [])
+
+    def overlap(self, start: float, end: float) -> float:
+        """Seconds between `start` and `end` during which it was on."""
+        return sum(max(0.0, min(end, b) - max(start, a)) for a, b in self.all())
+
+    def gaps(self, start: float, end: float, shortest_s: float = 0.05) -> list[tuple[float, float]]:
+        """The stretches between `start` and `end` during which it was off, as seconds after `start`."""
+        found, reached = [], start
+        for a, b in sorted(self.all()):
+            if b <= start or a >= end:
+                continue
+            if a - reached > shortest_s:
+                found.append((reached - start, a - start))
+            reached = max(reached, b)
+        if end - reached > shortest_s:
+            found.append((reached - start, end - start))
+        return found

@@ -1,0 +1,198 @@
+"""From configs to runs: modes, counts, deduplication, the original's own files, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.config import load_config, parse_config
+from tasks.errors import UsageError
+from tasks.training.dry_run import plan_lines
+from tasks.training.experiments import plan_runs
+from tasks.training.results import earlier_sets
+from tasks.training.settings import TrainingConfig
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "training"
+
+
+def config(**data) -> TrainingConfig:
+    return parse_config(TrainingConfig, data, where="the test")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.*")), ids=lambda path: path.name)
+def test_every_shipped_config_can_be_planned(path):
+    assert plan_lines(load_config(TrainingConfig, path))
+
+
+def test_a_plan_is_the_same_every_time():
+    settings = config(experiments=[{"workload": "mnist_cnn"}], runs_per_config=5)
+    assert [run.id for run in plan_runs(settings).runs] == [run.id for run in plan_runs(settings).runs]
+
+
+def test_an_entrys_count_wins_over_the_global_one():
+    settings = config(experiments=[{"workload": "lstm", "runs_per_config": 3}, {"workload": "siamese"}], runs_per_config=2)
+    assert [run.program.name for run in plan_runs(settings).runs] == ["lstm"] * 3 + ["siamese"] * 2
+
+
+def test_default_mode_passes_what_is_given_and_nothing_else():
+    (run,) = plan_runs(config(experiments=[{"workload": "lstm", "mode": "default", "hyperparameters": {"lr": 0.25}}])).runs
+    assert run.hyperparameters == {"lr": 0.25}
+
+
+def test_two_experiments_on_one_workload_never_draw_the_same_set():
+    grid = {"epochs": {"type": "int", "default": 1, "range": [1, 6]}}
+    entry = {"workload": "lstm", "mutate": ["epochs"], "parameters": grid, "runs_per_config": 3}
+    runs = plan_runs(config(experiments=[entry | {"name": "a"}, entry | {"name": "b"}])).runs
+    assert len({run.hyperparameters["epochs"] for run in runs}) == len(runs) == 5
+    assert len(plan_runs(config(experiments=[entry | {"name": "a"}, entry | {"name": "b"}], deduplicate=False)).runs) == 6
+
+
+def test_more_runs_than_exist_are_told_in_a_note():
+    grid = {"epochs": {"type": "int", "default": 1, "range": [1, 3]}}
+    plan = plan_runs(config(experiments=[{"workload": "lstm", "mutate": ["epochs"], "parameters": grid}], runs_per_config=9))
+    assert len(plan.runs) == 2
+    assert "9 runs were asked for" in plan.notes[0]
+
+
+def test_every_copy_of_a_background_has_its_own_name_and_time():
+    backgrounds = [
+        {"workload": "lstm", "count": 3, "stagger_s": 2.0, "start_after_s": 1.0},
+        {"workload": "siamese", "id": "twin"},
+    ]
+    settings = config(experiments=[{"workload": "mnist_cnn", "mode": "parallel", "backgrounds": backgrounds}])
+    (run,) = plan_runs(settings).runs
+    assert [(one.id, one.start_after_s) for one in run.backgrounds] == [("lstm-1", 1), ("lstm-2", 3), ("lstm-3", 5), ("twin", 0)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"experiments": [{"workload": "resnet200"}]}, "no workload named 'resnet200'; did you mean 'resnet20'"),
+        ({"experiments": [{"workload": "lstm", "hyperparameters": {"learning": 1}}]}, "no hyperparameter 'learning'"),
+        ({"experiments": [{"workload": "lstm", "hyperparameters": {"epochs": "ten"}}]}, "epochs of lstm must be int"),
+        ({"experiments": [{"workload": "lstm", "hyperparameters": {"epochs": 1.5}}]}, "epochs of lstm must be int"),
+        ({"experiments": [{"workload": "lstm", "mode": "paralel"}]}, "mode"),
+        ({"experiments": [{"workload": "lstm", "mutate": ["momentum"]}]}, "no parameter named 'momentum'"),
+        ({"experiments": [{"workload": "lstm", "mode": "default", "mutate": ["lr"]}]}, "no meaning in mode default"),
+        ({"experiments": [{"workload": "lstm", "mode": "default", "backgrounds": [{}]}]}, "backgrounds belong to mode parallel"),
+        (
+            {"experiments": [{"workload": "lstm", "mode": "parallel", "backgrounds": [{"workload": "x"}]}]},
+            "no workload named 'x'",
+        ),
+        ({"experiments": [{"workload": "forward_forward", "processes": 2}]}, "one process only"),
+        ({"experimets": []}, "did you mean 'experiments'"),
+        ({"experiments": []}, "at least 1"),
+        ({"experiments": [{"name": "a"}, {"name": "a"}]}, "two experiments are called 'a'"),
+        ({"experiments": [{"workload": "lstm", "resources": {"device": "tpu"}}]}, "device"),
+        ({"energy": {"governor": "fast"}}, "governor"),
+    ],
+)
+def test_a_wrong_config_is_refused_with_a_sentence_that_says_what_is_right(data, message):
+    with pytest.raises(UsageError, match=message):
+        plan_runs(config(**data))
+
+
+def test_the_originals_experiment_file_keeps_its_meaning():
+    settings = load_config(TrainingConfig, CONFIGS / "original_experiment.json")
+    runs = plan_runs(settings).runs
+    assert [(run.program.name, run.mode) for run in runs] == [
+        ("mnist_cnn", "default"), ("lstm", "mutation"), ("lstm", "mutation"), ("resnet20", "parallel"),
+    ]  # fmt: skip
+    assert runs[0].hyperparameters == {"epochs": 2, "lr": 0.05}
+    assert runs[3].backgrounds[0].hyperparameters == {"epochs": 5, "lr": 0.003}
+    assert settings.max_retries == 1
+
+
+def test_the_originals_foreground_count_and_dead_keys_are_read():
+    data = {
+        "experiment_name": "x",
+        "runs_per_config": 5,
+        "use_deduplication": True,
+        "results_dir": "old",
+        "experiments": [
+            {
+                "repo": "placeholder",
+                "model": "placeholder",
+                "mode": "parallel",
+                "foreground": {"repo": "examples", "model": "mnist_ff", "mutate": ["all"], "runs_per_config": 2},
+                "background": {"repo": "examples", "model": "siamese", "hyperparameters": {"dropout": 0.1, "momentum": 3}},
+            }
+        ],
+    }
+    plan = plan_runs(config(**data))
+    assert len(plan.runs) == 2
+    assert any("'results_dir' means nothing" in note for note in plan.notes)
+    assert any("no hyperparameter 'momentum'" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"repo": "exampels", "model": "mnist"}, "no repo 'exampels'; did you mean 'examples'"),
+        ({"repo": "examples", "model": "mnst"}, "no model 'mnst'; did you mean 'mnist"),
+        ({"mode": "parallel", "foreground": {"repo": "examples", "model": "mnist"}}, "needs a background"),
+        ({"mode": "sequential", "repo": "examples", "model": "mnist"}, "no mode 'sequential'"),
+    ],
+)
+def test_a_wrong_original_file_is_an_error_and_not_a_skipped_entry(entry, message):
+    with pytest.raises(UsageError, match=message):
+        config(experiments=[entry], use_deduplication=False)
+
+
+def test_the_originals_models_config_makes_its_scripts_runnable(tmp_path):
+    models = {
+        "models": {
+            "VulBERTa": {
+                "path": "VulBERTa",
+                "train_script": "./train.sh",
+                "models": ["mlp", "cnn"],
+                "model_flag": "-n",
+                "required_args": {"dataset": "-d d2a"},
+                "supported_hyperparams": {
+                    "epochs": {"flag": "--epochs", "type": "int", "default": 10, "range": [5, 20], "distribution": "uniform"},
+                    "learning_rate": {
+                        "flag": "--learning_rate", "type": "float", "default": 3e-5, "range": [1.5e-5, 4.5e-5],
+                        "distribution": "log_uniform", "zero_probability": 0.0,
+                    },
+                },
+                "performance_metrics": {"log_patterns": {"eval_loss": "eval_loss: ([0-9.]+)"}},
+            }
+        }
+    }  # fmt: skip
+    path = tmp_path / "models_config.json"
+    path.write_text(json.dumps(models))
+    entry = {"repo": "VulBERTa", "model": "mlp", "mode": "mutation", "mutate": ["learning_rate"]}
+    settings = config(models_config=str(path), experiments=[entry], runs_per_config=30)
+    plan = plan_runs(settings)
+    assert len(plan.runs) == 30
+    assert settings.external["VulBERTa/mlp"].command == ["bash", "./train.sh", "-n", "mlp", "-d", "d2a"]
+    assert set(plan.runs[0].hyperparameters) == {"learning_rate"}
+
+
+def test_sets_in_the_originals_csv_are_recognised_though_it_wrote_ints_as_floats(tmp_path):
+    path = tmp_path / "summary.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["experiment_id", "repository", "model", "hyperparam_epochs"])
+        writer.writeheader()
+        for epochs in ("2.000000", "3.0", "4"):
+            row = {
+                "experiment_id": "examples_mnist_rnn_001",
+                "repository": "examples",
+                "model": "mnist_rnn",
+                "hyperparam_epochs": epochs,
+            }
+            writer.writerow(row)
+    grid = {"epochs": {"type": "int", "default": 1, "range": [1, 6]}}
+    settings = config(experiments=[{"workload": "lstm", "mutate": ["epochs"], "parameters": grid, "runs_per_config": 9}])
+    runs = plan_runs(settings, earlier_sets([path])).runs
+    assert sorted(run.hyperparameters["epochs"] for run in runs) == [5, 6]
+
+
+def test_parallel_and_solo_results_are_not_taken_for_each_other(tmp_path):
+    path = tmp_path / "summary.csv"
+    row = "experiment_id,repository,model,hyperparam_epochs\nexamples_mnist_rnn_001_parallel,examples,mnist_rnn,2\n"
+    path.write_text(row)
+    assert list(earlier_sets([path])) == [("lstm", True)]

@@ -1,0 +1,225 @@
+"""The contract of every workload found in the folder, by running the training program on each."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.plugins import plugin_names
+from tasks.training.parameters import Parameter, arguments, typed
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = plugin_names("tasks.training.workloads")
+SMALL = {"epochs": 2, "lr": 0.0012345678901234567, "batch_size": 17, "seed": 7, "max_samples": 68}
+"""So that even the DenseNet takes a second; the learning rate has all its digits, because they must arrive."""
+
+
+def train(name: str, out: Path, *extra: str, values: dict | None = None, env: dict | None = None) -> subprocess.CompletedProcess:
+    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    command = [*arguments(module.PARAMETERS, values or SMALL), "--out", str(out), "--threads", "1", *extra]
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.training.worker", name, *command],
+        capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ | (env or {}),
+    )  # fmt: skip
+
+
+def events(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+
+
+def test_importing_the_workloads_does_not_import_torch():
+    code = f"import sys\nfor n in {NAMES!r}: __import__('tasks.training.workloads.' + n)\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workload_declares_the_common_hyperparameters_with_ranges(name):
+    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    assert {"epochs", "lr", "batch_size", "seed", "weight_decay"} <= set(module.PARAMETERS)
+    assert all(isinstance(parameter, Parameter) for parameter in module.PARAMETERS.values())
+    assert module.METRICS
+    assert module.__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workload_trains_says_so_and_uses_exactly_what_it_was_given(name, tmp_path):
+    done = train(name, tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = events(tmp_path)
+    kinds = [event["event"] for event in said if event["event"] != "progress"]
+    assert kinds == ["start", "ready", "epoch", "epoch", "end"]
+    echoed = said[0]["hyperparameters"]
+    assert {key: typed(echoed[key]) for key in SMALL} == {key: typed(value) for key, value in SMALL.items()}
+    last = said[-1]
+    assert last["ok"]
+    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    assert set(module.METRICS) <= set(last["metrics"])
+    epoch = next(event for event in said if event["event"] == "epoch")
+    assert epoch["samples"] > 0
+    assert epoch["wall_s"] > 0
+    assert epoch["cpu_s"] > 0
+    assert [line for line in done.stdout.splitlines() if '"end"' in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "metric", "chance", "epochs"),
+    [
+        ("tabular_mlp", "test_accuracy", 0.7, 5),
+        ("mnist_cnn", "test_accuracy", 0.5, 3),
+        ("lstm", "test_accuracy", 0.4, 4),
+        ("forward_forward", "test_accuracy", 0.4, 6),
+        ("siamese", "test_accuracy", 0.75, 2),
+        ("token_mlp", "test_accuracy", 0.6, 5),
+        ("resnet20", "test_accuracy", 0.6, 4),
+    ],
+)
+def test_a_workload_learns(name, metric, chance, epochs, tmp_path):
+    assert train(name, tmp_path, values={"epochs": epochs}).returncode == 0
+    assert events(tmp_path)[-1]["metrics"][metric] > chance
+
+
+def test_the_same_seed_gives_the_same_training(tmp_path):
+    for place in ("a", "b"):
+        train("mnist_cnn", tmp_path / place)
+    losses = [[event["loss"] for event in events(tmp_path / place) if event["event"] == "epoch"] for place in ("a", "b")]
+    assert losses[0] == losses[1]
+
+
+def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path):
+    values = SMALL | {"epochs": 4, "max_samples": 0}
+    whole = train("resnet20", tmp_path / "whole", values=values)
+    assert whole.returncode == 0
+    module = importlib.import_module("tasks.training.workloads.resnet20")
+    out = tmp_path / "cut"
+    command = [*arguments(module.PARAMETERS, values), "--out", str(out), "--threads", "1", "--checkpoint-every", "1", "--resume"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tasks.training.worker", "resnet20", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    for line in process.stdout:
+        if '"epoch", ' in line and '"n": 2' in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.stdout.close()
+    assert process.wait(60) == 143
+    assert events(out)[-1]["event"] == "stopped"
+    again = subprocess.run([sys.executable, "-m", "tasks.training.worker", "resnet20", *command], cwd=ROOT, check=False)
+    assert again.returncode == 0
+    resumed = [event["n"] for event in events(out) if event["event"] == "epoch"]
+    assert resumed == [1, 2, 3, 4]
+    last = [[event for event in events(place) if event["event"] == "epoch"][-1] for place in (tmp_path / "whole", out)]
+    assert last[0]["loss"] == pytest.approx(last[1]["loss"], rel=1e-4)
+
+
+def test_two_ranks_cover_every_sample_exactly_once():
+    from tasks.training.job import Job
+
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(1, 1)
+    job = Job(model, torch.optim.SGD(model.parameters()), (torch.arange(101),), 8, loss=None, evaluate=None, seed=3)
+    for epoch in (1, 2):
+        seen = [int(value) for rank in range(2) for (batch,) in job.batches(epoch, rank, 2) for value in batch]
+        assert len(seen) == len(set(seen)) == 100
+
+
+@pytest.mark.slow
+def test_two_ranks_under_torchrun_train_one_model(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = ["-m", "tasks.training.worker", "resnet20", "--epochs", "1", "--max-samples", "128", "--out", str(tmp_path)]
+    done = subprocess.run([*torchrun, *command, "--checkpoint-every", "1"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = events(tmp_path)
+    assert [event["event"] for event in said if event["event"] != "progress"] == ["start", "ready", "epoch", "end"]
+    assert said[0]["ranks"] == 2
+    assert next(event for event in said if event["event"] == "epoch")["samples"] == 128
+    assert (tmp_path / "checkpoint" / ".metadata").exists()
+
+
+def test_repeating_trains_again_without_a_gap_until_stopped(tmp_path):
+    command = ["tabular_mlp", "--epochs", "1", "--out", str(tmp_path), "--threads", "1", "--repeat"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tasks.training.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    ends = 0
+    for line in process.stdout:
+        ends += '"end"' in line
+        if ends == 3:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.stdout.close()
+    assert process.wait(60) != 0
+    assert [event["iteration"] for event in events(tmp_path) if event["event"] == "end"][:3] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments_", "code", "message"),
+    [
+        (["resnet200"], 2, "did you mean 'resnet20'"),
+        (["lstm", "--momentum", "3"], 2, "unrecognized"),
+        (["lstm", "--epochs", "many"], 2, "invalid"),
+    ],
+)
+def test_a_wrong_argument_ends_the_program_before_it_trains(arguments_, code, message, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.training.worker", *arguments_, "--out", str(tmp_path)],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert message in done.stderr
+
+
+def test_a_gpu_that_is_not_there_is_an_input_error_in_the_events(tmp_path):
+    done = train("tabular_mlp", tmp_path, "--device", "cuda", env={"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 1
+    assert events(tmp_path)[-1]["kind"] == "input"
+    assert "no GPU" in events(tmp_path)[-1]["message"]
+
+
+def test_a_loss_that_is_not_finite_is_a_diverged_training(tmp_path):
+    done = train("mnist_cnn", tmp_path, values=SMALL | {"lr": 1e30})
+    assert done.returncode == 1
+    assert events(tmp_path)[-1]["kind"] == "diverged"
+
+
+def test_cifar10_is_read_from_its_binary_folder_and_from_its_python_folder(tmp_path):
+    import pickle
+
+    import numpy as np
+
+    from tasks.training.nets.data import cifar10
+
+    generator = np.random.default_rng(0)
+    for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
+        table = generator.integers(0, 10, (4, 1), dtype=np.uint8)
+        pixels = generator.integers(0, 256, (4, 3072), dtype=np.uint8)
+        for folder in ("bin", "py"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "bin" / f"{name}.bin").write_bytes(np.column_stack([table, pixels]).tobytes())
+        content = {b"labels": table[:, 0].tolist(), b"data": pixels}
+        (tmp_path / "py" / name).write_bytes(pickle.dumps(content, protocol=2))
+    binary, pickled = cifar10(tmp_path / "bin"), cifar10(tmp_path / "py")
+    assert binary[0].shape == (20, 3, 32, 32)
+    assert all(bool((a == b).all()) for a, b in zip(binary, pickled, strict=True))
+
+
+def test_a_cifar10_file_that_would_run_code_is_refused(tmp_path):
+    import pickle
+
+    from tasks.errors import InputError
+    from tasks.training.nets.data import cifar10
+
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "run"),))
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"labels": Evil()}))
+    with pytest.raises(InputError, match="mkdir"):
+        cifar10(tmp_path)
+    assert not (tmp_path / "run").exists()
