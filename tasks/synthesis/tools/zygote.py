@@ -33,9 +33,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 MNT_DETACH = 2
 PRELOADED = [
-    "base64", "bisect", "calendar", "collections", "csv", "datetime", "decimal", "difflib", "fractions", "functools",
-    "graphlib", "hashlib", "heapq", "html", "io", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics", "string",
-    "textwrap", "unicodedata", "zlib",
+    "base64", "bisect", "calendar", "collections", "csv", "datetime", "decimal", "difflib", "fractions", "functools", "graphlib",
+    "hashlib", "heapq", "html", "io", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics",
+    "string", "textwrap", "unicodedata", "zlib",
 ]  # fmt: skip
 FORBIDDEN_EVENTS = (
     "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.kill", "os.putenv",
