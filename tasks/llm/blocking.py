@@ -82,6 +82,12 @@ class BlockingChat:
         finally:
             feeding.cancel()
 
+    def refresh(self) -> None:
+        """Take in the replies that other processes of the run have paid for since this one looked."""
+        journal = self.chat.journal
+        if journal is not None:
+            self._loop.call_soon_threadsafe(journal.refresh)
+
     def preflight(self, *, wait_s: float = 0.0) -> list[str]:
         """As `preflight.preflight`."""
         return self._run(preflight(self.chat, wait_s=wait_s))

@@ -41,7 +41,8 @@ class InFlightLimit:
         """Moving mean over successful answers; 0 before the first one."""
         self.best_median_s: float | None = None
         self.storm = False
-        """More than half of the last window was refused."""
+        """More than half of each of the last two windows was refused: that is no cap just found, somebody is down or angry."""
+        self._last_share = 0.0
         self._remembered = float(ceiling)
         self._clock = clock
         self._latencies: list[float] = []
@@ -79,9 +80,10 @@ class InFlightLimit:
             if count < 8 or not overdue or not self._refused:
                 return
         share = self._refused / count
-        was_storm, self.storm = self.storm, share > 0.5
+        before, self._last_share = self._last_share, share
+        self.storm = min(before, share) > 0.5
         if share > TOLERATED:
-            if share > MANY and not self.storm and not was_storm:  # a storm says nothing about the time after it
+            if MANY < share <= 0.5 and before <= 0.5:  # a storm says nothing about the time after it
                 self._remembered = self.limit
             self.limit = max(1.0, self.limit * (1 - CUT * share))
         elif self._queues():

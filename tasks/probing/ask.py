@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tasks.errors import RunFailed, ShortOfTarget
 from tasks.journal import read_jsonl, write_jsonl
 from tasks.lake.images import decode_image
 from tasks.lake.reader import read_row
 from tasks.lake.rows import ImageRef, LakeRow
+from tasks.llm.run_chats import chats_of_run
 from tasks.probing.baselines import Baseline, Question, baseline_settings, open_baseline
+
+_reading = threading.Lock()
+"""The lake's reader has one place in one file at a time."""
 
 
 def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any], device: str = "cpu") -> int:
@@ -29,7 +36,9 @@ def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any
     """
     items = list(read_jsonl(questions))
     if not out.exists():
-        write_jsonl(out, _answers(items, lake, open_baseline(baseline_settings(baseline), device=device) if items else None))
+        with chats_of_run(out):
+            model = open_baseline(baseline_settings(baseline), device=device) if items else None
+            write_jsonl(out, _answers(items, lake, model))
     return len(items)
 
 
@@ -39,16 +48,33 @@ def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline 
     def place(item: Mapping[str, Any]) -> tuple[str, int]:
         return item["image"]["file"], item["image"]["row"]
 
-    for _, group in groupby(sorted(items, key=place), key=place):
-        about_one = list(group)
+    groups = [list(group) for _, group in groupby(sorted(items, key=place), key=place)]
+    width = int(getattr(baseline, "concurrency", 1))
+    if width == 1 or baseline is None:
+        for about_one in groups:
+            yield from _answers_about(about_one, lake, baseline)
+        return
+    with ThreadPoolExecutor(width, thread_name_prefix="ask") as threads:
         try:
-            assert baseline is not None
-            answers = _ask(baseline, read_row(lake, _ref(about_one[0]["image"])), about_one)
-        except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
-            said = f"{type(error).__name__}: {error}"[:500]
-            yield from ({"id": item["id"], "answers": [], "error": said} for item in about_one)
-            continue
-        yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
+            for answered in threads.map(lambda about_one: list(_answers_about(about_one, lake, baseline)), groups):
+                yield from answered
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _answers_about(about_one: list[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+    try:
+        assert baseline is not None
+        with _reading:
+            row = read_row(lake, _ref(about_one[0]["image"]))
+        answers = _ask(baseline, row, about_one)
+    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not these items' failure
+        raise
+    except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
+        said = f"{type(error).__name__}: {error}"[:500]
+        yield from ({"id": item["id"], "answers": [], "error": said} for item in about_one)
+        return
+    yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
 
 
 def _ask(baseline: Baseline, row: LakeRow, items: list[Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tasks.errors import RunFailed, ShortOfTarget
 from tasks.probing.baselines import Completion
 from tasks.probing.claims import Claim
 from tasks.probing.judges import Judge, Verdict
@@ -117,6 +118,8 @@ def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion 
         return _broken("baseline", completion)
     try:
         return Decision(judge.judge(claim, subject, completion, row))
+    except (RunFailed, ShortOfTarget):  # no judge any more, or the money is spent: not this item's failure
+        raise
     except Exception as error:  # noqa: BLE001 - one item's failure becomes a record here
         return _broken("judge", error)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from PIL import Image
 
-from tasks.errors import ItemFailed
+from tasks.errors import ItemFailed, RunFailed, ShortOfTarget
 from tasks.identity import content_id
 from tasks.journal import Journal
 from tasks.lake.images import decode_image
@@ -48,12 +49,9 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
     if journal.done:
         return _failures(journal.records())
     complete = _complete_images(journal.records(), len(probe.claims.claims))
-    failures = 0
-    for row in stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake):
-        if row.ref.row in complete:
-            failures += complete[row.ref.row]
-            continue
-        records = probe_row(probe, row)
+    failures = sum(complete.values())
+    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake)
+    for records in _probed(probe, (row for row in rows if row.ref.row not in complete)):
         journal.append(*records)
         failed = _failures(records)
         failures += failed
@@ -61,6 +59,25 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
     claim_order = {claim.claim_id: place for place, claim in enumerate(probe.claims.claims)}
     journal.finish(order=lambda record: (record["image"]["row"], claim_order.get(record["claim_id"], -1)))
     return failures
+
+
+def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[dict[str, Any]]]:
+    """The lines for each row, in order. A baseline behind an endpoint says how many images it can be asked about at once."""
+    width = int(getattr(probe.baseline, "concurrency", 1))
+    if width == 1:
+        yield from (probe_row(probe, row) for row in rows)
+        return
+    with ThreadPoolExecutor(width, thread_name_prefix="probe") as threads:
+        under_way: deque[Future[list[dict[str, Any]]]] = deque()
+        try:
+            for row in rows:
+                under_way.append(threads.submit(probe_row, probe, row))
+                if len(under_way) > 2 * width:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
 def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
@@ -88,10 +105,21 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
 
 def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
     if row.scene is None:
-        return None, "no_annotation"
+        return _subject_by_judge(probe, claim, row)
     share = probe.unanswerable_share
     subject = choose_subject(claim, row.scene, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
     return subject, "no_subject"
+
+
+def _subject_by_judge(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
+    """A judge that can see may choose the subject where no annotation does."""
+    choose = getattr(probe.judge, "choose_subject", None)
+    if choose is None:
+        return None, "no_annotation"
+    try:
+        return choose(claim, row), "no_subject"
+    except ItemFailed as failure:
+        return None, failure.reason
 
 
 def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, Subject]]) -> list[Completion | Exception]:
@@ -100,6 +128,8 @@ def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, S
     prompts = [write_prompt(claim, subject) for claim, subject in asked]
     try:
         return baseline.complete(image, prompts)
+    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not this item's failure
+        raise
     except Exception as error:  # noqa: BLE001 - a broken model is an outcome of its items, not the end of the run
         return [error] * len(asked)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks.errors import MillraceError
 from tasks.journal import read_json, write_atomic
 from tasks.lake.files import lake_files
+from tasks.llm.run_chats import chats_of_run
 from tasks.probing.baselines import baseline_settings, open_baseline
 from tasks.probing.claims import load_claims
 from tasks.probing.handout import Handout
@@ -92,7 +93,8 @@ def work(spec_path: Path) -> None:
     lake, folder = Path(spec["lake"]), Path(spec["work"])
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     store, _, world_size = next(rendezvous("env://"))
-    probe = open_probe(config, lake, device_of(config.torchrun.device, local_rank))
+    with chats_of_run(folder):
+        probe = open_probe(config, lake, device_of(config.torchrun.device, local_rank))
     plan = plan_of(config, lake)
     report = Report(folder / f"progress-{rank}.json")
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -1,0 +1,228 @@
+"""Baseline and judge behind an endpoint: the same outcomes as in this process, whatever the line does."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tasks.errors import RunFailed
+from tasks.journal import Journal
+from tasks.lake.build import build_lake
+from tasks.lake.files import lake_files
+from tasks.llm import ChatModel, Reply, Request
+from tasks.llm.faults import FaultPlan
+from tasks.llm.providers.scripted import ScriptedChat
+from tasks.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
+from tasks.llm.serve import LocalServer
+from tasks.probing.ask import ask_shard
+from tasks.probing.baselines import baseline_settings, open_baseline
+from tasks.probing.claims import load_claims
+from tasks.probing.judges import judge_settings, open_judge
+from tasks.probing.probe import Probe, probe_unit
+from tasks.probing.served import BaselineChat
+from tasks.probing.units import units_of
+from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
+
+
+@contextmanager
+def served(model: ChatModel, **plan: Any) -> Iterator[tuple[LocalServer, str]]:
+    """A local server in a thread of its own."""
+    server = LocalServer(model, FaultPlan(**plan))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    url = asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+    try:
+        yield server, url
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _closed_afterwards() -> Iterator[None]:
+    yield
+    close_run_chats()
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lake")
+    build_lake(folder, images=24, pool="probe", seed=3)
+    return folder
+
+
+def chat(url: str, **changed: Any) -> dict[str, Any]:
+    return {"model": "coin", "endpoints": [{"base_url": url}], "max_in_flight": 16, "timeout_s": 20, **changed}
+
+
+def run_folder(path: Path) -> Path:
+    path.mkdir()
+    (path / "manifest.json").write_text("{}")
+    return path
+
+
+def probed(run: Path, lake: Path, baseline: dict[str, Any], judge: dict[str, Any]) -> list[dict[str, Any]]:
+    """The outcome lines of the whole lake as one unit."""
+    with chats_of_run(run):
+        probe = Probe(
+            claims=load_claims("default"),
+            baseline=open_baseline(baseline_settings(baseline)),
+            judge=open_judge(judge_settings(judge)),
+            lake=lake,
+            seed=7,
+            unanswerable_share=0.15,
+        )
+    (unit,) = units_of(lake_files(lake), seed=7, images_per_unit=1000, files_per_draw=None)
+    with Journal(run / "unit.jsonl") as journal:
+        probe_unit(probe, unit, journal, lambda failed: None)
+        return journal.records()
+
+
+def told(records: list[dict[str, Any]]) -> list[Any]:
+    """What must not depend on where the model runs."""
+    return [
+        (
+            record["kind"],
+            record["image"]["row"],
+            record["claim_id"],
+            record.get("outcome"),
+            (record.get("baseline") or {}).get("values"),
+            (record.get("judge") or {}).get("kind"),
+        )
+        for record in records
+    ]
+
+
+ANNOTATION = {"name": "annotation"}
+COIN = {"name": "tests.probing.coin_baseline"}
+FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
+
+
+def test_behind_a_faulty_endpoint_the_outcomes_are_the_same_and_none_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
+    here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
+    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (server, url):
+        baseline = {"name": "endpoint", "chat": chat(url)}
+        there = probed(run_folder(tmp_path / "there"), lake, baseline, {"name": "endpoint", "chats": [chat(url, model="judge")]})
+        assert server.counts["requests"] > server.statistics()["answered"]
+        assert server.statistics()["answered_twice"] == 0
+        close_run_chats()
+        paid = sum(row.calls for row in ledger_of_run(tmp_path / "there") if row.stage == "baseline")
+        assert paid == sum(record["kind"] == "outcome" for record in there)
+        asked = server.counts["requests"]
+        (tmp_path / "there" / "unit.jsonl").unlink()
+        assert probed(tmp_path / "there", lake, baseline, ANNOTATION) == there
+        assert server.counts["requests"] == asked
+    assert told(there) == told(here)
+    assert "infra_error" not in {record.get("outcome") for record in there}
+
+
+def test_when_nobody_answers_any_more_the_run_ends_and_no_item_is_blamed(tmp_path: Path, lake: Path) -> None:
+    with served(BaselineChat(CoinBaseline(BaselineSettings()))) as (_, url):
+        pass
+    run = run_folder(tmp_path / "run")
+    with pytest.raises(RunFailed, match="no answer from"):
+        probed(run, lake, {"name": "endpoint", "chat": chat(url, give_up_after_s=0.3)}, ANNOTATION)
+    with Journal(run / "unit.jsonl") as journal:
+        assert journal.records() == []
+
+
+def test_a_model_that_answers_in_prose_makes_format_errors(tmp_path: Path, lake: Path) -> None:
+    with served(ScriptedChat(lambda request: "It is somewhere on the left, I'd say.")) as (_, url):
+        records = probed(run_folder(tmp_path / "run"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
+    outcomes = {record["outcome"] for record in records if record["kind"] == "outcome"}
+    assert outcomes <= {"format_error", "judge_uncertain"}
+    assert "format_error" in outcomes
+
+
+def test_questions_are_answered_as_in_this_process(tmp_path: Path, lake: Path) -> None:
+    reader_rows = pq.read_table(lake_files(lake)[0], columns=["image_id"]).to_pylist()
+    questions = tmp_path / "questions.jsonl"
+    lines = []
+    for number in range(30):
+        row = number % len(reader_rows)
+        image = {"image_id": reader_rows[row]["image_id"], "file": lake_files(lake)[0].name, "row": row, "sha256": ""}
+        options = {"A": "one", "B": "two", "C": "three", "D": "four"} if number % 3 else {}
+        kind = "multiple_choice" if options else "fill_in_blank"
+        asked = f"How many, {number}?" if options else f"There are ___ digits ({number})."
+        lines.append({"id": f"q{number}", "question": asked, "options": options, "question_type": kind, "image": image})
+    questions.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    ask_shard(questions, tmp_path / "here.jsonl", lake, COIN)
+    run = run_folder(tmp_path / "run")
+    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (_, url):
+        ask_shard(questions, run / "there.jsonl", lake, {"name": "endpoint", "chat": chat(url)})
+    here, there = ((path).read_bytes().splitlines() for path in (tmp_path / "here.jsonl", run / "there.jsonl"))
+    assert [orjson.loads(line) for line in there] == [orjson.loads(line) for line in here]
+    assert all(orjson.loads(line)["answers"] for line in there)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A lake of images without any annotation."""
+    rows = []
+    for number in range(6):
+        out = io.BytesIO()
+        Image.new("RGB", (64, 48), (40 * number, 90, 160)).save(out, "PNG")
+        rows.append({"image_id": f"photo{number}", "jpg": out.getvalue()})
+    (tmp_path / "photos").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "photos" / "a.parquet")
+    return tmp_path / "photos"
+
+
+def voter(applies: bool, correct: bool) -> Callable[[Request], Reply | str]:
+    """A chat model that can do all three jobs: choose subjects, complete claims, vote."""
+
+    def script(request: Request) -> Reply | str:
+        assert request.schema is not None
+        title = request.schema["title"]
+        if title == "subject":
+            wanted = request.schema["properties"]["values"]["properties"]
+            return orjson.dumps({"offers": True, "values": dict.fromkeys(wanted, "blue thing")}).decode()
+        if title == "vote":
+            vote = {"applies": applies, "is_correct": correct, "right_values": {"COUNT": "2"}, "explanation": "seen"}
+            return orjson.dumps(vote).decode()
+        slots = request.schema["properties"]["values"]["properties"]
+        values = {slot: (rule.get("enum") or ["some words"])[0] for slot, rule in slots.items()}
+        return orjson.dumps({"is_related": True, "values": values, "explanation": "so it seems"}).decode()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("panel", "outcome", "kind"),
+    [
+        ([(True, True)], "correct", "judged"),
+        ([(True, False), (True, False), (True, True)], "wrong", "judged"),
+        ([(False, False), (False, True), (True, True)], "hallucinated", "judged"),
+        ([(True, True), (True, False)], "judge_uncertain", "unverified"),
+    ],
+)
+def test_photos_without_annotation_are_judged_by_the_majority(
+    tmp_path: Path, photos: Path, panel: list[tuple[bool, bool]], outcome: str, kind: str
+) -> None:
+    with served(ScriptedChat(voter(*panel[0]))) as (_, first):
+        servers = [served(ScriptedChat(voter(*vote))) for vote in panel[1:]]
+        urls = [first, *(one.__enter__()[1] for one in servers)]
+        try:
+            judge = {"name": "endpoint", "chats": [chat(url, model=f"judge{number}") for number, url in enumerate(urls)]}
+            records = probed(run_folder(tmp_path / "run"), photos, {"name": "endpoint", "chat": chat(first)}, judge)
+        finally:
+            for one in servers:
+                one.__exit__(None, None, None)
+    found = [record for record in records if record["kind"] == "outcome"]
+    assert len(found) == 6 * len(load_claims("default").claims)
+    assert {(record["outcome"], record["judge"]["kind"]) for record in found} == {(outcome, kind)}
+    assert all("judge0" in record["judge"]["by"] for record in found)
