@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from tasks.checkpoint.geometry import Box, is_dense
@@ -253,6 +253,11 @@ def _announce(placed: list[tuple[ReadItem, int, Any]], kinds: list[Any], opened:
 
 
 def head_of(item: ReadItem, file: int, info: Any, opened: OpenFiles) -> Head:
+    """`head_at` for a request."""
+    return head_at(item.storage_index, file, info, opened)
+
+
+def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> Head:
     """Read and parse one item's own head, or find its entry in a safetensors header.
 
     Raises:
@@ -263,7 +268,6 @@ def head_of(item: ReadItem, file: int, info: Any, opened: OpenFiles) -> Head:
     data = opened.files.read_at(opened.handles[file], min(HEAD_BYTES, max(info.length, 16)), info.offset)
     if data[:2] == b"PK" or data[8:9] != b"{":
         return opened.heads.parse(data[: info.length], info.length)
-    index = item.storage_index
     found = opened.blob(file, info.offset).tensors.get(index.fqn)
     if found is None or (index.offset is not None and tuple(index.offset) != found.offsets):
         raise UnusualItemError("not in its safetensors blob")
