@@ -59,11 +59,17 @@ class BlindReport(NamedTuple):
 
 
 class BlindGuesser:
-    """Counts in a first pass over all questions, guesses in a second: memory does not grow with the set."""
+    """Counts in a first pass over all questions, guesses in a second: memory does not grow with the set.
 
-    def __init__(self) -> None:
+    Args:
+        words: whether it reads the questions' words as well. It knows more then, but more diluted: the check tries both.
+    """
+
+    def __init__(self, *, words: bool) -> None:
+        self._words = words
         self._counts = np.zeros((FOLDS, 2, BUCKETS), np.int32)
         self._totals = np.zeros((FOLDS, 2), np.int64)
+        self._whole: NDArray[np.int64] | None = None
         self._gaps: dict[str, NDArray[np.int64]] = {}
         self._fillings: dict[str, dict[str, int]] = {}
 
@@ -77,9 +83,9 @@ class BlindGuesser:
             table = self._gaps.setdefault(cell, np.zeros((FOLDS, 4096), np.int64))
             table[fold, place] += 1
             return
-        for key, features in option_features(item):
+        for key, features in option_features(item, words=self._words):
             right = int(key == item["answer"])
-            np.add.at(self._counts[fold, right], features, 1)
+            self._counts[fold, right, features] += 1  # an option's features are all different
             self._totals[fold, right] += 1
 
     def guess(self, item: Item) -> Guess:
@@ -88,11 +94,12 @@ class BlindGuesser:
 
     def _choose(self, item: Item) -> Guess:
         fold = fold_of(item)
-        others = [number for number in range(FOLDS) if number != fold]
-        totals = self._totals[others].sum(axis=0)
+        if self._whole is None:
+            self._whole = self._counts.sum(axis=0)
+        totals = self._totals.sum(axis=0) - self._totals[fold]
         scores = {}
-        for key, features in option_features(item):
-            seen = self._counts[others][:, :, features].sum(axis=0) + 0.5
+        for key, features in option_features(item, words=self._words):
+            seen = self._whole[:, features] - self._counts[fold][:, features] + 0.5
             scores[key] = float(np.sum(np.log(seen[1] / (totals[1] + 1)) - np.log(seen[0] / (totals[0] + 1))))
         ranked = sorted(scores, key=lambda key: (-scores[key], item["options"][key]))
         margin = scores[ranked[0]] - scores[ranked[1]]
@@ -109,21 +116,24 @@ class BlindGuesser:
         return Guess(item["id"], cell, max(GAP_CHANCE, 1 / len(answers)), right, margin)
 
 
-def option_features(item: Item) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def option_features(item: Item, *, words: bool) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Per option the buckets of what can be known of it without the picture."""
     cell = cell_name(item)
     options = item["options"]
-    words = sorted(set(re.findall(r"\w+", item["question"].casefold())))
+    asked = sorted(set(re.findall(r"\w+", item["question"].casefold()))) if words else []
     numbers = {key: float(found[0]) for key, text in options.items() if (found := re.findall(r"\d+(?:\.\d+)?", text))}
     for place, (key, text) in enumerate(options.items()):
         said = text.casefold()
-        features = [f"{cell}|{said}", f"{cell}|at {place}", *(f"{cell}|{said}|{word}" for word in words)]
-        features += [f"{cell}|beside {other.casefold()}|{said}" for other in options.values() if other != text]
+        features = [f"{cell}|{said}", f"{cell}|at {place}", *(f"{cell}|{said}|{word}" for word in asked)]
+        if item["question_type"] == "yes_no":
+            features.append(f"{cell}|{said}|states {item['task']['statement']}")
+        elif words:
+            features += [f"{cell}|beside {other.casefold()}|{said}" for other in options.values() if other != text]
         shorter = sum(len(other) < len(text) for other in options.values())
         features.append(f"{cell}|longer than {shorter}")
         if key in numbers:
             features.append(f"{cell}|{len(numbers)} numbers, above {sum(value < numbers[key] for value in numbers.values())}")
-        yield key, np.array([zlib.crc32(feature.encode()) % BUCKETS for feature in features])
+        yield key, np.array(sorted({zlib.crc32(feature.encode()) % BUCKETS for feature in features}))
 
 
 def cell_name(item: Item) -> str:

@@ -95,9 +95,15 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
         raise ItemFailed("not_computable", f"digit scenes cannot answer what the pipeline '{case.pipeline}' asks")
     if case.row.scene is None:
         raise ItemFailed("no_annotation", "the image has no scene annotation to compute an answer from")
+    try:
+        offered = readings(case.pipeline, case.row.scene, case.record.get("selectors") or {})
+    except ItemFailed:
+        raise
+    except Exception as error:  # a record that makes no sense is a record dropped, not a run ended
+        raise ItemFailed("unreadable_record", f"{type(error).__name__}: {error}") from error
     rng = random_for(seed, case.id, "aspect")
     found = []
-    for reading in readings(case.pipeline, case.row.scene, case.record.get("selectors") or {}):
+    for reading in offered:
         right = rng.choice(reading.right)
         found.append((Choice(reading, right, baseline_value(case, reading)), rng.random()))
     return [choice for choice, _ in sorted(found, key=lambda entry: (_preference(entry[0]), entry[1]))]

@@ -41,6 +41,13 @@ class Examination(NamedTuple):
 
 def examine(item: Item, row: LakeRow) -> Examination:
     """Put a finished question through every check, the cheap ones first; those after a failure are not made."""
+    try:
+        return _examined(item, row)
+    except Exception as error:  # noqa: BLE001 - a question that can't even be checked is a question refused
+        return Examination([Check("readable", False, f"{type(error).__name__}: {error}")], "unverified", None)
+
+
+def _examined(item: Item, row: LakeRow) -> Examination:
     checks: list[Check] = []
     for name, rule in RULES.items():
         detail = rule(item)

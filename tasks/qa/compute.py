@@ -136,10 +136,12 @@ def _direction(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]
 def _place(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
     kind, feature = selectors.get("OBJECT_CATEGORY", {}), selectors.get("DISTINCTIVE_FEATURE", {})
     members = [digit for digit in scene.digits if _is(digit, kind)]
+    if len(members) == 1:
+        return []  # one alone has a place and has none
     chosen = [digit for digit in members if _has(digit, feature, members)]
     if not chosen:
         return [_nothing("place", dict.fromkeys(PLACES, "other_place"))]
-    if len(chosen) > 1 or len(members) < 2 or any(digit.visible < READABLE for digit in (*chosen, *members)):
+    if len(chosen) > 1 or any(digit.visible < READABLE for digit in (*chosen, *members)):
         return []
     x, y = _centre(chosen[0], scene)
     others = [_centre(digit, scene) for digit in members if digit is not chosen[0]]

@@ -41,7 +41,7 @@ class Settlement(msgspec.Struct):
     kept: int
     dropped: dict[str, int]
     blind: dict[str, dict[str, float | int | None]]
-    """Form, or pipeline/form → n, right, chance, low, high of the guesser on what was kept."""
+    """Form or pipeline/form, by which guesser → n, right, chance, low, high on what was kept."""
     positions: dict[str, int]
     """Key → how often it is right, among the kept multiple-choice questions."""
     moved: int
@@ -127,8 +127,7 @@ def find_blind(
     """
     lost: dict[str, tuple[str, str]] = {}
     for number in range(ROUNDS + 1):
-        guesses = _guesses(accepted, {**without, **lost})
-        groups = _groups(guesses)
+        groups = _groups(accepted, {**without, **lost})
         report = {name: tally(group, z) for name, (group, z) in groups.items()}
         leaking = [name for name, found in report.items() if found.beats_chance]
         if not leaking or not drop or number == ROUNDS:
@@ -154,22 +153,25 @@ def offenders(group: Sequence[Guess], z: float) -> list[Guess]:
     return gone
 
 
-def _guesses(accepted: Sequence[Path], lost: Mapping[str, Any]) -> list[Guess]:
-    guesser = BlindGuesser()
-    for item in _all(accepted):
-        if item["id"] not in lost:
-            guesser.learn(item)
-    return [guesser.guess(item) for item in _all(accepted) if item["id"] not in lost]
-
-
-def _groups(guesses: Sequence[Guess]) -> dict[str, tuple[list[Guess], float]]:
-    """Guesses by form, and by pipeline and form where there are enough, each with its level of certainty."""
-    groups: dict[str, tuple[list[Guess], float]] = {}
-    cells: dict[str, list[Guess]] = defaultdict(list)
-    for guess in guesses:
-        cells[guess.cell].append(guess)
-        groups.setdefault(guess.cell.split("/")[1], ([], Z_FORM))[0].append(guess)
-    return groups | {name: (cell, Z_CELL) for name, cell in cells.items() if len(cell) >= SMALLEST_CELL}
+def _groups(accepted: Sequence[Path], lost: Mapping[str, Any]) -> dict[str, tuple[list[Guess], float]]:
+    """Each guesser's guesses by form, and by pipeline and form where there are enough, with the certainty to judge by."""
+    found: dict[str, tuple[list[Guess], float]] = {}
+    for kind, words in (("options", False), ("words", True)):
+        guesser = BlindGuesser(words=words)
+        for item in _all(accepted):
+            if item["id"] not in lost:
+                guesser.learn(item)
+        cells: dict[str, list[Guess]] = defaultdict(list)
+        for item in _all(accepted):
+            if item["id"] not in lost:
+                guess = guesser.guess(item)
+                cells[guess.cell].append(guess)
+        forms: dict[str, list[Guess]] = defaultdict(list)
+        for cell, guesses in cells.items():
+            forms[cell.split("/")[1]] += guesses
+        found |= {f"{form} by {kind}": (guesses, Z_FORM) for form, guesses in forms.items()}
+        found |= {f"{cell} by {kind}": (guesses, Z_CELL) for cell, guesses in cells.items() if len(guesses) >= SMALLEST_CELL}
+    return found
 
 
 def rebalance(items: Iterable[Item]) -> dict[str, str]:

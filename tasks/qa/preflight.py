@@ -1,0 +1,29 @@
+"""Before anything is started: is the question stage's config workable, and what will be done?"""
+
+from __future__ import annotations
+
+from tasks.plugins import load_plugin
+from tasks.qa.settings import QaSettings
+from tasks.qa.writers import writer_settings
+
+EXPORTS = "tasks.qa.exports"
+
+
+def check(settings: QaSettings) -> None:
+    """See that the plug-ins that `settings` names are there and take what it gives them.
+
+    Raises:
+        UsageError: what is wrong, in one sentence.
+    """
+    writer_settings(settings.writer)
+    for name in settings.exports:
+        load_plugin(EXPORTS, name, "export")
+
+
+def plan_lines(settings: QaSettings) -> list[str]:
+    """What the stage will do, for `--dry-run`. Touches nothing."""
+    check(settings)
+    shares = ", ".join(f"{share:.0%} {name}" for name, share in settings.question_type_ratio.shares().items() if share)
+    writer = settings.writer.get("name", "template")
+    exports = f", exports {', '.join(settings.exports)}" if settings.exports else ""
+    return [f"questions: writer '{writer}', language {settings.language}, {shares}; keep {settings.keep}{exports}"]
