@@ -6,6 +6,7 @@ Every slot that a claim about digit scenes asks for has a kind; a kind has a few
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -27,6 +28,8 @@ REGIONS = (
 """The nine parts of the picture, row by row."""
 DIRECTIONS = ("left of", "right of", "above", "below", "in front of", "behind")
 PLACES = ("leftmost", "rightmost", "topmost", "bottommost")
+PERCENTS = ("0.7%", "1%", "1.4%", "2%", "2.8%", "4%", "5.5%", "8%", "11%", "16%", "22%", "32%")
+"""The shares of the picture that the embedded baseline can say: steps of about 1.4, so the nearest is within a fifth."""
 COUNTS = ("1", "2", "3", "4", "5", "6")
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 """The four quarters of the picture, row by row."""
@@ -34,8 +37,6 @@ POINTS = ("up", "right", "down", "left")
 """Where a digit's top points, by clockwise quarter-turns."""
 TURNS = ("upright", "turned clockwise", "upside down", "turned counter-clockwise")
 """How a digit is turned, by clockwise quarter-turns."""
-PERCENTS = ("0.7%", "1%", "1.4%", "2%", "2.8%", "4%", "5.5%", "8%", "11%", "16%", "22%", "32%")
-"""The shares of the picture that the embedded baseline can say: steps of about 1.4, so the nearest is within a fifth."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "digit": DIGITS,
@@ -47,6 +48,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "quarter": QUARTERS,
     "point": POINTS,
     "turn": TURNS,
+    "presence": ("yes",),
 }
 """Every kind of answer with its values. For `percent` any number is a value, and these are the ones the baseline uses."""
 
@@ -63,11 +65,19 @@ SLOT_KINDS = {
 }
 """The kind of answer that a slot takes."""
 
+ANSWERS: tuple[tuple[str, str], ...] = (*((kind, value) for kind, values in KINDS.items() for value in values), ("", NOT_RELATED))
+"""Everything the embedded baseline can say, as (kind, value); abstaining is the last."""
+
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+GAP = "["
+"""The word for an open slot or a blank."""
 
 SYNONYMS: Mapping[str, str] = {
     **{word: str(number) for number, word in enumerate(NUMERALS) if word != "one"},
-    **{f"{word}{ending}": str(number) for number, word in enumerate(NUMERALS) for ending in ("s", "es")},
+    **{f"{word}{ending}": str(number) for number, word in enumerate(NUMERALS) for ending in ("s", "es") if word != "one"},
+    "%": "percent",
+    "percentage": "percent",
     "no": "not",
     "none": "not",
     "without": "not",
@@ -75,8 +85,8 @@ SYNONYMS: Mapping[str, str] = {
     "uppermost": "topmost",
     "highest": "topmost",
     "lower": "bottom",
-    "lowest": "bottommost",
     "lowermost": "bottommost",
+    "lowest": "bottommost",
     "center": "centre",
     "central": "centre",
     "anticlockwise": "counterclockwise",
@@ -103,25 +113,31 @@ SYNONYMS: Mapping[str, str] = {
     "quadrants": "quarter",
     "quarters": "quarter",
     "biggest": "largest",
-    "percentage": "percent",
-    "%": "percent",
     "rotated": "turned",
     "oriented": "turned",
 }
 """Words that mean the same here. `one` stays a word: "the red one" is not a number."""
 
-_TOKENS = re.compile(r"[0-9]+(?:\.[0-9]+)?|[a-z]+|%|\[")
+_WORD = re.compile(r"[0-9]+(?:\.[0-9]+)?|[a-z]+|%|\[")
 _GAPS = re.compile(r"\[[^\]]*\]|\{[^}]*\}|_{2,}|\.{3,}|…")
+_REMARK = re.compile(r"\([^)]*\)")
+_INSTRUCTION = re.compile(r"^\s*(?:complete|fill|name it|in one word)\b[^:]*:", re.IGNORECASE)
 
 
 def words_of(text: str) -> list[str]:
-    """`text` as plain lower-case words: synonyms replaced, `7s` as `7 s`, a slot as `[`, punctuation gone."""
-    folded = _GAPS.sub(" [ ", text).lower()
-    folded = re.sub(r"counter[- ]clockwise|anti[- ]clockwise", "counterclockwise", folded)
-    found = []
-    for word in _TOKENS.findall(folded):
+    """`text` as plain lower-case words: synonyms replaced, `7s` as `7 s`, a slot or blank as `GAP`, punctuation gone."""
+    folded = _GAPS.sub(f" {GAP} ", text).lower()
+    folded = re.sub(r"\b(?:counter|anti)[- ]?clockwise", "counterclockwise", folded)
+    folded = re.sub(r"\b(left|right|top|bottom)[- ]most\b", r"\1most", folded)
+    found: list[str] = []
+    for word in _WORD.findall(folded):
         found.extend(SYNONYMS.get(word, word).split())
     return found
+
+
+def question_words(text: str) -> list[str]:
+    """The words of a question without remarks in brackets and without how the answer is to be written ("Complete with …:")."""
+    return words_of(_INSTRUCTION.sub("", _REMARK.sub(" ", text)))
 
 
 def read_value(kind: str, text: str) -> str | None:
@@ -135,23 +151,36 @@ def read_value(kind: str, text: str) -> str | None:
     if kind == "count":
         return _one_number([_ONE.get(word, word) for word in words], "{}", limit=999, whole=True)
     if kind == "digit":
-        label = _one_number([_ONE.get(word, word) for word in words], "{}", limit=9, whole=True)
-        return None if label is None else f"digit {label}"
+        return _one_number([_ONE.get(word, word) for word in words], "digit {}", limit=9, whole=True)
     if kind in {"region", "quarter"}:
         return _part(set(words), nine=kind == "region")
-    found = {value for value, spellings in _PHRASES[kind].items() if any(_holds(words, spelling) for spelling in spellings)}
+    found = {value for value, spellings in PHRASES[kind].items() if any(_holds(words, spelling) for spelling in spellings)}
     return found.pop() if len(found) == 1 else None
 
 
+def answer_index(kind: str, value: str) -> int | None:
+    """Where (kind, value) stands in `ANSWERS`; for a percentage the nearest step; None when it isn't there."""
+    if kind == "percent":
+        value = min(PERCENTS, key=lambda step: abs(math.log(percent(step) / max(percent(value), 0.01))))
+    return _INDEX.get((kind, value))
+
+
+def percent(text: str) -> float:
+    """The number in `4.2%`."""
+    return float(text.rstrip("%"))
+
+
+_INDEX = {answer: place for place, answer in enumerate(ANSWERS)}
+
 _ONE = {"one": "1"}
 
-_PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
+PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "direction": {
         "left of": ("left",),
         "right of": ("right",),
         "above": ("above", "on top"),
         "below": ("below",),
-        "in front of": ("front",),
+        "in front of": ("in front",),
         "behind": ("behind",),
     },
     "place": {
@@ -167,7 +196,9 @@ _PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
         "upside down": ("upside down",),
         "turned counter-clockwise": ("counterclockwise",),
     },
+    "presence": {"yes": ("yes",)},
 }
+"""How the values of the kinds without numbers and regions are recognised, in words of `words_of`."""
 
 
 def _holds(words: list[str], phrase: str) -> bool:
@@ -180,7 +211,7 @@ def _part(words: set[str], *, nine: bool) -> str | None:
     rows = words & {"top", "bottom"}
     columns = words & {"left", "right"}
     middle = bool(words & {"middle", "centre"})
-    if len(rows) > 1 or len(columns) > 1:
+    if len(rows) > 1 or len(columns) > 1 or "half" in words:
         return None
     if rows and columns:
         return None if middle else f"{rows.pop()} {columns.pop()}"
