@@ -12,6 +12,7 @@ import msgspec
 from tasks.errors import ItemFailed
 from tasks.identity import fraction_for
 from tasks.journal import read_jsonl, write_jsonl
+from tasks.llm.run_chats import chats_of_run
 from tasks.qa.balance import Plan, Survey, cell_of, make_plan
 from tasks.qa.case import Case, choices_for, read_cases
 from tasks.qa.checks import examine
@@ -74,7 +75,9 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
             else:
                 record, failure = case
                 lost += [_dropped(record, variant, failure) for variant in range(qa.items_per_failure)]
-        items, refused = write_questions(cases, qa, open_writer(qa, plan))
+        with chats_of_run(out):
+            writer = open_writer(qa, plan)
+        items, refused = write_questions(cases, qa, writer)
         write_jsonl(dropped_path(out), lost + refused)
         write_jsonl(out, items)
     kept = sum(1 for _ in read_jsonl(out))

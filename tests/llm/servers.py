@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,3 +97,20 @@ def always(answer: bytes, *, then_close: bool = True) -> Speaker:
                 return
 
     return speak
+
+
+@contextlib.contextmanager
+def served(model: ChatModel, **plan: Any) -> Iterator[tuple[LocalServer, str]]:
+    """A local server in a thread of its own."""
+    server = LocalServer(model, FaultPlan(**plan))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    url = asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+    try:
+        yield server, url
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,9 @@ from tasks.errors import RunFailed
 from tasks.journal import Journal
 from tasks.lake.build import build_lake
 from tasks.lake.files import lake_files
-from tasks.llm import ChatModel, Reply, Request
-from tasks.llm.faults import FaultPlan
+from tasks.llm import Reply, Request
 from tasks.llm.providers.scripted import ScriptedChat
 from tasks.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
-from tasks.llm.serve import LocalServer
 from tasks.probing.ask import ask_shard
 from tasks.probing.baselines import baseline_settings, open_baseline
 from tasks.probing.claims import load_claims
@@ -32,24 +27,8 @@ from tasks.probing.judges import judge_settings, open_judge
 from tasks.probing.probe import Probe, probe_unit
 from tasks.probing.served import BaselineChat
 from tasks.probing.units import units_of
+from tests.llm.servers import served
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
-
-
-@contextmanager
-def served(model: ChatModel, **plan: Any) -> Iterator[tuple[LocalServer, str]]:
-    """A local server in a thread of its own."""
-    server = LocalServer(model, FaultPlan(**plan))
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    url = asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-    try:
-        yield server, url
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(autouse=True)
