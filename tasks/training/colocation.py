@@ -58,7 +58,7 @@ def pairs(epochs: Sequence[dict[str, Any]], figure: str = "wall_s") -> list[floa
             index += 1
             continue
         solo, shared = (value, next_value) if load == "solo" else (next_value, value)
-        if solo > 0:
+        if solo > 0 and shared > 0:  # the clock of CPU time ticks every 10 ms: a short epoch may cost none
             found.append(shared / solo)
         index += 2
     return found

@@ -98,15 +98,15 @@ class Windows:
         elif self._controller is None:
             self._set(1.0, "shared window")
         else:
-            self._steer()
+            self._steer(index)
 
-    def _steer(self) -> None:
+    def _steer(self, index: int) -> None:
         assert self._controller is not None
-        solo = [epoch["wall_s"] for epoch in self.epochs if epoch["load"] == "solo"]
-        last = self.epochs[-1]
-        if last["load"] == "solo" and self._beside.level == 0.0 and not self._controller.seen and self._controller.level > 0:
+        if index == 2 + self._config.colocation.dwell_epochs:
             self._set(self._controller.level, "the solo baseline is complete")
             return
+        solo = [epoch["wall_s"] for epoch in self.epochs if epoch["load"] == "solo"]
+        last = self.epochs[-1]
         if solo:
             change = self._controller.after_epoch(last["wall_s"] / (sum(solo) / len(solo)))
             if change:

@@ -64,6 +64,8 @@ class Training:
         self.asked_to_stop = False
         self.samples = 0
         self.said_at = 0.0
+        self.done = {"epoch": 0, "batches": 0, "loss_sum": 0.0, "seen": 0}
+        """Whole epochs done, and what is done of the next."""
         signal.signal(signal.SIGTERM, self._remember)
 
     def _remember(self, *_: object) -> None:
@@ -86,14 +88,17 @@ class Training:
             from torch.nn.parallel import DistributedDataParallel
 
             model = DistributedDataParallel(job.model)
-        first = self._load(job) if options.resume and iteration == 0 else 1
+        self.done = {"epoch": 0, "batches": 0, "loss_sum": 0.0, "seen": 0}
+        if options.resume and iteration == 0:
+            self._load(job)
+        first = int(self.done["epoch"]) + 1
         epochs = int(self.values["epochs"])
         metrics: dict[str, float] = {}
         for epoch in range(first, epochs + 1):
             metrics = self._epoch(job, model, epoch)
             last = epoch == epochs
             if options.checkpoint_every and (epoch % options.checkpoint_every == 0 or last):
-                self._save(job, epoch)
+                self._save(job)
         if first > epochs:
             metrics = job.measure()
         return metrics
@@ -104,13 +109,17 @@ class Training:
         if epoch == 1 or self.said_at == 0.0:
             self.events.say("ready")
             self.said_at = time.monotonic()
-        started, cpu, loss_sum, seen = time.time(), time.process_time(), 0.0, 0
-        for batch in job.batches(epoch, self.rank, self.world):
-            loss_sum += float(job.step(model, batch)) * len(batch[0])
-            seen += len(batch[0])
+        started, cpu, done = time.time(), time.process_time(), self.done
+        for number, batch in enumerate(job.batches(epoch, self.rank, self.world)):
+            if number < done["batches"]:
+                continue  # done before the training was stopped
+            done["loss_sum"] += float(job.step(model, batch)) * len(batch[0])
+            done["seen"] += len(batch[0])
+            done["batches"] += 1
             self.samples += len(batch[0]) * self.world
             self._between_batches(job, epoch)
-        totals = torch.tensor([loss_sum, seen, time.process_time() - cpu], dtype=torch.float64)
+        totals = torch.tensor([done["loss_sum"], done["seen"], time.process_time() - cpu], dtype=torch.float64)
+        self.done = {"epoch": epoch, "batches": 0, "loss_sum": 0.0, "seen": 0}
         if self.world > 1:
             torch.distributed.all_reduce(totals)
         trained = time.time()
@@ -145,22 +154,23 @@ class Training:
             torch.distributed.all_reduce(agreed)
             stop = bool(agreed)
         if stop:
-            # The interrupted epoch is done again on resume: its batches depend on its number only.
             if self.options.checkpoint_every:
-                self._save(job, epoch - 1)
+                self._save(job)
             raise Stopped
         if time.monotonic() - self.said_at > PROGRESS_EVERY_S:
             self.said_at = time.monotonic()
             self.events.say("progress", epoch=epoch, samples_total=self.samples)
 
-    def _state(self, job: Job, epoch: int) -> dict[str, Any]:
+    def _state(self, job: Job) -> dict[str, Any]:
+        import torch
         from torch.distributed.checkpoint.state_dict import get_state_dict
 
         model, optimizer = get_state_dict(job.model, job.optimizer)
         schedule = job.schedule.state_dict() if job.schedule is not None else {}
-        return {"model": model, "optimizer": optimizer, "progress": {"epoch": epoch, "schedule": json.dumps(schedule)}}
+        progress = {"done": json.dumps(self.done), "schedule": json.dumps(schedule)}
+        return {"model": model, "optimizer": optimizer, "progress": progress, f"random_{self.rank}": torch.get_rng_state()}
 
-    def _save(self, job: Job, epoch: int) -> None:
+    def _save(self, job: Job) -> None:
         from torch.distributed.checkpoint.state_dict_saver import save
 
         target = self.options.out / "checkpoint"
@@ -171,7 +181,7 @@ class Training:
             import torch
 
             torch.distributed.barrier()
-        save(self._state(job, epoch), checkpoint_id=fresh, no_dist=self.world == 1)
+        save(self._state(job), checkpoint_id=fresh, no_dist=self.world == 1)
         if self.rank == 0:
             shutil.rmtree(old, ignore_errors=True)
             if target.exists():
@@ -179,20 +189,22 @@ class Training:
             fresh.rename(target)
             shutil.rmtree(old, ignore_errors=True)
 
-    def _load(self, job: Job) -> int:
+    def _load(self, job: Job) -> None:
+        import torch
         from torch.distributed.checkpoint.state_dict import set_state_dict
         from torch.distributed.checkpoint.state_dict_loader import load
 
         found = [self.options.out / name for name in ("checkpoint", "checkpoint.old")]
         source = next((path for path in found if (path / ".metadata").exists()), None)
         if source is None:
-            return 1
-        state = self._state(job, 0)
+            return
+        state = self._state(job)
         load(state, checkpoint_id=source, no_dist=self.world == 1)
         set_state_dict(job.model, job.optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
         if job.schedule is not None:
             job.schedule.load_state_dict(json.loads(state["progress"]["schedule"]))
-        return int(state["progress"]["epoch"]) + 1
+        torch.set_rng_state(state[f"random_{self.rank}"])
+        self.done = json.loads(state["progress"]["done"])
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Value], Any]:

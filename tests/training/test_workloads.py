@@ -95,13 +95,13 @@ def test_the_same_seed_gives_the_same_training(tmp_path):
 
 def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path):
     values = SMALL | {"epochs": 4, "max_samples": 0}
-    whole = train("resnet20", tmp_path / "whole", values=values)
+    whole = train("mnist_cnn", tmp_path / "whole", values=values)
     assert whole.returncode == 0
-    module = importlib.import_module("tasks.training.workloads.resnet20")
+    module = importlib.import_module("tasks.training.workloads.mnist_cnn")
     out = tmp_path / "cut"
     command = [*arguments(module.PARAMETERS, values), "--out", str(out), "--threads", "1", "--checkpoint-every", "1", "--resume"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.training.worker", "resnet20", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "tasks.training.worker", "mnist_cnn", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     for line in process.stdout:
         if '"epoch", ' in line and '"n": 2' in line:
@@ -110,7 +110,7 @@ def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path
     process.stdout.close()
     assert process.wait(60) == 143
     assert events(out)[-1]["event"] == "stopped"
-    again = subprocess.run([sys.executable, "-m", "tasks.training.worker", "resnet20", *command], cwd=ROOT, check=False)
+    again = subprocess.run([sys.executable, "-m", "tasks.training.worker", "mnist_cnn", *command], cwd=ROOT, check=False)
     assert again.returncode == 0
     resumed = [event["n"] for event in events(out) if event["event"] == "epoch"]
     assert resumed == [1, 2, 3, 4]

@@ -23,9 +23,9 @@ POLL_EVERY_S = 10.0
 class _Zone:
     domain: Domain
     file: Path
-    range_j: float
-    last_j: float
-    total_j: float = 0.0
+    range_uj: int
+    last_uj: int
+    total_uj: int = 0
     wraps: int = 0
     lost: bool = False
 
@@ -43,17 +43,17 @@ class Rapl:
         found: dict[str, float | None] = {}
         for zone in self._zones:
             try:
-                now = int(zone.file.read_text()) / 1e6
+                now = int(zone.file.read_text())
             except (OSError, ValueError):
                 zone.lost = True
             else:
-                step = now - zone.last_j
+                step = now - zone.last_uj
                 if step < 0:
-                    step += zone.range_j
+                    step += zone.range_uj
                     zone.wraps += 1
-                zone.total_j += step
-                zone.last_j = now
-            found[zone.domain.name] = None if zone.lost else zone.total_j
+                zone.total_uj += step
+                zone.last_uj = now
+            found[zone.domain.name] = None if zone.lost else zone.total_uj / 1e6
         return found
 
     def wraps(self) -> dict[str, int]:
@@ -81,8 +81,8 @@ def open_source(settings: EnergySettings) -> Rapl:
             continue
         try:
             label = (folder / "name").read_text().strip()
-            last = int((folder / "energy_uj").read_text()) / 1e6
-            whole = int((folder / "max_energy_range_uj").read_text()) / 1e6
+            last = int((folder / "energy_uj").read_text())
+            whole = int((folder / "max_energy_range_uj").read_text())
         except PermissionError:
             closed.append(str(folder / "energy_uj"))
             continue

@@ -1,0 +1,346 @@
+"""Whole runs with small real programs: success and every class of failure, retries, resume, backgrounds, results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.errors import RunFailed
+from tasks.journal import read_json
+from tasks.training.campaign import open_campaign
+from tasks.training.report import render, report_data
+from tasks.training.results import all_attempts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_all(config, folder: Path) -> list[dict]:
+    with open_campaign(config, folder) as campaign:
+        return [campaign.run_one(run) for run in campaign.pending()]
+
+
+def test_a_good_training_has_its_metrics_curve_and_cost(make_config, tmp_path):
+    (record,) = run_all(
+        make_config({"workload": "good", "hyperparameters": {"epochs": 4, "lr": 0.1234567890123456}}), tmp_path / "run"
+    )
+    assert record["ok"], record["failure_detail"]
+    assert record["metrics"]["score"] == 0.9
+    assert [epoch["n"] for epoch in record["epochs"]] == [1, 2, 3, 4]
+    assert [epoch["load"] for epoch in record["epochs"]] == ["warm_up", "solo", "solo", "solo"]
+    assert record["hyperparameters"]["lr"] == record["hyperparameters_echoed"]["lr"] == 0.1234567890123456
+    assert record["cpu_s"] > 0
+    assert record["containment"]["guarantee"]
+    assert all(reading["joules"] is not None or reading["reason"] for reading in record["energy"])
+    place = tmp_path / "run" / record["id"] / "attempt-1"
+    script = (place / "command.sh").read_text()
+    assert "0.1234567890123456" in script
+    assert subprocess.run(["sh", "-n", str(place / "command.sh")], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "failure", "attempts"),
+    [
+        ("crash", "exit_code", 2),
+        ("crash_late", "exit_code", 2),
+        ("liar", "exit_code", 2),
+        ("half", "incomplete", 1),
+        ("other_values", "echo_mismatch", 1),
+        ("out_of_memory", "out_of_memory", 1),
+        ("segfault", "killed", 2),
+    ],
+)
+def test_a_failed_training_is_classed_and_only_retried_where_that_can_help(program, failure, attempts, make_config, tmp_path):
+    config = make_config({"workload": program, "hyperparameters": {"lr": 0.123456789}}, {"workload": "good"}, max_retries=1)
+    failed, good = run_all(config, tmp_path / "run")
+    assert (failed["ok"], failed["failure"], failed["attempt"]) == (False, failure, attempts)
+    assert failed["failure_detail"]
+    assert good["ok"]  # the other experiments go on
+    kept = [record for record in all_attempts(tmp_path / "run") if record["id"] == failed["id"]]
+    assert len(kept) == attempts
+    assert all("energy" in record for record in kept)
+
+
+def test_a_program_that_is_not_there_is_a_classed_failure_naming_it(make_config, external, tmp_path):
+    gone = {"command": ["/nowhere/train"], "adapter": "jsonl"}
+    (record,) = run_all(make_config({"workload": "gone"}, external=external | {"gone": gone}), tmp_path / "run")
+    assert (record["failure"], record["attempt"]) == ("command_missing", 1)
+    assert "/nowhere/train" in record["failure_detail"]
+
+
+def test_a_training_that_takes_too_long_is_stopped(make_config, tmp_path):
+    (record,) = run_all(make_config({"workload": "forever"}, timeout_s=1.5), tmp_path / "run")
+    assert (record["failure"], record["attempt"]) == ("timeout", 1)
+    assert record["duration_s"] < 60
+
+
+def test_a_training_that_says_nothing_for_long_has_hung(make_config, tmp_path):
+    (record,) = run_all(make_config({"workload": "silent"}, silent_timeout_s=1.0, max_retries=0), tmp_path / "run")
+    assert record["failure"] == "hung"
+
+
+def test_an_attempt_that_fails_by_chance_is_tried_again_and_both_are_kept(make_config, tmp_path):
+    job = {"workload": "flaky", "env": {"MARK": str(tmp_path / "mark")}}
+    (record,) = run_all(make_config(job), tmp_path / "run")
+    assert (record["ok"], record["attempt"]) == (True, 2)
+    assert [one["ok"] for one in all_attempts(tmp_path / "run")] == [False, True]
+
+
+def test_gigabytes_of_bad_utf8_cost_neither_the_disk_nor_the_result(make_config, tmp_path):
+    (record,) = run_all(make_config({"workload": "noisy"}, max_log_mb=0.5), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    place = tmp_path / "run" / record["id"] / "attempt-1"
+    assert sum(path.stat().st_size for path in place.glob("output.log*")) <= 1 << 19
+    assert record["log_bytes"] > 20_000_000
+
+
+def test_a_foreign_program_is_read_by_patterns(make_config, tmp_path):
+    code = (
+        "import sys\nfor n in range(1, 4): print(f'Epoch {n} done, loss={1/n:.3f}')\n"
+        "print('Rank@1: 0.5 mAP: 0.25')\nprint('Rank@1: 0.75 mAP: 0.5')\nprint('finished')"
+    )
+    foreign = {
+        "command": [sys.executable, "-c", code],
+        "epoch": r"Epoch (\d+) done, loss=(?P<loss>[0-9.]+)",
+        "metrics": {"rank1": r"Rank@1:\s*([0-9.]+)", "map": r"mAP:\s*([0-9.]+)"},
+        "success": "^finished",
+    }
+    (record,) = run_all(make_config({"workload": "foreign"}, external={"foreign": foreign}), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert record["metrics"] == {"loss": 0.333, "rank1": 0.75, "map": 0.5}
+    assert [epoch["n"] for epoch in record["epochs"]] == [1, 2, 3]
+    events = (tmp_path / "run" / record["id"] / "attempt-1" / "events.jsonl").read_text()
+    assert events.count('"epoch"') >= 3
+
+
+def test_a_foreign_program_without_its_metric_or_its_word_has_not_succeeded(make_config, tmp_path):
+    def foreign(code: str) -> dict:
+        return {"command": [sys.executable, "-c", code], "metrics": {"map": r"mAP:\s*([0-9.]+)"}, "success": "^finished"}
+
+    config = make_config(
+        {"workload": "mute"},
+        {"workload": "early"},
+        external={"mute": foreign("print('finished')"), "early": foreign("print('mAP: 1')")},
+    )
+    assert [record["failure"] for record in run_all(config, tmp_path / "run")] == ["metrics_missing", "incomplete"]
+
+
+def test_a_resumed_run_does_only_what_is_missing(make_config, tmp_path):
+    config = make_config({"workload": "good", "runs_per_config": 3, "mode": "mutation", "mutate": ["lr"]})
+    with open_campaign(config, tmp_path / "run") as campaign:
+        first = campaign.run_one(campaign.pending()[0])
+    # A crash in the middle of the second: a folder without a record.
+    half = tmp_path / "run" / campaign.pending()[0].id / "attempt-1"
+    half.mkdir(parents=True)
+    (half / "events.jsonl").write_text('{"event": "start"}\n')
+    records = run_all(config, tmp_path / "run")
+    assert len(records) == 2
+    assert first["id"] not in {record["id"] for record in records}
+    assert all(record["ok"] and record["attempt"] == 1 for record in records)
+    assert run_all(config, tmp_path / "run") == []
+
+
+def test_the_flow_fails_when_too_many_trainings_fail(make_config, tmp_path):
+    config = make_config({"workload": "crash"}, {"workload": "good"}, max_failure_rate=0.4, max_retries=0)
+    with open_campaign(config, tmp_path / "run") as campaign:
+        for run in campaign.pending():
+            campaign.run_one(run)
+        with pytest.raises(RunFailed, match=r"1 of 2 trainings failed.*exit_code.*about to fail"):
+            campaign.summary()
+    assert (tmp_path / "run" / "results.csv").exists()  # what there is, is kept
+
+
+def test_tables_are_tidy_exact_and_have_the_originals_names_on_request(make_config, tmp_path):
+    config = make_config({"workload": "good", "hyperparameters": {"lr": 0.1234567890123456}}, original_columns=True)
+    run_all(config, tmp_path / "run")
+    with open_campaign(config, tmp_path / "run") as campaign:
+        campaign.summary()
+    (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
+    assert float(row["hyperparameter_lr"]) == 0.1234567890123456
+    assert row["metric_score"] == "0.9"
+    (typed,) = pq.read_table(tmp_path / "run" / "results.parquet").to_pylist()
+    assert typed["hyperparameter_lr"] == 0.1234567890123456
+    (old,) = csv.DictReader((tmp_path / "run" / "summary.csv").open())
+    assert old["training_success"] == "True"
+    assert old["hyperparam_lr"] == "0.1234567890123456"
+    assert old["perf_score"] == "0.9"
+    assert old["energy_cpu_pkg_joules"] == "" or float(old["energy_cpu_pkg_joules"]) > 0
+
+
+def background(workload: str, **more) -> dict:
+    quick = {"backoff_s": 0.05, "max_failures": 3, "healthy_s": 60}
+    return {"workload": workload, "id": workload, "hyperparameters": {"pause": 0.02}, "grace_s": 0.3, "restart": quick} | more
+
+
+def test_a_crash_loop_a_stubborn_one_and_two_good_ones_are_told_apart_and_stopped_in_time(make_config, tmp_path):
+    beside = [
+        background("crash", required=False),
+        background("stubborn", grace_s=0.5),
+        background("forever", id="first"),
+        background("forever", id="second", hyperparameters={"pause": 0.01}),
+    ]
+    job = {"workload": "good", "hyperparameters": {"epochs": 9, "pause": 0.2}, "mode": "parallel", "backgrounds": beside}
+    (record,) = run_all(make_config(job), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert record["metrics"]["score"] == 0.9
+    states = {one["id"]: one for one in record["backgrounds"]}
+    assert states["crash"]["state"] == "fatal"
+    assert states["crash"]["restarts_by_cause"] == {"exit_code": 3}
+    assert states["crash"]["overlap_fraction"] == 0
+    assert {states[name]["state"] for name in ("stubborn", "first", "second")} == {"stopped"}
+    assert states["stubborn"]["ends"][-1]["returncode"] == -signal.SIGKILL
+    assert states["first"]["ends"][-1]["returncode"] == -signal.SIGTERM
+    assert states["second"]["samples"] > states["first"]["samples"] > 0
+    assert record["stop_backgrounds_s"] <= 0.5 + 1.0 + 4.0  # the largest grace + 1 s, and what a busy test machine adds
+    assert all(one["leftover"] == [] for state in states.values() for one in state["ends"] if "leftover" in one)
+
+
+def test_windows_alternate_and_the_overlap_is_what_the_windows_say(make_config, tmp_path):
+    job = {
+        "workload": "good",
+        "hyperparameters": {"epochs": 9, "pause": 0.3},
+        "mode": "parallel",
+        "backgrounds": [background("forever")],
+    }
+    (record,) = run_all(make_config(job), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    loads = [epoch["load"] for epoch in record["epochs"]]
+    assert loads[0] == "warm_up"
+    assert {"solo", "shared"} <= set(loads)
+    for epoch in record["epochs"]:
+        if epoch["load"] == "solo":
+            assert epoch["background_samples"] < 0.2 * 10 * 0.3 / 0.02
+    (one,) = record["backgrounds"]
+    assert 0.3 < one["overlap_fraction"] < 0.9
+    assert one["state_s"]["paused"] > 0.5
+    assert record["comparison"]["slowdown"]["pairs"] >= 1
+    events = (tmp_path / "run" / record["id"] / "attempt-1" / "backgrounds" / "forever" / "events.jsonl").read_text().splitlines()
+    assert one["epochs"] == sum(json.loads(line)["event"] == "epoch" for line in events)
+    assert [change["level"] for change in record["load_changes"]][:2] == [0.0, 1.0]
+
+
+def test_a_lost_required_background_makes_the_run_invalid_and_says_which(make_config, tmp_path):
+    job = {"workload": "good", "mode": "parallel", "backgrounds": [background("crash")]}
+    (record,) = run_all(make_config(job, max_retries=0), tmp_path / "run")
+    assert (record["ok"], record["failure"]) == (False, "background_lost")
+    assert "crash" in record["failure_detail"]
+
+
+def test_a_background_lost_in_the_middle_makes_the_run_invalid_though_the_foreground_ended_well(make_config, tmp_path):
+    beside = background("crash_late", hyperparameters={"pause": 0.4, "epochs": 9}, restart={"policy": "never"})
+    job = {"workload": "good", "hyperparameters": {"epochs": 8, "pause": 0.4}, "mode": "parallel", "backgrounds": [beside]}
+    (record,) = run_all(
+        make_config(job, max_retries=0, colocation={"windows": "shared", "background_alone_s": 0}), tmp_path / "run"
+    )
+    assert (record["failure"], record["returncode"]) == ("background_lost", 0)
+    assert record["metrics"]["score"] == 0.9
+
+
+def test_a_background_that_never_gets_ready_is_a_failure_of_the_run(make_config, tmp_path):
+    beside = background("silent", ready_timeout_s=0.5, restart={"policy": "never"})
+    (record,) = run_all(
+        make_config({"workload": "good", "mode": "parallel", "backgrounds": [beside]}, max_retries=0), tmp_path / "run"
+    )
+    assert record["failure"] in {"not_ready", "background_lost"}
+    assert record["backgrounds"][0]["restarts_by_cause"] == {"not_ready": 1}
+
+
+def test_a_background_over_its_memory_limit_fails_alone_and_is_told_so(make_config, tmp_path):
+    beside = background("greedy", required=False, resources={"memory_limit_mb": 100}, restart={"policy": "never"})
+    job = {"workload": "good", "mode": "parallel", "backgrounds": [beside]}
+    (record,) = run_all(make_config(job), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    (one,) = record["backgrounds"]
+    assert one["restarts_by_cause"] == {"memory_limit": 1}
+    assert one["containment"]["memory_limited_by"]
+
+
+def test_what_cannot_fit_is_not_started(make_config, tmp_path):
+    job = {"workload": "good", "resources": {"memory_need_mb": 1 << 30}}
+    (record,) = run_all(make_config(job), tmp_path / "run")
+    assert (record["failure"], record["attempt"]) == ("no_memory_free", 1)
+
+
+def test_the_load_is_steered_when_a_slowdown_is_allowed(make_config, tmp_path):
+    job = {"workload": "good", "hyperparameters": {"epochs": 8, "pause": 0.2}, "mode": "parallel"}
+    job["backgrounds"] = [background("forever")]
+    settings = {"max_foreground_slowdown": 1.5, "dwell_epochs": 2, "background_alone_s": 0}
+    (record,) = run_all(make_config(job, colocation=settings), tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert record["epochs"][0]["load"] == "warm_up"
+    assert [change["why"] for change in record["load_changes"]][:2] == ["solo window", "the solo baseline is complete"]
+
+
+def test_the_report_shows_failures_and_escapes_what_programs_print(make_config, tmp_path):
+    script = {"command": [sys.executable, "-c", "print('<script>alert(1)</script>'); raise SystemExit(3)"], "adapter": "jsonl"}
+    config = make_config(
+        {"workload": "good"}, {"workload": "evil"}, external=make_config({}).model_dump()["external"] | {"evil": script}
+    )
+    run_all(config, tmp_path / "run")
+    page = render(report_data("<b>name</b>", "", tmp_path / "run", []))
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<b>name" not in page
+    assert "exit_code" in page
+    assert "unavailable" in page or "measured" in page
+
+
+@pytest.mark.chaos
+def test_nothing_is_left_when_the_run_is_killed_and_it_can_be_taken_up_again(make_config, tmp_path):
+    fifo = tmp_path / "witness"
+    os.mkfifo(fifo)
+    witness = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    hold = f"import os; os.open({str(fifo)!r}, os.O_WRONLY)\n"
+    for name in ("good", "forever"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(hold + path.read_text())
+    job = {
+        "workload": "good",
+        "hyperparameters": {"epochs": 20, "pause": 0.2},
+        "mode": "parallel",
+        "backgrounds": [background("forever")],
+    }
+    config = make_config(job)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; from tasks.config import load_config\n"
+        "from tasks.training.settings import TrainingConfig; from tasks.training.campaign import open_campaign\n"
+        "with open_campaign(load_config(TrainingConfig, Path(sys.argv[1])), Path(sys.argv[2])) as campaign:\n"
+        "    for run in campaign.pending(): campaign.run_one(run)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "config.json"), str(tmp_path / "run")]
+    process = subprocess.Popen(command, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("*/attempt-1/output.log")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    gone = threading.Event()
+    import select
+
+    poll = select.poll()
+    poll.register(witness, 0)
+    while time.monotonic() < deadline and not gone.is_set():
+        if any(event & select.POLLHUP for _, event in poll.poll(100)):
+            gone.set()
+    os.close(witness)
+    assert gone.is_set()
+    # The FIFO has no reader any more: the re-run's programs must not wait for one.
+    for name in ("good", "forever"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(path.read_text().removeprefix(hold))
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == 0
+    (record,) = all_attempts(tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert read_json(tmp_path / "run" / "setting.json")["sessions"] == 2

@@ -1,0 +1,214 @@
+"""Pure parts of the parallel mode: restarts, windows, slowdown, load control, overlap."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.training.background import interpolate
+from tasks.training.colocation import LoadController, compare, interval, load_of, pairs, wanted_load
+from tasks.training.plots import Point, pareto, scatter, ticks
+from tasks.training.restarts import RestartPolicy
+from tasks.training.settings import Restart
+from tasks.training.spans import Spans
+
+
+def policy(**settings) -> RestartPolicy:
+    return RestartPolicy(Restart(**settings), random.Random(0))
+
+
+def test_waits_double_up_to_the_limit_with_at_most_a_fifth_of_jitter():
+    machine = policy(max_failures=100, backoff_limit_s=10, window_s=1e9)
+    waits = [machine.after_exit(float(n), failed=True, trained_s=0.0) for n in range(6)]
+    for wait, base in zip(waits, [1, 2, 4, 8, 10, 10], strict=True):
+        assert base <= wait <= base * 1.2
+
+
+def test_too_many_failures_within_the_window_open_the_breaker():
+    machine = policy(max_failures=3, window_s=100)
+    assert machine.after_exit(0.0, failed=True, trained_s=0.0) is not None
+    assert machine.after_exit(50.0, failed=True, trained_s=0.0) is not None
+    assert machine.after_exit(99.0, failed=True, trained_s=0.0) is None
+    assert machine.fatal
+
+
+def test_failures_far_apart_never_open_the_breaker():
+    machine = policy(max_failures=2, window_s=10)
+    for n in range(50):
+        assert machine.after_exit(n * 11.0, failed=True, trained_s=0.0) is not None
+
+
+def test_a_healthy_stretch_starts_the_waits_from_the_beginning():
+    machine = policy(max_failures=100, window_s=1e9, healthy_s=30)
+    for n in range(4):
+        machine.after_exit(float(n), failed=True, trained_s=0.0)
+    assert machine.after_exit(100.0, failed=True, trained_s=31.0) <= 1.2
+
+
+@pytest.mark.parametrize(
+    ("policy_name", "failed", "again", "fatal"),
+    [
+        ("always", False, True, False),
+        ("on_failure", False, False, False),
+        ("on_failure", True, True, False),
+        ("never", False, False, False),
+        ("never", True, False, True),
+    ],
+)
+def test_the_policy_says_what_is_restarted(policy_name, failed, again, fatal):
+    machine = policy(policy=policy_name)
+    assert (machine.after_exit(0.0, failed=failed, trained_s=0.0) is not None) == again
+    assert machine.fatal == fatal
+
+
+def test_the_first_epoch_warms_up_and_windows_come_in_the_order_abba():
+    assert [wanted_load(n, 1) for n in range(1, 10)] == [
+        "warm_up", "solo", "shared", "shared", "solo", "solo", "shared", "shared", "solo",
+    ]  # fmt: skip
+    assert [wanted_load(n, 2) for n in range(2, 10)] == ["solo"] * 2 + ["shared"] * 4 + ["solo"] * 2
+
+
+def test_an_epoch_that_was_partly_shared_is_neither():
+    assert [load_of(overlap, "shared") for overlap in (0.05, 0.5, 0.95)] == ["solo", "mixed", "shared"]
+
+
+def epochs_with(solo: float, shared: float, count: int, **more) -> list[dict]:
+    loads = [wanted_load(n, 1) for n in range(1, count + 1)]
+    walls = {"warm_up": 9.0, "solo": solo, "shared": shared}
+    return [{"load": load, "wall_s": walls[load], **more} for load in loads]
+
+
+def test_pairs_are_neighbours_and_no_window_is_used_twice():
+    assert pairs(epochs_with(2.0, 3.0, 9)) == [1.5] * 4
+    assert pairs(epochs_with(2.0, 3.0, 3)) == [1.5]
+    assert pairs(epochs_with(2.0, 3.0, 2)) == []
+
+
+def test_an_epoch_without_a_tick_of_cpu_time_makes_no_pair():
+    epochs = epochs_with(2.0, 3.0, 9)
+    for epoch in epochs:
+        epoch["foreground_cpu_s"] = 0.0 if epoch["load"] == "shared" else 0.01
+    assert pairs(epochs, "foreground_cpu_s") == []
+
+
+def test_a_drift_of_the_machine_cancels_out_of_the_slowdown():
+    epochs = epochs_with(1.0, 1.3, 41)
+    for n, epoch in enumerate(epochs):
+        epoch["wall_s"] *= 1 + 0.02 * n
+    found = interval(pairs(epochs))
+    assert found["estimate"] == pytest.approx(1.3, rel=0.01)
+    assert found["low"] < 1.3 < found["high"]
+
+
+def test_the_interval_is_the_same_for_the_same_seed_and_missing_for_few_pairs():
+    ratios = [1.1, 1.3, 1.2, 1.5, 0.9]
+    assert interval(ratios, 7) == interval(ratios, 7)
+    assert interval([1.2, 1.3])["low"] is None
+    assert interval([])["estimate"] is None
+
+
+@given(st.lists(st.floats(0.5, 3.0), min_size=3, max_size=20))
+def test_the_estimate_lies_within_its_interval(ratios):
+    found = interval(ratios)
+    assert found["low"] <= found["estimate"] * (1 + 1e-9)
+    assert found["estimate"] <= found["high"] * (1 + 1e-9)
+
+
+def test_throughput_and_costs_follow_from_the_windows():
+    epochs = epochs_with(2.0, 2.5, 17, foreground_cpu_s=1.0, energy_j=100.0)
+    for epoch in epochs:
+        epoch["background_samples"] = 200.0 if epoch["load"] == "shared" else 0.0
+        epoch["energy_j"] = 150.0 if epoch["load"] == "shared" else 100.0
+    found = compare(epochs, {"samples_per_s": 100.0, "watts": 30.0})
+    assert found["throughput"]["foreground"] == pytest.approx(0.8)
+    assert found["throughput"]["background"] == pytest.approx(0.8)
+    assert found["throughput"]["sum"] == pytest.approx(1.6)
+    assert found["epoch_energy_j"]["shared"] == 150.0
+    assert found["epoch_energy_j"]["one_after_the_other"] == pytest.approx(100 + 30 * 2)
+    assert found["epoch_wall_s_one_after_the_other"] == pytest.approx(4.0)
+
+
+def test_what_was_not_measured_is_none_all_the_way():
+    found = compare(epochs_with(2.0, 2.5, 5), None)
+    assert found["epoch_energy_j"] == {"solo": None, "shared": None, "one_after_the_other": None}
+    assert found["throughput"]["sum"] is None
+
+
+def test_a_baseline_disturbed_by_strangers_is_marked():
+    calm = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.9, threads=1), None)["contaminated"]
+    disturbed = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0, threads=1), None)["contaminated"]
+    assert calm["baseline_contaminated"] is False
+    assert disturbed["baseline_contaminated"] is True
+    assert compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0), None)["contaminated"]["baseline_contaminated"] is None
+
+
+@pytest.mark.parametrize("per_unit", [0.1, 0.4, 0.8, 1.6])
+def test_the_load_settles_within_five_dwells_and_changes_at_most_once_in_each(per_unit):
+    controller = LoadController(limit=1.3, dwell_epochs=3, step=0.125)
+    noise = random.Random(1)
+    levels: list[float] = []
+    changes: list[int] = []
+    for epoch in range(90):
+        slowdown = 1 + per_unit * controller.level + noise.gauss(0, 0.002)
+        if controller.after_epoch(slowdown):
+            changes.append(epoch)
+        levels.append(controller.level)
+    assert all(b - a >= 3 for a, b in itertools.pairwise(changes))
+    allowed = min(1.0, 0.3 / per_unit)
+    assert all(level <= allowed * 1.06 + 0.125 for level in levels[15:])
+    assert max(levels[15:]) > 0
+
+
+def test_no_load_is_taken_away_that_does_not_slow_the_foreground():
+    controller = LoadController(limit=1.3, dwell_epochs=1, step=0.25)
+    assert [controller.after_epoch(1.05) for _ in range(5)] == [None] * 5
+    assert controller.level == 1.0
+
+
+def test_overlap_and_gaps_are_right():
+    spans = Spans()
+    for on, at in ((True, 5.0), (False, 12.0), (True, 14.0), (False, 30.0)):
+        spans.switch(on, at)
+    assert spans.overlap(10.0, 20.0) == pytest.approx(8.0)
+    assert spans.gaps(10.0, 20.0) == [(2.0, 4.0)]
+    assert spans.gaps(0.0, 4.0) == [(0.0, 4.0)]
+
+
+@given(st.lists(st.floats(0, 1000), min_size=2, max_size=20, unique=True), st.floats(0, 1000), st.floats(0, 1000))
+def test_overlap_and_gaps_make_up_the_window(times, a, b):
+    spans = Spans()
+    for number, at in enumerate(sorted(times)):
+        spans.switch(number % 2 == 0, at)
+    if len(times) % 2:
+        spans.switch(False, 1001.0)
+    start, end = sorted((a, b))
+    gaps = sum(late - early for early, late in spans.gaps(start, end, shortest_s=0.0))
+    assert gaps + spans.overlap(start, end) == pytest.approx(end - start, abs=1e-6)
+
+
+def test_samples_are_interpolated_between_what_was_told():
+    points = [(0.0, 0.0), (10.0, 100.0), (20.0, 100.0)]
+    assert [interpolate(points, at) for at in (-1.0, 5.0, 15.0, 99.0)] == [0.0, 50.0, 100.0, 100.0]
+
+
+def test_the_pareto_front_holds_whom_nobody_beats():
+    points = [(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (3.0, 0.9), (0.5, 0.1)]
+    assert pareto(points, higher_is_better=True) == [True, True, False, False, True]
+    assert pareto([(1.0, 0.5), (2.0, 0.4)], higher_is_better=False) == [True, True]
+
+
+def test_labels_in_a_chart_are_escaped():
+    chart = scatter([Point(1, 1, "<script>"), Point(2, 2)], "<x>", "y")
+    assert "<script>" not in chart
+    assert "<x>" not in chart
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_lie_within_the_axis(low, width):
+    found = ticks(low, low + width)
+    assert 1 <= len(found) <= 7
+    assert all(low - width * 1e-3 <= tick <= low + width * 1.001 for tick in found)
