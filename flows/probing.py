@@ -42,10 +42,11 @@ def plan(config: ProbingFlowConfig, run_dir: Path) -> list[str]:
 
 
 def check(config: ProbingFlowConfig, run_dir: Path) -> None:
-    """Raises what is wrong with the config or the lake."""
+    """Raises what is wrong with the config, the lake or an endpoint."""
     from tasks.probing import preflight
 
     preflight.check(config.probing)
+    preflight.reach(config.probing)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ the start.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from tasks.errors import UsageError, did_you_mean
 from tasks.llm import Request, user
 from tasks.llm.client import DurableChat
 from tasks.llm.failures import AttemptFailed
 from tasks.llm.http_chat import HttpChat
+from tasks.llm.open_chat import open_chat
 from tasks.llm.pool import Endpoint
+from tasks.llm.settings import ModelSettings
 
 
 async def preflight(chat: DurableChat, *, wait_s: float = 0.0) -> list[str]:
@@ -29,6 +32,26 @@ async def preflight(chat: DurableChat, *, wait_s: float = 0.0) -> list[str]:
     """
     found = await asyncio.gather(*(_one(chat, endpoint, wait_s) for endpoint in chat.pool.endpoints))
     return list(found)
+
+
+def reach_all(settings: Iterable[ModelSettings], *, wait_s: float = 0.0) -> list[str]:
+    """Preflight every model of a config that is behind an endpoint, each once; models in this process are not loaded for it.
+
+    Raises:
+        UsageError: as `preflight`.
+    """
+    lines: list[str] = []
+    for one in dict.fromkeys(one.model_dump_json() for one in settings if one.endpoints):
+        lines += asyncio.run(_reached(ModelSettings.model_validate_json(one), wait_s))
+    return lines
+
+
+async def _reached(settings: ModelSettings, wait_s: float) -> list[str]:
+    chat = open_chat(settings, None)
+    try:
+        return await preflight(chat, wait_s=wait_s)
+    finally:
+        await chat.close()
 
 
 async def _one(chat: DurableChat, endpoint: Endpoint, wait_s: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from tasks.config import OPERATIONAL, Settings
 
@@ -54,6 +54,19 @@ class Price(Settings):
     """Per million generated tokens."""
     cached_usd: NonNegativeFloat | None = None
     """Per million prompt tokens taken from the server's cache; null: as other prompt tokens."""
+
+
+def chats_in(settings: BaseModel) -> list[ModelSettings]:
+    """All chat models that a config (a plug-in's settings) names, in the order of its fields."""
+    found: list[ModelSettings] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, ModelSettings):
+                found.append(part)
+            elif isinstance(part, BaseModel):
+                found += chats_in(part)
+    return found
 
 
 class ModelSettings(Settings):

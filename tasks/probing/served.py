@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,10 +26,13 @@ from tasks.probing.baselines import Baseline, ClaimPrompt, Question, baseline_se
 from tasks.probing.baselines.endpoint import NOT_RELATED
 from tasks.probing.claims import Claim, load_claims
 from tasks.probing.legacy import PLACEHOLDER
+from tasks.probing.preparation import prepare_baseline
 
 
 def embedded_chat() -> BaselineChat:
-    """The embedded baseline, trained or found in the cache, as a chat model."""
+    """The embedded baseline, trained now or found in the cache, as a chat model."""
+    with tempfile.TemporaryDirectory() as logs:
+        prepare_baseline({"name": "embedded"}, Path(logs), lambda done, total: None)
     return BaselineChat(open_baseline(baseline_settings({"name": "embedded"})))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.llm.settings import chats_in
 from tasks.plugins import load_plugin
 from tasks.qa.settings import QaSettings
 from tasks.qa.writers import writer_settings
@@ -18,6 +19,20 @@ def check(settings: QaSettings) -> None:
     writer_settings(settings.writer)
     for name in settings.exports:
         load_plugin(EXPORTS, name, "export")
+
+
+def reach(settings: QaSettings) -> list[str]:
+    """See that every endpoint that the writer uses answers, takes the key and knows the model; a line for each.
+
+    Raises:
+        UsageError: one does not; the message says which and what to do.
+    """
+    chats = chats_in(writer_settings(settings.writer))
+    if not chats:
+        return []
+    from tasks.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
+
+    return reach_all(chats)
 
 
 def plan_lines(settings: QaSettings) -> list[str]:
