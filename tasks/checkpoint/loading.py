@@ -125,7 +125,7 @@ class Loading:
         in_place = target.is_cpu and target.dtype == read.head.dtype and not target.is_conj() and not target.is_neg()
         if in_place and read.dense and target.is_contiguous():
             pending.address = target.data_ptr()
-            self.metrics.fast_items += 1
+            self.metrics.fast_items += not self._alone
             self._builder.add(pending)
             return
         if not read.checked:
@@ -140,10 +140,10 @@ class Loading:
             sparse = nbytes >= LEAST_ROW and gap > nbytes * (SPARSE - 1)
             if nbytes >= SHORT_ROW or sparse or gap > SKIPPED_GAP:
                 pending.address = target.data_ptr()
-                self.metrics.fast_items += 1
+                self.metrics.fast_items += not self._alone
                 self._builder.add_rows(pending, shape)
                 return
-        self.metrics.staged_items += 1
+        self.metrics.staged_items += not self._alone
         data = read.data_start
         run = Run(read.file, data, data + read.nbytes, array("Q"), self.engine.scratch(), [pending], payload=read.nbytes)
         run.work = partial(self._staging.load, read, target)

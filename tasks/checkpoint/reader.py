@@ -293,7 +293,7 @@ class ParallelFileSystemReader(FileSystemReader):
 
         def on_bytes(count: int) -> None:
             nonlocal done
-            done += count
+            done = min(total, done + count)  # an item that is read a second time counts once
             if callback is not None:
                 callback(done, total)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -350,3 +353,55 @@ def test_byte_items_of_a_planner_of_ones_own_arrive_as_bytes(tmp_path: Path) -> 
     load({"note": {"a": 0}}, ParallelFileSystemReader(tmp_path), planner=Listening())
     assert len(seen) == 1
     assert seen[0].startswith(b"PK")
+
+
+def test_items_alike_in_all_but_their_layout_are_told_apart(tmp_path: Path) -> None:
+    state = {f"w{index}": filled(8, 8, seed=index) if index % 3 else filled(8, 8, seed=index).t() for index in range(30)}
+    save(state, tmp_path)
+    seen: list[tuple[int, int]] = []
+    reader = ParallelFileSystemReader(tmp_path, on_progress=lambda done, total: seen.append((done, total)))
+    ours = load({name: torch.zeros(8, 8) for name in state}, reader)
+    assert all(same(ours[name], one) for name, one in state.items())
+    assert reader.metrics.stock_items == 0
+    assert seen[-1] == (30 * 256, 30 * 256)
+
+
+def test_an_item_whose_descriptor_is_damaged_is_left_to_torch(tmp_path: Path) -> None:
+    state = {f"w{index}": filled(8, 8, seed=index) for index in range(5)}
+    save(state, tmp_path)
+    places = ParallelFileSystemReader(tmp_path).read_metadata().storage_data
+    info = next(info for index, info in places.items() if index.fqn == "w2")
+    file = tmp_path / info.relative_path
+    data = bytearray(file.read_bytes())
+    data[info.offset + 704 + 256] ^= 1
+    file.write_bytes(data)
+    stock, ours, reader = both(tmp_path, lambda: {name: torch.zeros(8, 8) for name in state})
+    assert all(same(ours[name], stock[name]) for name in state)
+    assert reader.metrics.stock_reasons == {"no matching descriptor after the storage": 1}
+
+
+@pytest.mark.parametrize("wanted", ["a", "missing"])
+def test_the_garbage_collector_is_as_before_after_a_load_that_ends_well_or_not(tmp_path: Path, wanted: str) -> None:
+    save({"a": filled(5)}, tmp_path)
+    before = gc.isenabled(), gc.get_freeze_count()
+    reader = ParallelFileSystemReader(tmp_path)
+    with contextlib.suppress(dcp.api.CheckpointException):
+        load({wanted: torch.zeros(5)}, reader)
+    reader.reset()
+    assert (gc.isenabled(), gc.get_freeze_count()) == before
+
+
+def test_concurrent_loads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    state = {f"w{index}": filled(1 << 19, seed=index) for index in range(6)}
+    save(state, tmp_path, thread_count=2)
+
+    def one(_: int) -> bool:
+        ours = load(
+            {name: torch.zeros_like(value) for name, value in state.items()}, ParallelFileSystemReader(tmp_path, threads=2)
+        )
+        return all(same(ours[name], value) for name, value in state.items())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(one, range(8)))
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
