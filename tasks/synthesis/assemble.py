@@ -125,6 +125,7 @@ def _write(
             files.write("failures.jsonl", {**record["failure"], "seed_index": record["seed_index"]})
             continue
         files.write("trees.jsonl", record["tree"])
+        counts["cost"].update(record.get("spent", {}))  # of the whole seed, kept questions or not
         trajectories = {trajectory["trajectory_id"]: trajectory for trajectory in record["trajectories"]}
         for rejected in record["rejected"]:
             counts["rejected"][rejected["reason"]] += 1
@@ -185,8 +186,7 @@ def _count(counts: dict[str, Counter[Any]], templates: Counter[str], item: Mappi
     counts["match"][item["provenance"]["seed_match"]] += 1
     counts["language"][item["language"]] += 1
     templates[item["provenance"]["template"]] += 1
-    for name, amount in item["cost"].items():
-        counts["cost"][name] += amount or 0
+    counts["cost"]["tool_calls"] += item["cost"]["tool_calls"]
 
 
 def _median(hops: Counter[int]) -> int | None:

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from tasks.cluster import ClusterSettings, cluster_field
 from tasks.config import OPERATIONAL, Settings
 from tasks.errors import UsageError
+from tasks.llm.settings import ModelSettings
 from tasks.plugins import load_plugin, plugin_names
 from tasks.synthesis.sampling import Limits
 
@@ -33,8 +34,8 @@ class Example(Settings):
 class ChatSettings(Settings):
     """How a chat model takes part; used when `policy` is `chat`."""
 
-    settings: dict[str, Any] = {}
-    """The settings of the chat client (see the configs in configs/llm), `model_name` filled in."""
+    model: ModelSettings | None = None
+    """The model and its endpoints; empty: `model_name` at the URL in OPENAI_API_URL, with the key in OPENAI_API_KEY."""
     judge: bool = True
     """Ask the model to judge each answer; without it the items are `unverified`."""
     seeds_in_flight: PositiveInt = 8

@@ -8,6 +8,7 @@ and then recorded as a failure of its own; starting the run again starts the cou
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -40,7 +41,8 @@ _open: dict[bytes, Environment] = {}
 
 def worker_environment(config: SynthesisConfig) -> Environment:
     """The environment of this worker process, opened once and kept until the process ends."""
-    key = canonical([config.environment_mode, config.environment_kwargs, config.available_tools])
+    # a forked process must not share its parent's connections and sandboxes
+    key = canonical([os.getpid(), config.environment_mode, config.environment_kwargs, config.available_tools])
     if key not in _open:
         _open[key] = open_environment(config)
     return _open[key]
@@ -92,7 +94,7 @@ async def _work(config: SynthesisConfig, waiting: list[dict[str, Any]], journal:
         return
     counted = _tries_of(tries, launch)
     environment = worker_environment(config)
-    policy = policy_of(config)
+    policy = policy_of(config, journal.path.parent.parent / "llm", journal.path.stem)
     slots = asyncio.Semaphore(config.chat.seeds_in_flight if config.policy == "chat" else 1)
 
     async def one(seed: dict[str, Any]) -> None:
@@ -107,17 +109,20 @@ async def _work(config: SynthesisConfig, waiting: list[dict[str, Any]], journal:
             journal.append(await synthesise_seed(config, environment, policy, seed))
 
     if config.policy == "chat":
-        await asyncio.gather(*(one(seed) for seed in waiting))
+        try:
+            await asyncio.gather(*(one(seed) for seed in waiting))
+        finally:
+            await policy.close()  # type: ignore[attr-defined]
     else:
         for seed in waiting:
             await one(seed)
 
 
-def policy_of(config: SynthesisConfig) -> Policy:
-    """The policy a config names."""
+def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> Policy:
+    """The policy a config names; a chat model keeps what it was paid for in `folder`."""
     if config.policy == "programmatic":
         return ProgrammaticPolicy()
-    return load_plugin("tasks.synthesis.policies", "chat", "policy").policy_of(config)  # type: ignore[no-any-return]
+    return load_plugin("tasks.synthesis.policies", "chat", "policy").policy_of(config, folder, shard)  # type: ignore[no-any-return]
 
 
 async def synthesise_seed(

@@ -43,7 +43,14 @@ def small_config() -> Callable[..., SynthesisConfig]:
 
     def make(name: str, **settings: Any) -> SynthesisConfig:
         return SynthesisConfig(
-            **{"environment_mode": name, "max_depth": 4, "branching_factor": 2, "depth_threshold": 2, "number_of_seed": 6, **settings}
+            **{
+                "environment_mode": name,
+                "max_depth": 4,
+                "branching_factor": 2,
+                "depth_threshold": 2,
+                "number_of_seed": 6,
+                **settings,
+            }
         )
 
     return make

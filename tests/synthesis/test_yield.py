@@ -63,7 +63,9 @@ def proven(environment: Environment, item: dict[str, Any], trajectory: dict[str,
     return all(check.passed for check in prove_item(environment, item, trajectory, replay=False))
 
 
-def corruptions(pairs: list[Pair], environment: Environment, rng: random.Random) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def corruptions(
+    pairs: list[Pair], environment: Environment, rng: random.Random
+) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """As many corrupted copies as wanted, of each kind in turn; each changes what the answer would be."""
     kinds = [another_answer, answer_of_another_item, answer_and_its_value, observed_value, hop_removed]
     found: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
@@ -84,7 +86,9 @@ def changed(value: Any, rng: random.Random) -> Any:
     return value[:place] + ("7" if value[place] != "7" else "3") + value[place + 1 :]
 
 
-def another_answer(item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random) -> bool:
+def another_answer(
+    item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random
+) -> bool:
     before = item["answer"]
     item["answer"] = str(changed(int(before) if item["answer_type"] == "integer" else before, rng))
     return bool(item["answer"] != before)
@@ -110,7 +114,9 @@ def answer_and_its_value(
     return True
 
 
-def observed_value(item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random) -> bool:
+def observed_value(
+    item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random
+) -> bool:
     """An observation says another value than the tool said."""
     place = rng.randrange(len(trajectory["nodes"]))
     node, hop = trajectory["nodes"][place], item["verifier"]["args"]["chain"]["hops"][place]
@@ -130,7 +136,9 @@ def observed_value(item: dict[str, Any], trajectory: dict[str, Any], pairs: list
         return True
 
 
-def hop_removed(item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random) -> bool:
+def hop_removed(
+    item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random
+) -> bool:
     """A step is cut out of chain and trajectory; the question is written anew, so that only the answer can tell."""
     from tasks.synthesis.writing import write_question
 

@@ -47,9 +47,9 @@ class CallLimits:
 class Sandbox:
     """One zygote; calls from several threads wait for each other."""
 
-    def __init__(self, limits: CallLimits | None = None, *, namespaces: bool = True) -> None:
+    def __init__(self, limits: CallLimits | None = None, *, namespaces: bool = True, audit_hook: bool = True) -> None:
         self.limits = limits or CallLimits()
-        self._wanted = namespaces
+        self._wanted, self._hooked = namespaces, audit_hook
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = ""
@@ -59,6 +59,12 @@ class Sandbox:
         self.reason = ""
         """Why namespaces are not in force; empty when they are."""
         self._open()
+
+    @property
+    def pid(self) -> int:
+        """The zygote's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def run(self, expressions: list[str]) -> list[tuple[bool, str, str]]:
         """Run the expressions in one fresh name space: (is it an error, its value or error, what it printed) for each.
@@ -88,7 +94,7 @@ class Sandbox:
 
     def _open(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="sandbox-")
-        settings = json.dumps({"namespaces": self._wanted, "scratch": self._folder})
+        settings = json.dumps({"namespaces": self._wanted, "audit_hook": self._hooked, "scratch": self._folder})
         zygote = Path(__file__).with_name("zygote.py")
         self._buffer = b""
         self._process = subprocess.Popen(
@@ -98,6 +104,8 @@ class Sandbox:
         )  # fmt: skip
         ready = self._answer(30.0)
         self.isolation = NAMESPACES if ready["confined"] else WEAKER
+        if not self._hooked:
+            self.isolation = self.isolation.replace(" and audit hook", "")
         self.reason = ready["why"]
 
     def _ask(self, request: dict[str, Any]) -> Any:

@@ -174,7 +174,7 @@ def evaluate(expressions: list[str], write: int) -> None:
             line = line[os.write(write, line) :]
 
 
-def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, scratch: str) -> dict[str, object]:
+def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, hooked: bool, scratch: str) -> dict[str, object]:
     """Fork, run, collect within the wall-clock limit, and leave nothing of it behind."""
     limits: dict[str, int] = request["limits"]  # type: ignore[assignment]
     expressions: list[str] = request["expressions"]  # type: ignore[assignment]
@@ -185,7 +185,7 @@ def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, scr
         try:
             os.close(read)
             os.close(held)
-            run_child(expressions, limits, libc, confined, scratch, write, lifeline)
+            run_child(expressions, limits, libc, confined, hooked, scratch, write, lifeline)
         finally:
             os._exit(0)
     os.close(write)
@@ -204,7 +204,14 @@ def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, scr
 
 
 def run_child(
-    expressions: list[str], limits: dict[str, int], libc: ctypes.CDLL, confined: bool, scratch: str, write: int, lifeline: int
+    expressions: list[str],
+    limits: dict[str, int],
+    libc: ctypes.CDLL,
+    confined: bool,
+    hooked: bool,
+    scratch: str,
+    write: int,
+    lifeline: int,
 ) -> None:
     """In the forked child: leave the zygote's session, become the first process of a new namespace, shed every right, run."""
     os.setsid()
@@ -229,7 +236,8 @@ def run_child(
             os.dup(write)
     drop_privileges(libc)
     limit(limits)
-    watch(scratch)
+    if hooked:
+        watch(scratch)
     evaluate(expressions, write)
 
 
@@ -286,7 +294,7 @@ def main() -> None:
                 return
             requests += data
         line, _, requests = requests.partition(b"\n")
-        os.write(1, json.dumps(serve_one(json.loads(line), libc, confined, scratch)).encode() + b"\n")
+        os.write(1, json.dumps(serve_one(json.loads(line), libc, confined, settings["audit_hook"], scratch)).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Hostile code ends as an error observation, in namespaces and without them, and leaves nothing behind."""
+
+# ruff: noqa: E501 - one attack on a line
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.synthesis.environments import ToolError
+from tasks.synthesis.environments.python import interpreter
+from tasks.synthesis.tools.sandbox import NAMESPACES, CallLimits, Sandbox
+
+LIMITS = CallLimits(wall_s=4, cpu_s=2)
+
+HOSTILE = {
+    "fork bomb": "import os\nwhile True: os.fork()",
+    "fork bomb by spawning": "import subprocess\nwhile True: subprocess.Popen(['sleep', '100'])",
+    "thread bomb": "import threading, time\nts = [threading.Thread(target=time.sleep, args=(99,)) for _ in range(9999)]\n[t.start() for t in ts]",
+    "memory bomb": "x = []\nwhile True: x.append(' ' * 10 ** 7)",
+    "memory at once": "[0] * 10 ** 11",
+    "endless loop": "while True: pass",
+    "endless loop that swallows exceptions": "while True:\n try:\n  while True: pass\n except BaseException: pass",
+    "deep recursion": "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(): return f()\nf()",
+    "huge power": "9 ** 9 ** 9 ** 9",
+    "write to /etc": "open('/etc/owned', 'w').write('x')",
+    "write to /tmp": "open('/tmp/owned', 'w').write('x')",
+    "write through a descriptor": "import os\nos.open('/tmp/owned', os.O_CREAT | os.O_WRONLY)",
+    "large file": "open('big', 'w').write('x' * 10 ** 8)",
+    "read the password file": "open('/etc/passwd').read()",
+    "list the root": "import os\nos.listdir('/')",
+    "follow a link out": "import os\nos.symlink('/etc', 'way')\nos.listdir('way')",
+    "socket": "import socket\nsocket.socket()",
+    "name look-up": "import socket\nsocket.getaddrinfo('localhost', 80)",
+    "fetch": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1/')",
+    "parent's environment": "import os\nopen(f'/proc/{os.getppid()}/environ').read()",
+    "environment of process 1": "open('/proc/1/environ').read()",
+    "kill": "import os\nos.kill(os.getppid(), 9)",
+    "kill all": "import os\nos.kill(-1, 9)",
+    "leave at once": "import os\nos._exit(0)",
+    "foreign functions": "import ctypes\nctypes.CDLL(None).system(b'id')",
+    "shell": "import os\nos.system('id')",
+    "the audit hook's own list": "import gc\n[x for x in gc.get_objects() if x == [True]][0].clear()",
+    "class walk to os": "[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0].__init__.__globals__['system']('id')",
+    "raise the limits": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (99, 99))",
+    "a value that lies about itself": "class A:\n def __repr__(self): raise SystemExit\nA()",
+    "forge the answer pipe": "import os\nfor n in range(3, 30):\n try: os.write(n, b'[false, \"forged\", \"\"]\\n' * 9)\n except OSError: pass\nos._exit(0)",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["namespaces", "limits only"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    opened = Sandbox(LIMITS, namespaces=request.param)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name != "forge the answer pipe"])
+def test_hostile_code_ends_as_an_error_observation(sandbox: Sandbox, name: str) -> None:
+    before = {child.pid for child in psutil.Process(sandbox.pid).children(recursive=True)}
+    observation = interpreter(sandbox).run({"expressions": [HOSTILE[name]]})
+    assert observation.status == "error", observation.text
+    assert not Path("/etc/owned").exists()
+    assert not Path("/tmp/owned").exists()
+    again = interpreter(sandbox).run({"expressions": ["1 + 1"]})
+    assert again.text.endswith("1 + 1 = 2")
+    deadline = time.monotonic() + 20
+    while {child.pid for child in psutil.Process(sandbox.pid).children(recursive=True)} - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert {child.pid for child in psutil.Process(sandbox.pid).children(recursive=True)} <= before
+
+
+def test_code_that_writes_into_the_answer_pipe_deceives_only_itself(sandbox: Sandbox) -> None:
+    """It can say what it likes about its own value, as any program can; the next call is not touched."""
+    interpreter(sandbox).run({"expressions": [HOSTILE["forge the answer pipe"], "2"]})
+    assert interpreter(sandbox).run({"expressions": ["6 * 7"]}).text == "Results:\n6 * 7 = 42"
+
+
+def test_the_environment_of_the_code_is_empty(sandbox: Sandbox) -> None:
+    os.environ["MILLRACE_TEST_SECRET"] = "not for you"
+    try:
+        answer = sandbox.run(["import os\nsorted(os.environ)"])
+    finally:
+        del os.environ["MILLRACE_TEST_SECRET"]
+    assert answer[0][1] in ("[]", "['LC_CTYPE']")
+
+
+def test_scratch_files_do_not_reach_the_next_call(sandbox: Sandbox) -> None:
+    assert sandbox.run(["open('note', 'w').write('x')"])[0][1] == "1"
+    assert sandbox.run(["open('note').read()"])[0][0] is True
+
+
+def test_what_code_prints_is_captured_and_cut(sandbox: Sandbox) -> None:
+    _, value, printed = sandbox.run(["print('hello ' * 10000)\n7"])[0]
+    assert value == "7"
+    assert printed.startswith("hello hello")
+    assert len(printed) <= 20_000
+
+
+def test_namespaces_hold_without_the_audit_hook() -> None:
+    """The kernel's walls alone: no host files, no network, no other processes, a fork bomb ends with its call."""
+    opened = Sandbox(CallLimits(wall_s=3, cpu_s=2), namespaces=True, audit_hook=False)
+    try:
+        if opened.isolation != NAMESPACES.replace(" and audit hook", ""):
+            assert opened.reason  # this kernel grants no namespaces, and the sandbox says so
+            return
+        code = [
+            "import os, socket",
+            "sorted(os.listdir('/'))",
+            "os.path.exists('/proc/1')",
+            "os.getpid()",
+            "socket.create_connection(('127.0.0.1', 22), 1)",
+            "open('/usr/owned', 'w')",
+            "os.mkdir('/new')",
+        ]
+        results = opened.run(code)
+        assert results[2][1] == "False"
+        assert results[3][1] == "1"
+        assert [error for error, _, _ in results[4:]] == [True, True, True]
+        assert "etc" not in results[1][1]
+        assert "home" not in results[1][1]
+        with pytest.raises(ToolError):
+            opened.run(["import os\nwhile True:\n try: os.fork()\n except OSError: pass"])
+        assert opened.run(["5"])[0][1] == "5"
+    finally:
+        opened.close()
+
+
+def test_the_sandbox_ends_with_its_owner_even_when_that_is_killed() -> None:
+    program = (
+        "import time\nfrom tasks.synthesis.tools.sandbox import Sandbox\ns = Sandbox()\nprint(s.pid, flush=True)\ntime.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        zygote = int(owner.stdout.readline())
+        owner.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(zygote) and psutil.Process(zygote).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(zygote) or psutil.Process(zygote).status() == psutil.STATUS_ZOMBIE
