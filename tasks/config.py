@@ -5,6 +5,7 @@ Strict and frozen; the string under a field is its help text everywhere. Loading
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,14 +35,31 @@ def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
     """The JSON form of `settings` without its operational fields: what makes two runs the same run."""
     whole: dict[str, Any] = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("operational"):
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if extra.get("operational"):
             del whole[name]
             continue
         value = getattr(settings, name)
+        if isinstance(reader := extra.get("plugin"), str):
+            value = _plugin_settings(reader, value)
         if isinstance(value, BaseModel):
             whole[name] = fingerprint_of(value)
+        elif isinstance(value, tuple) and any(isinstance(part, BaseModel) for part in value):
+            whole[name] = [fingerprint_of(part) if isinstance(part, BaseModel) else part for part in value]
     return whole
+
+
+def plugin_field(reader: str) -> dict[str, Any]:
+    """Marks a field that holds a plug-in's settings as a mapping: `Field(json_schema_extra=plugin_field("module:function"))`.
+
+    The function makes settings of the mapping, and with them known which of the plug-in's fields are operational.
+    """
+    return {"plugin": reader}
+
+
+def _plugin_settings(reader: str, value: Any) -> Any:
+    module, _, function = reader.partition(":")
+    return getattr(importlib.import_module(module), function)(value)
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 from tasks import errors
 from tasks.config import OPERATIONAL, Settings, fingerprint_of, load_config
 from tasks.errors import ItemFailed, MillraceError, UsageError, did_you_mean
+from tasks.probing.settings import ProbingConfig
 
 
 class Inner(Settings):
@@ -70,6 +71,15 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
 def test_operational_fields_do_not_count_for_the_fingerprint() -> None:
     assert fingerprint_of(Outer(host="there")) == fingerprint_of(Outer(host="here"))
     assert fingerprint_of(Outer(names=("x",))) != fingerprint_of(Outer())
+
+
+def test_a_plug_ins_operational_settings_do_not_make_another_run() -> None:
+    def config(**chat: object) -> ProbingConfig:
+        endpoint = {"base_url": "http://127.0.0.1:8000/v1"}
+        return ProbingConfig(baseline={"name": "endpoint", "chat": {"model": "m", "endpoints": [endpoint], **chat}})
+
+    assert fingerprint_of(config(max_in_flight=3, max_cost_usd=5)) == fingerprint_of(config())
+    assert fingerprint_of(config(model="n")) != fingerprint_of(config())
 
 
 def test_help_texts_come_from_the_string_under_the_field() -> None:

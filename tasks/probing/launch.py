@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tasks.errors import RunFailed
+from tasks.errors import RunFailed, ShortOfTarget
 from tasks.journal import read_json, write_json
 from tasks.probing.settings import ProbingConfig, TorchrunSettings
 from tasks.processes import SupervisedProcess, supervised
@@ -41,11 +41,12 @@ def run_ranks(config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_pro
         on_progress: called about three times a second.
 
     Raises:
-        RunFailed: torchrun gave up; the message holds the last words of the rank that failed.
+        RunFailed: torchrun gave up; the message holds the last words of the rank that failed. Or no endpoint answers any more.
+        ShortOfTarget: a spending limit is reached.
     """
     work = stage / "work"
     work.mkdir(parents=True, exist_ok=True)
-    for stale in work.glob("progress-*.json"):
+    for stale in (*work.glob("progress-*.json"), *work.glob("stopped.json")):
         stale.unlink()
     write_json(work / "worker.json", {"config": config.model_dump(mode="json"), "lake": str(lake), "work": str(work)})
     rank_logs = logs / "ranks"
@@ -114,5 +115,9 @@ def _wait(process: SupervisedProcess, work: Path, on_progress: Callable[[Counts]
     while True:
         code = process.wait(POLL_S)
         on_progress(read_counts(work))
+        if (work / "stopped.json").exists():
+            process.stop()
+            note = read_json(work / "stopped.json")
+            raise (ShortOfTarget if note["error"] == "ShortOfTarget" else RunFailed)(note["message"])
         if code is not None:
             return code

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from tasks.config import OPERATIONAL, Settings
+from tasks.config import OPERATIONAL, Settings, plugin_field
 
 
 class LakeSettings(Settings):
@@ -53,9 +53,13 @@ class ProbingConfig(Settings):
     """Claim ids to use; empty takes those that the set enables."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: dict[str, Any] = Field(default_factory=lambda: {"name": "embedded"})
+    baseline: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "embedded"}, json_schema_extra=plugin_field("tasks.probing.baselines:baseline_settings")
+    )
     """The model under test: its plug-in's `name` and settings."""
-    judge: dict[str, Any] = Field(default_factory=lambda: {"name": "annotation"})
+    judge: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("tasks.probing.judges:judge_settings")
+    )
     """Who decides the outcome: the plug-in's `name` and settings."""
     target_failure_count: PositiveInt | None = 1000
     """Stop at exactly this many failures; empty probes `sample_size` images instead."""

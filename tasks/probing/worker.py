@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.errors import MillraceError
-from tasks.journal import read_json, write_atomic
+from tasks.errors import MillraceError, RunFailed, ShortOfTarget
+from tasks.journal import read_json, write_atomic, write_json
 from tasks.lake.files import lake_files
 from tasks.llm.run_chats import chats_of_run
 from tasks.probing.baselines import baseline_settings, open_baseline
@@ -27,6 +27,9 @@ from tasks.probing.settle import open_unit
 from tasks.probing.units import UnitPlan, units_of
 
 REPORT_EVERY_S = 0.5
+
+STOPPED = "stopped.json"
+"""In the work folder: a rank met what no other start would mend (no endpoint answers, the budget is spent)."""
 
 
 def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
@@ -115,6 +118,10 @@ def main() -> int:
     """Run the rank; returns its exit code."""
     try:
         work(Path(sys.argv[1]))
+    except (RunFailed, ShortOfTarget) as error:  # starting the ranks again would meet the same
+        note = {"error": "ShortOfTarget" if isinstance(error, ShortOfTarget) else "RunFailed", "message": str(error)}
+        write_json(Path(sys.argv[1]).with_name(STOPPED), note)
+        return error.exit_code
     except MillraceError as error:
         print(f"rank {os.environ.get('RANK')}: {error}", file=sys.stderr)  # noqa: T201 - the rank's log
         return error.exit_code

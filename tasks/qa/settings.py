@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from tasks.config import Settings
+from tasks.config import Settings, plugin_field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -53,7 +53,9 @@ class QaSettings(Settings):
 
     seed: int = 42
     """Decides, together with a record's own id, wording, options and their order."""
-    writer: dict[str, Any] = Field(default_factory=lambda: {"name": "template"})
+    writer: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "template"}, json_schema_extra=plugin_field("tasks.qa.writers:writer_settings")
+    )
     """Who writes the questions: the plug-in's `name` (a file in tasks/qa/writers, or your own module) and its settings."""
     language: Literal["en", "zh"] = "en"
     """The language of the questions."""
