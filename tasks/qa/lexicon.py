@@ -113,4 +113,4 @@ def names_subject(question: str, selectors: Mapping[str, Mapping[str, Any]]) -> 
     wanted = {str(selector["colour"]) for selector in selectors.values() if "colour" in selector}
     named = {colour for colour, (english, chinese) in COLOURS.items() if re.search(rf"\b{english}\b", said) or chinese in said}
     labels = {str(selector["label"]) for selector in selectors.values() if "label" in selector}
-    return named == wanted and all(re.search(rf"(?<![\d.]){label}(?![\d.%])", said) for label in labels)
+    return named == wanted and all(re.search(rf"(?<![\d.]){label}(?!\d|%|\.\d)", said) for label in labels)

@@ -59,9 +59,9 @@ def settle(accepted: Sequence[Path], out: Path, rejected: Path, qa: QaSettings) 
         qa: the settings.
     """
     lost = find_duplicates(_all(accepted))
-    blind, report = find_blind(accepted, lost, drop=qa.blind_check == "drop")
-    lost |= blind
     moves = rebalance(item for item in _all(accepted) if item["id"] not in lost)
+    blind, report = find_blind(accepted, lost, moves, drop=qa.blind_check == "drop")
+    lost |= blind
     positions: Counter[str] = Counter()
     kept = 0
     shards = []
@@ -78,7 +78,7 @@ def settle(accepted: Sequence[Path], out: Path, rejected: Path, qa: QaSettings) 
         dropped=dict(sorted(Counter(reason for reason, _ in lost.values()).items())),
         blind={name: found._asdict() for name, found in sorted(report.items())},
         positions=dict(sorted(positions.items())),
-        moved=len(moves),
+        moved=len(moves.keys() - lost.keys()),
         shards=[str(shard) for shard in shards],
     )
 
@@ -119,7 +119,7 @@ def _hash(value: Any) -> int:
 
 
 def find_blind(
-    accepted: Sequence[Path], without: Mapping[str, Any], *, drop: bool
+    accepted: Sequence[Path], without: Mapping[str, Any], moves: Mapping[str, str], *, drop: bool
 ) -> tuple[dict[str, tuple[str, str]], dict[str, BlindReport]]:
     """Questions to drop until the guesser is at chance: (id → (reason, detail), how the guesser does on the rest).
 
@@ -127,7 +127,7 @@ def find_blind(
     """
     lost: dict[str, tuple[str, str]] = {}
     for number in range(ROUNDS + 1):
-        groups = _groups(accepted, {**without, **lost})
+        groups = _groups(accepted, {**without, **lost}, moves)
         report = {name: tally(group, z) for name, (group, z) in groups.items()}
         leaking = [name for name, found in report.items() if found.beats_chance]
         if not leaking or not drop or number == ROUNDS:
@@ -153,18 +153,18 @@ def offenders(group: Sequence[Guess], z: float) -> list[Guess]:
     return gone
 
 
-def _groups(accepted: Sequence[Path], lost: Mapping[str, Any]) -> dict[str, tuple[list[Guess], float]]:
+def _groups(accepted: Sequence[Path], lost: Mapping[str, Any], moves: Mapping[str, str]) -> dict[str, tuple[list[Guess], float]]:
     """Each guesser's guesses by form, and by pipeline and form where there are enough, with the certainty to judge by."""
     found: dict[str, tuple[list[Guess], float]] = {}
     for kind, words in (("options", False), ("words", True)):
         guesser = BlindGuesser(words=words)
         for item in _all(accepted):
             if item["id"] not in lost:
-                guesser.learn(item)
+                guesser.learn(_moved(item, moves.get(item["id"])))
         cells: dict[str, list[Guess]] = defaultdict(list)
         for item in _all(accepted):
             if item["id"] not in lost:
-                guess = guesser.guess(item)
+                guess = guesser.guess(_moved(item, moves.get(item["id"])))
                 cells[guess.cell].append(guess)
         forms: dict[str, list[Guess]] = defaultdict(list)
         for cell, guesses in cells.items():

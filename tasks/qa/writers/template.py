@@ -65,17 +65,15 @@ class TemplateWriter:
 
     def _form(self, request: Request) -> tuple[str, Choice]:
         """The form and the reading for this variant: the plan's chances, decided by the record's own hash."""
-        case = request.case
-        choices = choices_for(case, self._qa.seed)
-        found: list[tuple[str, Choice]] = []
-        for choice in choices:
-            form = self._drawn(case, choice)
-            if form is not None:
-                found.append((form, choice))
-            found += [(other, choice) for other in self._able(choice) if other != form and request.variant]
-        distinct = list({(form, choice.reading.aspect): (form, choice) for form, choice in reversed(found)}.values())[::-1]
-        if request.variant < len(distinct):
-            return distinct[request.variant]
+        choices = choices_for(request.case, self._qa.seed)
+        drawn = [(form, choice) for choice in choices if (form := self._drawn(request.case, choice)) is not None]
+        # A second question about a failure takes what is left, balanced or not: another form, or another aspect.
+        further = [(form, choice) for choice in choices for form in self._able(choice)]
+        offered = drawn if request.variant == 0 else [*drawn, *further]
+        distinct = {(form, choice.reading.aspect): (form, choice) for form, choice in reversed(offered)}
+        ordered = sorted(distinct.values(), key=offered.index)
+        if request.variant < len(ordered):
+            return ordered[request.variant]
         reason = "no_further_form" if request.variant else "no_balanced_form"
         raise ItemFailed(reason, "every form of question would give the answer away, or is not wanted (question_type_ratio)")
 

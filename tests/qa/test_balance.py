@@ -1,0 +1,87 @@
+"""Options that give nothing away."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.qa.balance import Cell, Survey, capped, fit, make_plan
+from tasks.qa.settings import QuestionTypeRatio
+from tasks.qa.vocabulary import REGIONS, TURNS
+
+SHARES = QuestionTypeRatio().shares()
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 500), min_size=1), st.sampled_from([0.25, 0.4, 0.5]))
+@settings(deadline=None)
+def test_a_cap_never_adds_and_leaves_no_value_above_its_share(wanted: dict[str, float], most: float) -> None:
+    kept = capped(wanted, most)
+    total = sum(kept.values())
+    assert all(0 <= kept[value] <= wanted[value] + 1e-9 for value in wanted)
+    slack = (most * (1 - most) / sum(wanted.values())) ** 0.5 if sum(wanted.values()) else 0
+    assert all(amount <= (most + slack) * total + 1e-3 for amount in kept.values())
+
+
+def test_an_even_set_is_not_cut() -> None:
+    assert capped(dict.fromkeys("abcdefghi", 30.0), 0.25) == pytest.approx(dict.fromkeys("abcdefghi", 30.0))
+
+
+def lopsided_cells(values: tuple[str, ...], weights: list[float], favourite: str, count: int, rng: Random) -> list[Cell]:
+    """Failures with skewed right answers, of a model that mostly says its favourite."""
+    cells = []
+    for right in rng.choices(values, weights, k=count):
+        wrong = tuple(value for value in values if value != right)
+        said = favourite if favourite != right and rng.random() < 0.7 else rng.choice(wrong)
+        cells.append(Cell("family", right, wrong, said, options=True, sole=True, presence=False))
+    return cells
+
+
+@pytest.mark.parametrize("form", ["multiple_choice", "yes_no"])
+def test_every_value_is_wrong_as_often_as_balance_asks(form: str) -> None:
+    rng = Random(3)
+    count = 3 if form == "multiple_choice" else 1
+    cells = lopsided_cells(REGIONS, [5, 1, 2, 1, 1, 1, 3, 1, 2], "centre", 4000, rng)
+    draw = fit(Counter(cells), count)
+    right, wrong = Counter(cell.right for cell in cells), Counter[str]()
+    for cell in cells:
+        picked = draw.pick(cell.wrong, cell.baseline, count, rng)
+        assert len(set(picked)) == count
+        assert cell.right not in picked
+        wrong.update(picked)
+    for value in REGIONS:
+        shown = wrong[value] / (wrong[value] + right[value])
+        assert shown == pytest.approx(count / (count + 1), abs=0.05), value
+
+
+def test_what_is_never_right_is_hardly_shown_although_the_model_always_says_it() -> None:
+    rng = Random(4)
+    cells = lopsided_cells((*TURNS, "none"), [0, 1, 1, 1, 1], "upright", 2000, rng)
+    draw = fit(Counter(cells), 3)
+    picked = Counter(value for cell in cells for value in draw.pick(cell.wrong, cell.baseline, 3, rng))
+    assert picked["upright"] < 0.02 * picked.total()
+
+
+def test_forms_of_a_family_with_one_common_answer_are_cut_to_what_balance_allows() -> None:
+    values = tuple("123456")
+    cells: Survey = Counter(lopsided_cells(values, [20, 1, 1, 1, 1, 1], "2", 3000, Random(5)))
+    plan = make_plan(cells, SHARES).family("family")
+    assert plan.forms["multiple_choice"]["1"] < 0.3 * plan.forms["multiple_choice"]["3"]
+    whole = make_plan(cells, SHARES, capping=False).family("family")
+    assert whole.forms["multiple_choice"]["1"] == pytest.approx(SHARES["multiple_choice"])
+
+
+def test_a_family_that_nobody_counted_has_no_preferences() -> None:
+    assert make_plan(Counter(), SHARES).family("unknown").forms == {}
+
+
+def test_a_plan_survives_the_way_to_another_process() -> None:
+    import pickle
+
+    survey: Survey = Counter(lopsided_cells(REGIONS, [1] * 9, "centre", 50, Random(1)))
+    plan: Any = make_plan(pickle.loads(pickle.dumps(survey)), SHARES)
+    assert pickle.loads(pickle.dumps(plan)) == plan
