@@ -6,7 +6,6 @@ it. Here only the classes that torch itself writes into that file are found; eve
 
 from __future__ import annotations
 
-import gc
 import io
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 from torch.distributed.checkpoint.metadata import Metadata
 
+from tasks.checkpoint.heap import gc_paused
 from tasks.checkpoint.problems import CheckpointError, Problem, UntrustedCheckpoint
 
 _CLASSES: dict[tuple[str, str], type] = {
@@ -167,15 +167,3 @@ def _classes_unchanged() -> Iterator[list[str]]:
             for key, value in attributes.items():
                 if now.get(key) is not value:
                     setattr(kind, key, value)
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """No garbage collection inside: with 100,000s of new records each full collection walks all of them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

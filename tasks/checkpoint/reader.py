@@ -7,10 +7,8 @@ is all that changes for a user. What this engine can't do for an item, torch's o
 
 from __future__ import annotations
 
-import gc
 import io
 import os
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -24,8 +22,9 @@ from torch.futures import Future
 
 from tasks.checkpoint.crc import CheckedItem, archive_problem, crc_problems
 from tasks.checkpoint.engine import Engine, threads_for
+from tasks.checkpoint.heap import HeapFreeze, gc_paused
 from tasks.checkpoint.loading import Loading
-from tasks.checkpoint.metadata import gc_paused, read_metadata
+from tasks.checkpoint.metadata import read_metadata
 from tasks.checkpoint.metrics import ReadMetrics
 from tasks.checkpoint.payloads import refusal
 from tasks.checkpoint.plan import OpenFiles, ReadPlan, StockRead, Strictness, plan_reads
@@ -96,8 +95,7 @@ class ParallelFileSystemReader(FileSystemReader):
         self.files: Files = files or PosixFiles()
         self.metrics = ReadMetrics()
         self._tensors: dict[str, Any] = {}
-        self._freeze = _Freeze()
-        weakref.finalize(self, self._freeze.thaw)
+        self._freeze = HeapFreeze()
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Forget the last load; with `checkpoint_id`, turn to another checkpoint."""
@@ -318,25 +316,3 @@ class ParallelFileSystemReader(FileSystemReader):
         if any(folder.glob("*.distcp")):
             return "missing although there are data files: the checkpoint is still being written, or its writer was stopped"
         return "missing: this folder holds no checkpoint"
-
-
-class _Freeze:
-    """Takes the metadata's many records out of the garbage collector's rounds while planner and reader work on them.
-
-    With 12,000 tensors the rounds cost as much as the reading. Left alone where the program freezes objects itself.
-    """
-
-    def __init__(self) -> None:
-        self._frozen = False
-
-    def freeze(self) -> None:
-        """Freeze what is alive now."""
-        if gc.isenabled() and gc.get_freeze_count() == 0:
-            gc.freeze()
-            self._frozen = True
-
-    def thaw(self) -> None:
-        """Undo it."""
-        if self._frozen:
-            gc.unfreeze()
-            self._frozen = False

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from tasks.checkpoint.metadata import gc_paused
+from tasks.checkpoint.heap import gc_paused
 from tasks.checkpoint.plan import SafetensorsItem
 from tasks.checkpoint.problems import CheckpointError, Problem
 from tasks.checkpoint.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header

@@ -151,10 +151,10 @@ convert_checkpoint(Path(sys.argv[1]), ConvertSettings(to=Path(sys.argv[2]), form
 
 @pytest.mark.parametrize("to", ["dcp", "safetensors", "torch_save"])
 def test_a_checkpoint_larger_than_the_memory_limit_is_converted(tmp_path: Path, to: str) -> None:
-    nbytes = 384 << 20
+    nbytes = 256 << 20
     state = {"big": torch.arange(nbytes // 2 // 4, dtype=torch.int32).view(-1, 1024), "rest": torch.ones(nbytes // 2 // 4)}
     path = save(state, tmp_path / "source")
-    program = [sys.executable, "-c", LIMITED, str(path), str(tmp_path / "out"), to, "160", str(nbytes)]
+    program = [sys.executable, "-c", LIMITED, str(path), str(tmp_path / "out"), to, "144", str(nbytes)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "too large for memory\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import io
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -380,17 +378,6 @@ def test_an_item_whose_descriptor_is_damaged_is_left_to_torch(tmp_path: Path) ->
     assert reader.metrics.stock_reasons == {"no matching descriptor after the storage": 1}
 
 
-@pytest.mark.parametrize("wanted", ["a", "missing"])
-def test_the_garbage_collector_is_as_before_after_a_load_that_ends_well_or_not(tmp_path: Path, wanted: str) -> None:
-    save({"a": filled(5)}, tmp_path)
-    before = gc.isenabled(), gc.get_freeze_count()
-    reader = ParallelFileSystemReader(tmp_path)
-    with contextlib.suppress(dcp.api.CheckpointException):
-        load({wanted: torch.zeros(5)}, reader)
-    reader.reset()
-    assert (gc.isenabled(), gc.get_freeze_count()) == before
-
-
 def test_concurrent_loads_do_not_disturb_each_other(tmp_path: Path) -> None:
     state = {f"w{index}": filled(1 << 19, seed=index) for index in range(6)}
     save(state, tmp_path, thread_count=2)
@@ -403,5 +390,3 @@ def test_concurrent_loads_do_not_disturb_each_other(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(one, range(8)))
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
