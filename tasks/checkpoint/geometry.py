@@ -120,7 +120,13 @@ def pieces(box: Box, target: torch.Tensor, limit: int) -> Iterator[tuple[Box, to
 
 
 def copy_by_pieces(
-    box: Box, target: torch.Tensor, dtype: torch.dtype, limit_nbytes: int, fetch: Callable[[int, int], torch.Tensor]
+    box: Box,
+    target: torch.Tensor,
+    dtype: torch.dtype,
+    limit_nbytes: int,
+    fetch: Callable[[int, int], torch.Tensor],
+    *,
+    asynchronous: bool = False,
 ) -> None:
     """Copy a box into any destination (other strides, dtype or device) through staging memory.
 
@@ -130,6 +136,7 @@ def copy_by_pieces(
         dtype: of the saved storage.
         limit_nbytes: the most bytes that `fetch` is asked for at a time.
         fetch: gives `count` elements of the storage from element `start` on, as a flat tensor of `dtype`.
+        asynchronous: whether a copy may still be under way when the next piece is fetched; `fetch` then takes care of that.
     """
     for part, place in pieces(box, target, max(1, limit_nbytes // dtype.itemsize)):
-        place.copy_(fetch(part.start, part.span).as_strided(part.sizes, part.strides), non_blocking=True)
+        place.copy_(fetch(part.start, part.span).as_strided(part.sizes, part.strides), non_blocking=asynchronous)

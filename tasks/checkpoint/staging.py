@@ -48,7 +48,7 @@ class Staging:
             return buffer[:nbytes].view(dtype)
 
         with buffers:
-            copy_by_pieces(read.box, target, dtype, self.nbytes, fetch)
+            copy_by_pieces(read.box, target, dtype, self.nbytes, fetch, asynchronous=target.is_cuda)
 
     def _buffers(self, device: torch.device) -> _Buffers:
         kept: dict[torch.device, _Buffers] = self._mine.__dict__.setdefault("kept", {})
