@@ -35,6 +35,8 @@ from tasks.checkpoint.vector_io import Files, PosixFiles
 
 SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
+FREEZE_FROM = 1000
+"""Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""
 KEPT_BYTES = 16 << 20
 """How many bytes of checked byte items are kept until they are handed over; others are read and checked again."""
 
@@ -132,7 +134,8 @@ class ParallelFileSystemReader(FileSystemReader):
         if getattr(metadata, "storage_meta", None) is None:
             metadata.storage_meta = StorageMeta()
         metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
-        self._freeze.freeze()
+        if len(metadata.storage_data) >= FREEZE_FROM:
+            self._freeze.freeze()
         self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
         return metadata
 
