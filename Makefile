@@ -25,7 +25,6 @@ install: $(STAMP)  ## Only prepare .venv
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ".[test]"
-	$(BIN)/python -m compileall -q $(VENV)/lib || true
 	$(BIN)/python -m tasks.local_api
 	touch $@
 

@@ -24,5 +24,6 @@ def log_to_file(path: Path) -> None:
             logger.addHandler(file)
     root.addHandler(file)
     root.setLevel(logging.INFO)
+    logging.getLogger("prefect").setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call to the API
     logging.captureWarnings(capture=True)

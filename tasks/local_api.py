@@ -34,7 +34,8 @@ QUIET: dict[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # for Dask's workers, whose only log is the terminal; the flow's own log goes to a file (tasks/flow_log.py)
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     # nobody can read these logs once the server is gone; the run folder has its own
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",

@@ -72,7 +72,7 @@ class Session:
 
         Args:
             name: the stage, its folder and its subflow.
-            work: gets the stage's folder and returns its summary, to which `seconds` is added.
+            work: gets the stage's folder and returns its summary, to which `seconds` and `work_seconds` are added.
             on_cluster: whether the subflow's tasks are mapped over Dask.
         """
         folder = self.folder.stage(name)
@@ -83,7 +83,8 @@ class Session:
             return summary
         with self.timeline.within(name):
             summary = self._subflow(name, lambda: work(folder), on_cluster=on_cluster)
-        summary["seconds"] = round(sum(self.timeline.stages[name]), 3)
+        spent = self.timeline.seconds()["stages"][name]
+        summary |= {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
         write_json(kept, summary)
         return summary
 

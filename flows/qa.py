@@ -1,0 +1,162 @@
+"""QA: failures → questions, answers, distractors, checks → a dataset.
+
+    python -m flows.qa --run-dir runs/mine --set qa.language=zh
+
+Works on the folder of `flows.filtering`. Each shard goes through four steps: what its failures offer is surveyed, questions are
+written, the baseline answers them, every check is made. Then the set as a whole is settled and written as a dataset.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.cluster import ClusterSettings, cluster_field
+from tasks.config import Settings
+from tasks.qa.settings import QaSettings
+
+
+class QaFlowConfig(Settings):
+    """How failures become a dataset."""
+
+    qa: QaSettings = QaSettings()
+    """How questions are written and what they must pass."""
+    cluster: ClusterSettings = cluster_field()
+    """Where shards are worked on."""
+
+
+def sections(config: QaFlowConfig) -> Mapping[str, BaseModel]:
+    """The parts of a run folder that this flow answers for."""
+    return {"qa": config.qa}
+
+
+def plan(config: QaFlowConfig, run_dir: Path) -> list[str]:
+    """What `--dry-run` prints."""
+    from tasks.qa.preflight import plan_lines
+
+    return [f"run folder: {run_dir}", f"failures: {run_dir / 'filtering'}", *plan_lines(config.qa)]
+
+
+def check(config: QaFlowConfig, run_dir: Path) -> None:
+    """Raises what is wrong with the config or the input."""
+    from tasks.errors import InputError
+    from tasks.qa.preflight import check as check_settings
+    from tasks.qa.preflight import reach
+
+    check_settings(config.qa)
+    reach(config.qa)
+    if not (run_dir / "filtering" / "summary.json").exists():
+        raise InputError(f"there are no selected failures in {run_dir / 'filtering'}; run flows.filtering there first")
+
+
+if __name__ == "__main__":
+    from tasks.command import main
+
+    sys.exit(main("qa", QaFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check))
+
+from collections import Counter
+
+from prefect import flow, unmapped
+
+from tasks.journal import read_json
+from tasks.probing import steps as probing
+from tasks.qa import steps
+from tasks.qa.card import CardFacts
+from tasks.qa.write import StageReport
+from tasks.results import rate_of
+from tasks.run_folder import versions
+from tasks.session import Session, open_session
+
+
+@flow(name="qa", flow_run_name="qa in {run_dir}")
+def qa(config: QaFlowConfig = QaFlowConfig(), run_dir: Path = Path("runs/qa")) -> dict[str, Any]:
+    """Write questions about selected failures.
+
+    Args:
+        config: the settings.
+        run_dir: the run's folder: that of a filtering.
+    """
+    check(config, run_dir)
+    with open_session("qa", sections(config), run_dir, config.cluster) as run:
+        summary = write_questions(run, config.qa)
+        run.folder.finish("qa", "finished")
+        return {"status": "finished", **summary}
+
+
+def write_questions(run: Session, settings: QaSettings) -> dict[str, Any]:
+    """The stage: survey → write → ask the baseline → check → settle → dataset. Returns its summary."""
+    root = run.folder.path
+    probed = read_json(root / "probing" / "summary.json")
+    model = read_json(root / "config.json")["probing"]
+    lake = Path(probed["lake"])
+
+    def work(folder: Path) -> dict[str, Any]:
+        selected = sorted((root / "filtering").glob("shard-*.jsonl"))
+        written, asked, checked = ([folder / step / shard.name for shard in selected] for step in ("written", "asked", "checked"))
+        refused = [folder / "rejected" / shard.name for shard in selected]
+        with run.progress.stage("surveying", len(selected), "shards") as stage:
+            surveying = steps.survey_shard.map(selected, unmapped(lake), unmapped(settings))
+            plan = steps.plan_questions(run.gather("qa", surveying, lambda survey: stage.advance()), settings)
+        with run.progress.stage("writing", read_json(root / "filtering" / "summary.json")["out"], "failures") as stage:
+            writing = steps.write_shard.map(selected, written, unmapped(lake), unmapped(settings), unmapped(plan))
+            drafts = run.gather("qa", writing, lambda report: stage.advance(report.seen))
+        with run.progress.stage("asking the baseline", sum(draft.kept for draft in drafts), "questions") as stage:
+            baseline, device = model["baseline"], model["torchrun"]["device"]
+            asking = probing.ask_shard.map(written, asked, unmapped(lake), unmapped(baseline), unmapped(device))
+            run.gather("qa", asking, stage.advance)
+        with run.progress.stage("checking", sum(draft.seen for draft in drafts), "questions") as stage:
+            checking = steps.check_shard.map(written, asked, checked, refused, unmapped(lake), unmapped(settings))
+            reports = run.gather("qa", checking, lambda report: stage.advance(report.seen))
+        with run.progress.stage("writing the dataset", 0, "rows") as stage, run.timeline.work("qa"):
+            settlement = steps.settle(checked, folder, folder / "rejected" / "settled.jsonl", settings)
+            facts = _facts(root, probed, settlement.blind, settlement.moved)
+            rejected = folder / "rejected" / "dataset.jsonl"
+            dataset = steps.write_dataset(settlement.shards, root / "dataset", rejected, lake, settings, facts)
+            exported = steps.write_exports(settlement.shards, root / "exports", lake, settings)
+            stage.update(dataset.rows, dataset.rows)
+        dropped = sum((Counter(part) for part in (_dropped(reports), settlement.dropped, dataset.dropped)), Counter[str]())
+        return {
+            "in": sum(report.seen for report in reports),
+            "out": dataset.rows,
+            "dropped": dict(sorted(dropped.items())),
+            "dataset": {"rows": dataset.rows, "splits": _by_split(dataset.splits), "images": dataset.images},
+            "verification": {status: sum(splits.values()) for status, splits in dataset.splits.items()},
+            "question_types": dataset.question_types,
+            "pipelines": dataset.pipelines,
+            "baseline": {"failures": dataset.baseline["failures"], "n": dataset.baseline["n"]},
+            "blind": settlement.blind,
+            "positions": dataset.answers,
+            "exports": exported,
+        }
+
+    return run.stage("qa", work)
+
+
+def _dropped(reports: list[StageReport]) -> Counter[str]:
+    return sum((Counter(report.dropped) for report in reports), Counter[str]())
+
+
+def _by_split(splits: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    whole: Counter[str] = Counter()
+    for counts in splits.values():
+        whole.update(counts)
+    return dict(whole)
+
+
+def _facts(root: Path, probed: Mapping[str, Any], blind: dict[str, Any], moved: int) -> CardFacts:
+    """What the dataset's card tells of the stages before."""
+    funnel = {name: read_json(root / name / "summary.json") for name in ("probing", "filtering")}
+    config = read_json(root / "config.json")["probing"]
+    return CardFacts(
+        failure_rates={claim: rate_of(outcomes).summary() for claim, outcomes in probed["claims"].items()},
+        baseline={"name": config["baseline"].get("name", "embedded")},
+        lake="embedded digit scenes" if config["lake"]["path"] is None else probed["lake"],
+        funnel={name: {key: stage[key] for key in ("in", "out", "dropped")} for name, stage in funnel.items()},
+        blind=blind,
+        moved=moved,
+        versions=versions(),
+    )
