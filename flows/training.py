@@ -28,6 +28,13 @@ def plan(config: TrainingConfig, run_dir: Path) -> list[str]:
     return [f"run folder: {run_dir}", *plan_lines(config)]
 
 
+def check(config: TrainingConfig, run_dir: Path) -> None:
+    """See that every run can be planned, before anything is started."""
+    from tasks.training.campaign import plan_for
+
+    plan_for(config)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["doctor"]:
         from tasks.training.doctor import main as doctor
@@ -35,7 +42,7 @@ if __name__ == "__main__":
         sys.exit(doctor(sys.argv[2:]))
     from tasks.command import main
 
-    sys.exit(main("training", TrainingConfig, doc=__doc__, sections=sections, plan=plan))
+    sys.exit(main("training", TrainingConfig, doc=__doc__, sections=sections, plan=plan, check=check))
 
 from prefect import flow
 

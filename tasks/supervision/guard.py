@@ -159,6 +159,8 @@ class OuterGuard:
         if self.pump.pending and self.pump.forward is not None:
             poll.register(self.pump.forward, select.POLLOUT)
         deadlines = [at for at in (self.kill_at, self.give_up_at) if at is not None]
+        if self.pump.open and self.pump.resume_at > time.monotonic():
+            deadlines.append(self.pump.resume_at)
         timeout_ms = max(min(deadlines) - time.monotonic(), 0.001) * 1000 if deadlines else None
         return dict(poll.poll(timeout_ms))
 
@@ -199,6 +201,7 @@ class OuterGuard:
             if self.pump.pending and alone:
                 break
             waiting = select.poll()
+            self.pump.resume_at = 0.0
             if self.pump.wants_input():
                 waiting.register(self.pump.source, select.POLLIN)
             if self.pump.pending and self.pump.forward is not None:

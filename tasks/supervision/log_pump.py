@@ -6,10 +6,19 @@ Standard library only and quick to import: the guard loads this file.
 from __future__ import annotations
 
 import os
+import time
 
 CHUNK_BYTES = 1 << 16
 MAX_PENDING_BYTES = 1 << 20
 """Output waiting for a slow listener before the command has to wait for it too."""
+
+
+PAUSE_S = 0.025
+"""After a small piece of output the next one may wait this long: a program that prints line by line would otherwise wake us up
+for each line, and the guard's CPU share is part of what is measured beside it."""
+
+SMALL_BYTES = 1 << 14
+"""A quarter of what the pipe holds: with more waiting there is no pause, so that the command never has to wait for it."""
 
 
 class LogPump:
@@ -26,6 +35,7 @@ class LogPump:
         self.size = self.total = self.lost = 0
         self.pending = bytearray()
         self.open = True
+        self.resume_at = 0.0
         os.set_blocking(source, False)
         if forward is not None:
             os.set_blocking(forward, False)
@@ -36,8 +46,8 @@ class LogPump:
                 self.size = os.fstat(self.file).st_size
 
     def wants_input(self) -> bool:
-        """Whether to wait for more output of the command."""
-        return self.open and len(self.pending) < MAX_PENDING_BYTES
+        """Whether to wait for more output of the command; `resume_at` says until when not."""
+        return self.open and len(self.pending) < MAX_PENDING_BYTES and time.monotonic() >= self.resume_at
 
     def read(self) -> bool:
         """Move what is there now; False when there is nothing now or nothing will come any more."""
@@ -49,6 +59,7 @@ class LogPump:
             self.open = False
             return False
         self.total += len(data)
+        self.resume_at = time.monotonic() + PAUSE_S if len(data) < SMALL_BYTES else 0.0
         self._write(data)
         if self.forward is not None:
             self.pending += data
