@@ -48,6 +48,11 @@ def prompt(number: int) -> str:
     return f"Question {number}: which of these two sentences is true, and why? Answer in one word. " * 4
 
 
+def picture(folder: Path, number: int) -> Path:
+    """Eight questions about each of 50 images, as in probing: whoever keeps an encoded image has the use of it seven times."""
+    return folder / f"{number // 8 % 50}.png"
+
+
 class Meter:
     """CPU and time of this process from the first request to the last answer."""
 
@@ -78,7 +83,7 @@ async def run_ours(options: argparse.Namespace, image: Path | None) -> dict[str,
 
     def requests() -> Iterator[tuple[int, Request]]:
         for number in range(options.start, options.start + options.calls):
-            parts = (prompt(number),) if image is None else (prompt(number), ImagePart(path=str(image)))
+            parts = (prompt(number),) if image is None else (prompt(number), ImagePart(path=str(picture(image, number))))
             yield number, Request(messages=(user(*parts),), stage="bench")
 
     kept = 0
@@ -109,7 +114,7 @@ async def bounded(options: argparse.Namespace, one: Any) -> tuple[int, Meter]:
 def message(number: int, image: Path | None) -> dict[str, Any]:
     if image is None:
         return {"role": "user", "content": prompt(number)}
-    url = "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+    url = "data:image/png;base64," + base64.b64encode(picture(image, number).read_bytes()).decode()
     return {
         "role": "user",
         "content": [{"type": "text", "text": prompt(number)}, {"type": "image_url", "image_url": {"url": url}}],
@@ -217,6 +222,7 @@ def command_for(
 def measured(client: str, url: str, calls: int, in_flight: int, *, image: str = "", limit_s: float = 90.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = command_for(client, url, calls, in_flight, image=image, folder=folder)
+        started = time.monotonic()
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
@@ -224,7 +230,7 @@ def measured(client: str, url: str, calls: int, in_flight: int, *, image: str = 
     if done.returncode != 0:
         raise SystemExit(f"{client} failed: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {**found, "wall_s": time.monotonic() - started}
 
 
 def say(text: str) -> None:
@@ -245,7 +251,8 @@ def show(client: str, rows: list[dict[str, Any]], calls: int, in_flight: int, id
     peak = max(row["peak_mb"] for row in rows)
     say(
         f"  {client:10s} in flight {in_flight:4d}  share {statistics.median(shares):.2f} [{all_shares}]"
-        f"  CPU s/1000 {statistics.median(cpu):.2f} [{all_cpu}]  peak {peak:.0f} MB  kept {rows[0]['kept']}/{calls}"
+        f"  CPU s/1000 {statistics.median(cpu):.2f} [{all_cpu}]  peak {peak:.0f} MB"
+        f"  with start-up {rows[0]['wall_s']:.1f} s  kept {rows[0]['kept']}/{calls}"
     )
 
 
@@ -330,12 +337,15 @@ def images(options: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         for name, side in (("100 KB", 186), ("1 MB", 592)):
-            path = Path(folder) / f"{side}.png"
-            Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(path)
+            pictures = Path(folder) / str(side)
+            pictures.mkdir()
+            for number in range(50):
+                path = pictures / f"{number}.png"
+                Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(path, compress_level=0)
             for _ in range(options.repeats):
                 for client in options.clients:
                     with server("--latency-ms", "20") as url:
-                        row = measured(client, url, 400, 32, image=str(path))
+                        row = measured(client, url, 400, 32, image=str(pictures))
                     say(
                         f"  {name} ({path.stat().st_size // 1000} KB) {client:10s} {400 / row['window_s']:.0f} calls/s"
                         f"  CPU ms per call {row['cpu_s'] * 1000 / 400:.2f}  peak {row['peak_mb']:.0f} MB"
