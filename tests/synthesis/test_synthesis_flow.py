@@ -35,9 +35,9 @@ def done(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[s
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_a_killed_parallel_run_taken_up_again_gives_the_bytes_of_a_serial_one_and_new_seeds_are_added(tmp_path: Path) -> None:
+def test_a_killed_parallel_run_taken_up_again_gives_the_bytes_of_a_serial_one(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.json"
-    texts = [f"primes and roots {n}" for n in range(120)]
+    texts = [f"primes and roots {n}" for n in range(48)]
     seeds.write_text(json.dumps(texts))
     settings = ["--config", CONFIG, "--set", f"seeds={seeds}", "--set", "seeds_per_shard=12"]
     run_dir = tmp_path / "run"
@@ -61,12 +61,6 @@ def test_a_killed_parallel_run_taken_up_again_gives_the_bytes_of_a_serial_one_an
     item = next(read_jsonl(run_dir / "qa.jsonl"))
     assert "passed  replay" in done("trace", run_dir, item["qa_id"]).stdout
     assert "is finished" in done(*settings, "--run-dir", run_dir).stdout
-
-    shards = {path: path.stat().st_mtime_ns for path in (run_dir / "synthesis" / "shards").glob("*.jsonl")}
-    seeds.write_text(json.dumps([*reversed(texts), "a new seed about 77"]))
-    done(*settings, "--run-dir", run_dir)
-    assert {path: path.stat().st_mtime_ns for path in shards} == shards  # nothing was done again
-    assert "a new seed about 77" in {tree["seed_data"] for tree in read_jsonl(run_dir / "trees.jsonl")}
 
 
 def test_a_dry_run_estimates_and_touches_nothing(tmp_path: Path) -> None:

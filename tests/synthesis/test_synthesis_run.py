@@ -248,3 +248,28 @@ def test_a_users_own_corpus_gives_proven_questions_too(tmp_path: Path) -> None:
     )
     (tmp_path / "s.txt").write_text("\n".join(f"lighthouse and {person}" for person in people))
     assert run_serially(config, tmp_path / "run")["items"]["verified"] >= 4
+
+
+def test_new_seeds_reopen_a_finished_run_and_redo_none_of_the_old(tmp_path: Path) -> None:
+    from tasks.run_folder import RunFolder, finished_state
+    from tasks.synthesis.plan import seeds_digest
+    from tasks.synthesis.run import reopen_for_new_seeds
+
+    seeds = tmp_path / "seeds.json"
+    seeds.write_text(json.dumps([f"primes {n}" for n in range(10)]))
+    config = SynthesisConfig(environment_mode="math", seeds=seeds, **SMALL)
+    run_dir = tmp_path / "run"
+    with RunFolder.open(run_dir, {"synthesis": config}) as folder:
+        run_serially(config, run_dir)
+        folder.finish("synthesis", "finished", seeds_sha256=seeds_digest(config))
+    assert not reopen_for_new_seeds(config, run_dir)
+    before = {path: path.stat().st_mtime_ns for path in (run_dir / "shards").glob("*")}
+
+    seeds.write_text(json.dumps([*(f"primes {n}" for n in reversed(range(10))), "a new one 77"]))
+    assert finished_state(run_dir, "synthesis", {"synthesis": config}) == "finished"
+    assert reopen_for_new_seeds(config, run_dir)
+    assert finished_state(run_dir, "synthesis", {"synthesis": config}) is None
+    run_serially(config, run_dir)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "a new one 77" in {tree["seed_data"] for tree in read_jsonl(run_dir / "trees.jsonl")}
+    assert {tree["seed_data"] for tree in read_jsonl(run_dir / "trees.jsonl")} >= {f"primes {n}" for n in range(10)}

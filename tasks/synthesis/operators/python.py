@@ -54,7 +54,10 @@ def coded(
         return code.format(**{key: repr(value) for key, value in args.items()})
 
     def read(args: Mapping[str, Any], values: Sequence[Value], text: str) -> Value:
-        value = ast.literal_eval(result_of(text, written(args)))
+        try:
+            value = ast.literal_eval(result_of(text, written(args)))
+        except (SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(f"the observation shows no Python value: {error}") from error
         return _fitting(value, gives)
 
     return Operator(
