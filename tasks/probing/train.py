@@ -96,9 +96,10 @@ def train(settings: BaselineSettings, folder: Path, progress: Progress) -> None:
 
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    step = progress.stage("drawing scenes", settings.scenes + EXAM_SCENES)
+    exam_scenes = min(EXAM_SCENES, settings.scenes)
+    step = progress.stage("drawing scenes", settings.scenes + exam_scenes)
     lessons = draw_studies(settings, settings.scenes, "train", step)
-    exam = draw_studies(settings, EXAM_SCENES, "heldout", step)
+    exam = draw_studies(settings, exam_scenes, "heldout", step)
     words = word_list(lessons)
     size = ModelSize(words=len(words) + 1, answers=len(ANSWERS))
     model = new_model(size, words)
