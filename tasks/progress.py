@@ -56,7 +56,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
-        self.console.print(f"{self.title}: {line}", highlight=False, markup=False)
+        self.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:

@@ -192,7 +192,7 @@ def examples(folder: Path, lake: Path) -> Iterator[Example]:
 def _example(item: Mapping[str, Any], reader: LakeReader) -> Example:
     lineage, verification, difficulty = item["lineage"], item["verification"], item.get("difficulty") or {}
     baseline = lineage.get("baseline") or {}
-    source = lineage["image"]
+    source = item["image"]
     try:
         image = reader.read(ImageRef(source["image_id"], source["file"], source["row"], source["sha256"])).image_bytes
     except ItemFailed:
@@ -213,15 +213,16 @@ def _example(item: Mapping[str, Any], reader: LakeReader) -> Example:
         verification=verification["status"],
         verified_by=verification["by"],
         checks=tuple(Check(check["name"], check["passed"], check.get("detail", "")) for check in verification["checks"]),
-        baseline_answer=difficulty.get("baseline_answer"),
+        baseline_answer=next(iter(difficulty.get("answers") or ()), None),
         baseline_correct=difficulty.get("baseline_correct"),
     )
 
 
 def _model_detail(folder: Path) -> str:
-    first = next(iter(read_jsonl(folder / "probing" / "shard-00000.jsonl")), {})
-    fingerprint = (first.get("baseline") or {}).get("fingerprint")
-    return f"fingerprint {fingerprint}" if fingerprint else ""
+    for record in read_jsonl(folder / "probing" / "shard-00000.jsonl"):
+        if record.get("baseline"):
+            return f"fingerprint {record['baseline']['fingerprint']}"
+    return ""
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
