@@ -63,7 +63,7 @@ class Tables:
 
     def neighbour(self, zone: str, step: int) -> str:
         """The next zone of the same region by longitude, names deciding between equals, in a ring."""
-        ring = sorted(self.zones_of(zone.split("/", maxsplit=1)[0]), key=lambda other: (self.where[other][1], other))
+        ring = sorted(self.zones_in(zone.split("/", maxsplit=1)[0]), key=lambda other: (self.where[other][1], other))
         return ring[(ring.index(zone) + step) % len(ring)]
 
 
