@@ -1,6 +1,6 @@
 """The client against a server that somebody else wrote; runs only where its address is given.
 
-pip install guidellm && guidellm mock-server --port 8012          # or LiteLLM's proxy, vLLM, llama.cpp, Ollama …
+litellm --config mocked.yaml --port 8012      # passed with LiteLLM's proxy 1.83.7 and a mock_response; or vLLM, Ollama …
 MILLRACE_TEST_ENDPOINT=http://127.0.0.1:8012/v1 MILLRACE_TEST_MODEL=… pytest tests/llm -m online
 """
 
