@@ -15,12 +15,10 @@ SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml"))
 
 
 def config_model(flow: str) -> type[BaseModel]:
-    """The class that `flows.FLOW` gives to the command line: the one named for the flow."""
+    """The class that `flows.FLOW` gives to the command line: `FlowFlowConfig`, or `FlowConfig` where a domain has one section."""
     module = importlib.import_module(f"flows.{flow}")
-    name = f"{flow}{'' if flow == 'full' else 'flow'}config"
-    models = [value for key, value in vars(module).items() if key.lower() in {name, f"{flow}config"}]
-    assert len(models) == 1, models
-    model: type[BaseModel] = models[0]
+    found = getattr(module, f"{flow.capitalize()}FlowConfig", None) or getattr(module, f"{flow.capitalize()}Config")
+    model: type[BaseModel] = found
     return model
 
 
