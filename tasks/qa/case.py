@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 
 from tasks.errors import ItemFailed
 from tasks.identity import random_for
+from tasks.journal import read_jsonl
 from tasks.lake.reader import LakeReader
 from tasks.lake.rows import ImageRef, LakeRow
 from tasks.qa.compute import Reading, readings
@@ -54,14 +56,20 @@ def read_cases(shard: Path, lake: Path | None) -> Iterator[Case | tuple[dict[str
         shard: JSON lines, as the filtering writes them.
         lake: the folder that image references are relative to; None only when every record embeds its image.
     """
-    from tasks.journal import read_jsonl
-
     reader = LakeReader(lake) if lake is not None else None
-    for record in read_jsonl(shard):
+    for record in map(whole_record, read_jsonl(shard)):
         try:
             yield Case(record, row_of_record(record, reader))
         except ItemFailed as failure:
             yield record, failure
+
+
+def whole_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A selection record with nothing missing: one of the original's has no lineage, and a number for an id."""
+    lineage = {"outcome_id": None, "outcome": None, "baseline": None, **(record.get("lineage") or {})}
+    known: dict[str, Any] = {"failure_id": None, "claim_id": None, "selectors": {}, "answerable": None, "sample_index": None}
+    prefill = {"claim": "", **(record.get("prefill") or {})}
+    return {**known, **record, "id": str(record.get("id", "")), "prefill": prefill, "lineage": lineage}
 
 
 def row_of_record(record: dict[str, Any], reader: LakeReader | None) -> LakeRow:
@@ -70,12 +78,9 @@ def row_of_record(record: dict[str, Any], reader: LakeReader | None) -> LakeRow:
     Raises:
         ItemFailed: the image is gone, unusable or another one than was recorded.
     """
-    import base64
-
-    source = record["source_a"]
-    ref = ImageRef(
-        str(source["id"]), str(source.get("image_path") or ""), int(source.get("row") or 0), source.get("sha256") or ""
-    )
+    source = record.get("source_a") or {}
+    name = str(source.get("id") or source.get("original_id") or "")
+    ref = ImageRef(name, str(source.get("image_path") or ""), int(source.get("row") or 0), source.get("sha256") or "")
     if reader is not None and ref.file:
         return reader.read(ref)
     if source.get("jpg"):

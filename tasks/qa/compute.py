@@ -93,7 +93,7 @@ def _label(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _region(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    digit = _the_one(scene, selectors.get("TARGET_OBJECT", {}))
+    digit = _the_one(scene, selectors["TARGET_OBJECT"])
     if digit is None:
         return [_nothing("region", dict.fromkeys(REGIONS, "other_region"))]
     x, y = _centre(digit, scene)
@@ -108,7 +108,7 @@ def _region(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _direction(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    first, second = _the_one(scene, selectors.get("OBJECT_A", {})), _the_one(scene, selectors.get("OBJECT_B", {}))
+    first, second = _the_one(scene, selectors["OBJECT_A"]), _the_one(scene, selectors["OBJECT_B"])
     if first is None or second is None:
         return [_nothing("direction", dict.fromkeys(DIRECTIONS, "other_direction"))]
     (ax, ay), (bx, by) = _centre(first, scene), _centre(second, scene)
@@ -134,7 +134,7 @@ def _direction(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]
 
 
 def _place(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    kind, feature = selectors.get("OBJECT_CATEGORY", {}), selectors.get("DISTINCTIVE_FEATURE", {})
+    kind, feature = selectors["OBJECT_CATEGORY"], selectors["DISTINCTIVE_FEATURE"]
     members = [digit for digit in scene.digits if _is(digit, kind)]
     if len(members) == 1:
         return []  # one alone has a place and has none
@@ -160,7 +160,7 @@ def _place(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _percent(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    digit = _the_one(scene, selectors.get("TARGET_OBJECT", {}))
+    digit = _the_one(scene, selectors["TARGET_OBJECT"])
     if digit is None:
         return [
             _nothing("percent", dict.fromkeys(ladder, "other_number"), f"percent {number}")
@@ -183,7 +183,7 @@ def _percent(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _count(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    kind = selectors.get("OBJECT_TYPE", {})
+    kind = selectors["OBJECT_TYPE"]
     if any(digit.visible < 0.5 for digit in scene.digits):
         return []
     right = sum(_is(digit, kind) for digit in scene.digits)
@@ -198,7 +198,7 @@ def _count(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _area(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    members = [digit for digit in scene.digits if _is(digit, selectors.get("OBJECT_TYPE", {}))]
+    members = [digit for digit in scene.digits if _is(digit, selectors["OBJECT_TYPE"])]
     if not members:
         return []  # of what is nowhere, every part is free: there is nothing to find out
     held = [max(_share_inside(digit, scene, quarter) for digit in members) for quarter in range(4)]
@@ -217,7 +217,7 @@ def _area(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
 
 
 def _orientation(scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
-    digit = _the_one(scene, selectors.get("OBJECT", {}))
+    digit = _the_one(scene, selectors["OBJECT"])
     found = []
     for aspect, values in (("point", POINTS), ("turn", TURNS)):
         if digit is None:

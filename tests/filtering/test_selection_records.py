@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -17,8 +18,10 @@ from tasks.filtering.routing import PIPELINES, load_routes, parse_routes
 from tasks.filtering.scan import scan_part
 from tasks.filtering.selection import select_failures
 from tasks.filtering.settings import FilteringSettings
-from tasks.filtering.shards import write_shard
+from tasks.filtering.shards import images_of, write_shard
 from tasks.journal import read_jsonl
+from tasks.lake.build import build_lake
+from tasks.lake.parquet import LakeRow, stream_rows
 
 Make = Callable[..., dict[str, Any]]
 MakeMany = Callable[[int], list[dict[str, Any]]]
@@ -63,6 +66,20 @@ def test_images_are_embedded_on_request(outcome: Make, as_lines: Write, tmp_path
     config = FilteringSettings(embed_images=True)
     filter_outcomes(as_lines([outcome(1)]), tmp_path / "out", config, fetch_image=lambda image: image["image_id"].encode())
     assert base64.b64decode(only_record(tmp_path / "out")["source_a"]["jpg"]) == b"img_1"
+
+
+def test_embedded_images_come_from_the_lake_as_they_are_stored(outcome: Make, as_lines: Write, tmp_path: Path) -> None:
+    build_lake(tmp_path / "lake", images=3, pool="probe", seed=1)
+    rows = list(stream_rows(tmp_path / "lake" / "lake-00000.parquet"))
+    records = [outcome(n, image={**msgspec.to_builtins(row.ref)}) for n, row in enumerate(rows)]
+    records[1]["image"]["sha256"] = "0" * 16
+    report = filter_outcomes(
+        as_lines(records), tmp_path / "out", FilteringSettings(embed_images=True), fetch_image=images_of(tmp_path / "lake")
+    )
+    assert (report.kept, report.dropped) == (2, {"image_changed": 1})
+    stored = {row.ref.image_id: row.image_bytes for row in rows if isinstance(row, LakeRow)}
+    for record in read_jsonl(tmp_path / "out/shard-00000.jsonl"):
+        assert base64.b64decode(record["source_a"]["jpg"]) == stored[record["source_a"]["id"]]
 
 
 def test_an_image_that_cannot_be_embedded_costs_its_record_and_says_why(outcome: Make, as_lines: Write, tmp_path: Path) -> None:

@@ -154,6 +154,18 @@ def test_a_changed_image_and_a_senseless_record_are_dropped_with_their_reasons(s
     assert report.dropped == {"image_changed": 1, "missing_file": 1, "unreadable_record": 1}
 
 
+def test_a_record_as_the_original_wrote_it_is_taken_or_dropped_with_a_reason(stage: Stage, tmp_path: Path) -> None:
+    """No lineage, no selectors, a number for an id: what can be asked without them is asked."""
+    kinds = ("visual_recognition", "object_counting")
+    found = [next(r for r in read_jsonl(stage.shards[0]) if r["pipeline_type"] == kind) for kind in kinds]
+    kept = ("source_a", "prefill", "pipeline_type", "pipeline_name", "sample_index")
+    write_jsonl(tmp_path / "in.jsonl", [{name: r[name] for name in kept} | {"id": number} for number, r in enumerate(found)])
+    report = write_shard(tmp_path / "in.jsonl", tmp_path / "out.jsonl", stage.lake, QaSettings(), stage.plan(QaSettings()))
+    [item] = read_jsonl(tmp_path / "out.jsonl")
+    assert item["pipeline_name"] == "visual_recognition"
+    assert report.dropped == {"unreadable_record": 1}
+
+
 def test_the_baselines_answers_measure_difficulty_and_can_be_a_gate(stage: Stage) -> None:
     def always_right(item: Item) -> list[str]:
         return [item["answer"]]
