@@ -45,6 +45,7 @@ def prepare_baseline(baseline: Mapping[str, Any], logs: Path, on_progress: Calla
 
     environment = rank_environment(os.environ)
     del environment["OMP_NUM_THREADS"]  # a training sets its own number of threads
+    environment.setdefault("GOMP_SPINCOUNT", "10000")  # by default threads wait spinning, which on shared cores costs minutes
     with supervised(command, log=logs / "baseline.log", env=environment, on_line=read) as process:
         code = process.wait()
     if code != 0:
