@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
 import bm25s
 import numpy as np
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # at import it sets itself to DEBUG and talks into the progress bar
 
 WORD = re.compile(r"[a-z0-9_]+|[\u4e00-\u9fff]")
 
