@@ -24,6 +24,9 @@ FOLDS = 5
 BUCKETS = 1 << 18
 """Buckets that words are hashed into: a few times more than a large set has different features."""
 
+SMALLEST_CELL = 25
+"""Groups (pipeline and form) of fewer questions are judged with the others of their form only: chance moves them too far."""
+
 GAP_CHANCE = 0.4
 """What counts as chance for a gap, which has no options: naming always the commonest answer may reach this (`balance.MOST`)."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
+from tasks.qa.blind import SMALLEST_CELL
 from tasks.qa.settings import QaSettings
 
 if TYPE_CHECKING:
@@ -168,10 +169,16 @@ def _checks(report: DatasetReport, facts: CardFacts) -> str:
             f"{told['low']:.1%} to {told['high']:.1%}",
         )
         for name, told in facts.blind.items()
-        if told["n"]
+        if told["n"] and "/" not in name
     ]
     if rows:
-        lines.append("- Without the picture, guessers trained on options alone and on all words (cross-validated) find:")
+        groups = {name: told for name, told in facts.blind.items() if "/" in name}
+        leaking = [name for name, told in groups.items() if told["low"] > told["chance"]]
+        found = f"these beat chance: {', '.join(leaking)}" if leaking else "none beats chance"
+        lines += [
+            "- Without the picture, guessers trained on options alone and on all words (cross-validated) find this.",
+            f"  They were also tried on {len(groups)} groups (pipeline and form, {SMALLEST_CELL} questions or more): {found}.",
+        ]
         lines += ["", table(("questions", "n", "guessed right", "chance", "interval"), rows)]
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ import orjson
 
 from tasks.identity import fraction_for
 from tasks.journal import read_jsonl, write_jsonl
-from tasks.qa.blind import BlindGuesser, BlindReport, Guess, tally
+from tasks.qa.blind import SMALLEST_CELL, BlindGuesser, BlindReport, Guess, tally
 from tasks.qa.check import rejection
 from tasks.qa.checks import plain
 from tasks.qa.items import KEYS, full_question
@@ -24,8 +24,6 @@ from tasks.qa.settings import QaSettings
 
 Item = Mapping[str, Any]
 
-SMALLEST_CELL = 25
-"""Groups (pipeline and form) of fewer questions are judged with the others of their form only: chance moves them too far."""
 Z_FORM, Z_CELL = 1.96, 2.9
 """Standard deviations for a form of question as a whole (95 %), and for one of about twenty groups (as sure over all of them)."""
 ROUNDS = 4

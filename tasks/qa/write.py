@@ -18,7 +18,7 @@ from tasks.qa.case import Case, choices_for, read_cases
 from tasks.qa.checks import examine
 from tasks.qa.items import KEYS, build_item
 from tasks.qa.settings import QaSettings
-from tasks.qa.writers import Request, Writer, open_writer
+from tasks.qa.writers import Draft, Request, Writer, open_writer
 
 
 class StageReport(msgspec.Struct):
@@ -88,17 +88,20 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
 def write_questions(cases: list[Case], qa: QaSettings, writer: Writer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(questions that pass every check, failures without one), in the order of the cases."""
     requests = [Request(case, variant) for case in cases for variant in range(qa.items_per_failure)]
-    position = deal_positions(requests, qa.seed)
+    position: dict[tuple[str, int], int] = {}
     items: dict[tuple[str, int], dict[str, Any]] = {}
     losses: dict[tuple[str, int], dict[str, Any]] = {}
     for attempt in range(qa.max_repairs + 1):
         again = []
-        for request, draft in zip(requests, writer.write(requests), strict=True):
+        drafts = writer.write(requests)
+        choices = [request for request, draft in zip(requests, drafts, strict=True) if _is_choice(draft)]
+        position = deal_positions(choices, qa.seed) | position
+        for request, draft in zip(requests, drafts, strict=True):
             key = request.case.id, request.variant
             if isinstance(draft, ItemFailed):
                 losses[key] = _dropped(request.case.record, request.variant, draft)
                 continue
-            item = build_item(draft, request, position[key], qa, writer.fingerprint)
+            item = build_item(draft, request, position.get(key, 0), qa, writer.fingerprint)
             failure = examine(item, request.case.row).failure
             if failure is None:
                 items[key] = item
@@ -112,8 +115,12 @@ def write_questions(cases: list[Case], qa: QaSettings, writer: Writer) -> tuple[
     return list(items.values()), list(losses.values())
 
 
+def _is_choice(draft: Draft | ItemFailed) -> bool:
+    return isinstance(draft, Draft) and draft.question_type == "multiple_choice"
+
+
 def deal_positions(requests: list[Request], seed: int) -> dict[tuple[str, int], int]:
-    """Where each question's right option goes: all four places equally often, in an order that no text reveals."""
+    """Where each choice's right option goes: all four places equally often, in an order that no text reveals."""
     keys = sorted(
         ((request.case.id, request.variant) for request in requests),
         key=lambda key: fraction_for(seed, key[0], str(key[1]), "position"),

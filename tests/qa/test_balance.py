@@ -17,7 +17,10 @@ from tasks.qa.vocabulary import REGIONS, TURNS
 SHARES = QuestionTypeRatio().shares()
 
 
-@given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 500), min_size=1), st.sampled_from([0.25, 0.4, 0.5]))
+@given(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.just(0.0) | st.floats(0.01, 500), min_size=1),
+    st.sampled_from([0.25, 0.4, 0.5]),
+)
 @settings(deadline=None)
 def test_a_cap_never_adds_and_leaves_no_value_above_its_share(wanted: dict[str, float], most: float) -> None:
     kept = capped(wanted, most)
