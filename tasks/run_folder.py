@@ -12,6 +12,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,8 @@ from tasks.journal import read_json, write_json
 
 SCHEMA = "millrace.run/1"
 
-_held: dict[Path, tuple[int, int]] = {}
-"""The folders this process holds: lock file descriptor and how many times it was opened.
+_held: dict[Path, tuple[int, int, float]] = {}
+"""The folders this process holds: lock file descriptor, how many times it was opened, and when first.
 
 The command line takes a folder before the flow does; a flow started from the UI takes it itself.
 """
@@ -46,6 +47,8 @@ class RunFolder:
         self.config_path = path / "config.json"
         self.manifest_path = path / "manifest.json"
         self._open = False
+        self.since = time.time()
+        """When this process took the folder: from the command line before the API and the flow were started."""
 
     @classmethod
     def open(cls, path: Path, sections: Mapping[str, BaseModel]) -> RunFolder:
@@ -82,9 +85,9 @@ class RunFolder:
         if not self._open:
             return
         self._open = False
-        lock, times = _held.pop(self.path)
+        lock, times, since = _held.pop(self.path)
         if times > 1:
-            _held[self.path] = (lock, times - 1)
+            _held[self.path] = (lock, times - 1, since)
         else:
             os.close(lock)
 
@@ -112,8 +115,8 @@ class RunFolder:
 
     def _take(self) -> None:
         if self.path in _held:
-            lock, times = _held[self.path]
-            _held[self.path] = (lock, times + 1)
+            lock, times, self.since = _held[self.path]
+            _held[self.path] = (lock, times + 1, self.since)
             self._open = True
             return
         try:
@@ -126,7 +129,8 @@ class RunFolder:
         except OSError as error:
             os.close(lock)
             raise UsageError(f"another run is at work in {self.path}; wait for it, or choose another --run-dir") from error
-        _held[self.path] = (lock, 1)
+        self.since = time.time()
+        _held[self.path] = (lock, 1, self.since)
         self._open = True
 
     def _check(self, sections: Mapping[str, BaseModel]) -> None:

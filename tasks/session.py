@@ -31,7 +31,7 @@ class Session:
         self.flow = flow
         self.folder = folder
         self.progress = progress
-        self.timeline = Timeline()
+        self.timeline = Timeline(folder.since)
         self._cluster = cluster
         self._address: str | None = None
         self._trouble: BaseException | None = None

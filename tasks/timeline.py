@@ -50,8 +50,8 @@ def timed(work: Callable[P, R]) -> Callable[P, Timed[R]]:
 class Timeline:
     """The intervals of one run."""
 
-    def __init__(self) -> None:
-        self.start = time.time()
+    def __init__(self, start: float | None = None) -> None:
+        self.start = time.time() if start is None else start
         self.intervals: list[Interval] = []
         self.stages: dict[str, list[float]] = {}
 

@@ -20,7 +20,6 @@ from tasks.probing.choosing import choose_option, fill_slots, free_answer
 from tasks.probing.claims import fill
 from tasks.probing.lessons import open_text, shrink
 from tasks.probing.statements import decide_statement
-from tasks.probing.trained import STOCK_READER
 from tasks.probing.vocabulary import COUNTS, DIGITS, NOT_RELATED, REGIONS, question_words
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class BaselineSettings(Settings):
     """Seed of scenes, weights and order."""
     threads: PositiveInt = 2
     """Threads to train with; another number rounds differently and gives another model."""
-    storage_reader: str = Field(default=STOCK_READER, json_schema_extra=OPERATIONAL)
+    storage_reader: str = Field(default="tasks.checkpoint.reader.ParallelFileSystemReader", json_schema_extra=OPERATIONAL)
     """Dotted path of the torch.distributed.checkpoint storage reader that loads it."""
 
 
