@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tasks.errors import ItemFailed
+from tasks.errors import ItemFailed, RunFailed
 from tasks.identity import fraction_for
 from tasks.journal import read_jsonl, write_jsonl
 from tasks.llm.run_chats import chats_of_run
@@ -83,6 +83,24 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
     kept = sum(1 for _ in read_jsonl(out))
     reasons = Counter(record["reason"] for record in read_jsonl(dropped_path(out)))
     return StageReport(str(out), kept + reasons.total(), kept, dict(reasons))
+
+
+def check_yield(reports: Sequence[StageReport], qa: QaSettings) -> None:
+    """See that enough of the failures got a question.
+
+    Raises:
+        RunFailed: more than `max_failure_rate` of them got none; says why most of them did not.
+    """
+    reasons: Counter[str] = Counter()
+    for report in reports:
+        reasons.update(report.dropped)
+    seen = sum(report.seen for report in reports)
+    if reasons.total() > qa.max_failure_rate * seen:
+        reason, count = reasons.most_common(1)[0]
+        raise RunFailed(
+            f"{reasons.total()} of {seen} failures got no question, and max_failure_rate allows {qa.max_failure_rate:.0%}; "
+            f"{count} of them for '{reason}' (see qa/written/dropped): change the writer, the routes or the limit"
+        )
 
 
 def write_questions(cases: list[Case], qa: QaSettings, writer: Writer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

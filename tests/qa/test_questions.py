@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasks.errors import ItemFailed, UsageError
+from tasks.errors import ItemFailed, RunFailed, UsageError
 from tasks.filtering.routing import PIPELINES
 from tasks.journal import read_jsonl, write_jsonl
 from tasks.qa.check import answers_rightly, check_shard, measure_difficulty
 from tasks.qa.pipelines import load_pipelines
 from tasks.qa.settings import QaSettings, QuestionTypeRatio
-from tasks.qa.write import plan_questions, survey_shard, write_questions, write_shard
+from tasks.qa.write import StageReport, check_yield, plan_questions, survey_shard, write_questions, write_shard
 from tasks.qa.writers import Draft, Option, Request, open_writer
 from tests.qa.conftest import Stage
 
@@ -263,6 +263,14 @@ def test_a_models_word_is_judged_and_never_verified(stage: Stage, tmp_path: Path
     strict = QaSettings(keep_status=("verified",))
     report = check_shard(tmp_path / "written.jsonl", None, tmp_path / "d.jsonl", tmp_path / "s.jsonl", stage.lake, strict)
     assert (report.kept, report.dropped) == (0, {"status_judged": 5})
+
+
+def test_a_stage_that_makes_hardly_any_question_fails_and_says_why() -> None:
+    reports = [StageReport("a", 10, 9, {"no_balanced_form": 1}), StageReport("b", 10, 0, {"no_annotation": 10})]
+    with pytest.raises(RunFailed, match=r"11 of 20 failures got no question.*10 of them for 'no_annotation'"):
+        check_yield(reports, QaSettings())
+    check_yield(reports, QaSettings(max_failure_rate=0.6))
+    check_yield([], QaSettings())
 
 
 def test_an_unknown_writer_names_the_known_ones() -> None:
