@@ -34,8 +34,6 @@ QUIET: dict[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    # for Dask's workers, whose only log is the terminal; the flow's own log goes to a file (tasks/flow_log.py)
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     # nobody can read these logs once the server is gone; the run folder has its own
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
@@ -76,8 +74,11 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
     Raises:
         RunFailed: (from the function) the server did not come up; the message names its log.
     """
+    old = dict(os.environ)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # for Dask's workers: the terminal has one progress bar; the flow's own log goes to a file (tasks/flow_log.py)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if configured_api():
         yield lambda: None
         return
@@ -95,7 +96,6 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
     }
-    old = dict(os.environ)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(settings)

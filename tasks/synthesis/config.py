@@ -27,8 +27,11 @@ class Example(Settings):
     """A few-shot example for the chat policy."""
 
     question: str
+    """What is asked."""
     answer: str
+    """The short answer."""
     reasoning: str = ""
+    """How it is found, in a sentence or two."""
 
 
 class ChatSettings(Settings):
