@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - prints its tables
 """How fast checkpoints load: torch's own reader, this one, the floor and peers, in turn in one process.
 
     python -m tests.benchmarks.bench_checkpoint --gib 1 --repeats 5 --folder /tmp/bench-checkpoint

@@ -17,8 +17,6 @@ Printed: machine, sizes, every repeat, medians, ratios (by the clock, and by CPU
 distort), peak memory of each process.
 """
 
-# ruff: noqa: T201 - the figures are the answer
-
 from __future__ import annotations
 
 import argparse

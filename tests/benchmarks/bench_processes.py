@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - prints its tables
 """What supervision costs, and how fast it ends things: against a bare Popen and a plain killpg, in turn in one process.
 
     python -m tests.benchmarks.bench_processes --cycles 200

@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - prints its tables
 """What synthesis costs besides its environments.
 
     python -m tests.benchmarks.bench_synthesis overhead --repeats 3

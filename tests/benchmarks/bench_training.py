@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - prints its tables
 """What the experiment machinery costs: drawing configurations, and a measured run against the bare training command.
 
     python -m tests.benchmarks.bench_training --configurations 100000 --repeats 5
