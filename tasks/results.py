@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tasks.errors import ItemFailed
 from tasks.identity import fraction_for
 from tasks.intervals import Rate
 from tasks.journal import read_json, read_jsonl
 from tasks.lake.reader import LakeReader
 from tasks.lake.rows import ImageRef
+from tasks.llm.run_chats import ledger_of_run
 from tasks.report import (
     FAILURES,
     Check,
@@ -78,6 +81,7 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         "images": probing["images"],
         "dataset": {**qa["dataset"], "path": str(folder / "dataset")},
         "time": _time(stages, seconds["stages"]["start and stop"]["wall"]),
+        "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }
