@@ -64,12 +64,10 @@ class Campaign:
         while True:
             number = len(attempts_of(self.folder, run.id)) + 1
             place = self.folder / run.id / f"attempt-{number}"
-            if place.exists():
-                shutil.rmtree(place.with_name(f"cut-off-{number}"), ignore_errors=True)
-                place.rename(place.with_name(f"cut-off-{number}"))
+            resumed = self._move_aside(place, number, resume=run.job.checkpoint_every > 0) if place.exists() else False
             attempt = run_attempt(run, self.config, place, self.meter, self.setting["idle_w"])
             again = attempt.verdict.worth_retrying and number <= self.config.max_retries
-            record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again})
+            record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again, "resumed": resumed})
             save_attempt(self.folder, record)
             if attempt.verdict.ok:
                 return record
@@ -77,6 +75,18 @@ class Campaign:
             if not again:
                 return record
             time.sleep(self.config.retry_wait_s)
+
+    @staticmethod
+    def _move_aside(place: Path, number: int, *, resume: bool) -> bool:
+        """Clear `place` of a cut-off attempt, but for its checkpoint if that is wanted. Whether there was one."""
+        aside = place.with_name(f"cut-off-{number}")
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+        found = resume and any((aside / name / ".metadata").exists() for name in ("checkpoint", "checkpoint.old"))
+        for name in ("checkpoint", "checkpoint.old") if found else ():
+            if (aside / name).exists():
+                shutil.copytree(aside / name, place / name)
+        return found
 
     def summary(self) -> dict[str, Any]:
         """Write the tables, and say how the runs ended.

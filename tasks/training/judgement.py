@@ -76,9 +76,8 @@ def _completeness(program: Program, asked: Mapping[str, Value], seen: Observatio
     if must_say_so and not seen.said_success:
         return Verdict("incomplete", "exit code 0, but it never said that it was done")
     epochs = program.expected_epochs(dict(asked))
-    done = max((int(event["n"]) for event in seen.epochs if "n" in event), default=0)
-    if epochs is not None and done < epochs:
-        return Verdict("incomplete", f"exit code 0 after {done} of {epochs} epochs")
+    if epochs is not None and seen.epochs_done < epochs:
+        return Verdict("incomplete", f"exit code 0 after {seen.epochs_done} of {epochs} epochs")
     missing = [name for name in program.metrics if name not in seen.metrics]
     if missing:
         return Verdict("metrics_missing", f"exit code 0, but no {', '.join(missing)} in its output")

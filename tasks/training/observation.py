@@ -36,6 +36,8 @@ class Observation:
     epochs: list[Event] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     iterations: int = 0
+    epochs_done: int = 0
+    """The highest epoch told of; after a resume more than were seen."""
     samples_total: int | None = None
     error: Event | None = None
     said_success: bool = False
@@ -95,11 +97,13 @@ class Observation:
             event.setdefault("wall_s", event["t"] - event["started"])
             self._epoch_began = event["t"]
             self.epochs.append(event)
+            self.epochs_done = max(self.epochs_done, int(event.get("n", len(self.epochs))))
         elif kind == "error":
             self.error = event
         elif kind == "end" and event.get("ok"):
             self.iterations += 1
             self.said_success = True
+            self.epochs_done = max(self.epochs_done, int(event.get("epochs_done", 0)))
         if "samples_total" in event:
             self.samples_total = event["samples_total"]
         if "peak_rss_bytes" in event:

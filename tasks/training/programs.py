@@ -94,6 +94,8 @@ def build_command(
         command += ["--threads", str(resources.threads)]
     if resources.gpu_memory_fraction:
         command += ["--gpu-memory-fraction", repr(resources.gpu_memory_fraction)]
+    if job.checkpoint_every:
+        command += ["--checkpoint-every", str(job.checkpoint_every), "--resume"]
     if data is not None and program.name.startswith("resnet"):
         command += ["--data", str(data)]
     return command + (["--repeat"] if repeat else [])

@@ -44,6 +44,8 @@ class TrainingJob(Settings):
     """Ranks under torchrun (DistributedDataParallel); 1 needs no torchrun."""
     resources: Resources = Resources()
     """Threads, CPUs, memory, device."""
+    checkpoint_every: NonNegativeInt = 0
+    """Save a torch.distributed.checkpoint every so many epochs; a run that was cut off goes on from it. 0: it starts anew."""
     env: dict[str, str] = {}
     """Further environment variables."""
 

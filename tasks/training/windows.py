@@ -15,6 +15,9 @@ from tasks.training.meter import EnergyMeter, Snapshot, total
 from tasks.training.observation import Event, Observation
 from tasks.training.settings import TrainingConfig
 
+RENEW_EVERY = 10
+"""When the load is steered, every so many epochs one is solo, to renew the baseline."""
+
 
 class Windows:
     """Turns epoch events into records and switches the backgrounds between them.
@@ -85,8 +88,9 @@ class Windows:
         if colocation.windows == "shared":
             return "warm_up" if index == 1 else "shared"
         if self._controller is not None:
-            # A few solo epochs to compare with, then the load is ours to steer.
-            return "warm_up" if index == 1 else "solo" if index <= 1 + colocation.dwell_epochs else "shared"
+            # A few solo epochs to compare with, then the load is ours to steer; the baseline is renewed, for machines drift.
+            first = index <= 1 + colocation.dwell_epochs
+            return "warm_up" if index == 1 else "solo" if first or index % RENEW_EVERY == 0 else "shared"
         return wanted_load(index, colocation.epochs_per_window)
 
     def _prepare(self, index: int) -> None:
@@ -98,14 +102,14 @@ class Windows:
         elif self._controller is None:
             self._set(1.0, "shared window")
         else:
-            self._steer(index)
+            self._steer()
 
-    def _steer(self, index: int) -> None:
+    def _steer(self) -> None:
         assert self._controller is not None
-        if index == 2 + self._config.colocation.dwell_epochs:
+        if self._beside.level != self._controller.level:
             self._set(self._controller.level, "the solo baseline is complete")
             return
-        solo = [epoch["wall_s"] for epoch in self.epochs if epoch["load"] == "solo"]
+        solo = [epoch["wall_s"] for epoch in self.epochs if epoch["load"] == "solo"][-self._config.colocation.dwell_epochs :]
         last = self.epochs[-1]
         if solo:
             change = self._controller.after_epoch(last["wall_s"] / (sum(solo) / len(solo)))

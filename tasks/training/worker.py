@@ -294,7 +294,13 @@ def _train(
     while True:
         metrics = training.run(module, iteration)
         events.say(
-            "end", ok=True, iteration=iteration, metrics=metrics, samples_total=training.samples, peak_rss_bytes=_peak_rss()
+            "end",
+            ok=True,
+            iteration=iteration,
+            epochs_done=training.done["epoch"],
+            metrics=metrics,
+            samples_total=training.samples,
+            peak_rss_bytes=_peak_rss(),
         )
         iteration += 1
         if not options.repeat:

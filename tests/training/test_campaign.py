@@ -271,13 +271,15 @@ def test_what_cannot_fit_is_not_started(make_config, tmp_path):
 
 
 def test_the_load_is_steered_when_a_slowdown_is_allowed(make_config, tmp_path):
-    job = {"workload": "good", "hyperparameters": {"epochs": 8, "pause": 0.2}, "mode": "parallel"}
+    job = {"workload": "good", "hyperparameters": {"epochs": 12, "pause": 0.2}, "mode": "parallel"}
     job["backgrounds"] = [background("forever")]
     settings = {"max_foreground_slowdown": 1.5, "dwell_epochs": 2, "background_alone_s": 0}
     (record,) = run_all(make_config(job, colocation=settings), tmp_path / "run")
     assert record["ok"], record["failure_detail"]
     assert record["epochs"][0]["load"] == "warm_up"
-    assert [change["why"] for change in record["load_changes"]][:2] == ["solo window", "the solo baseline is complete"]
+    whys = [change["why"] for change in record["load_changes"]]
+    assert whys[:2] == ["solo window", "the solo baseline is complete"]
+    assert whys[-2:] == ["solo window", "the solo baseline is complete"]  # renewed at the tenth epoch
 
 
 def test_the_report_shows_failures_and_escapes_what_programs_print(make_config, tmp_path):
@@ -344,3 +346,20 @@ def test_nothing_is_left_when_the_run_is_killed_and_it_can_be_taken_up_again(mak
     (record,) = all_attempts(tmp_path / "run")
     assert record["ok"], record["failure_detail"]
     assert read_json(tmp_path / "run" / "setting.json")["sessions"] == 2
+
+
+@pytest.mark.slow
+def test_a_cut_off_run_with_checkpoints_goes_on_from_the_last_one(make_config, tmp_path):
+    job = {"workload": "tabular_mlp", "hyperparameters": {"epochs": 3}, "checkpoint_every": 1, "resources": {"threads": 1}}
+    config = make_config(job)
+    (record,) = run_all(config, tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert [epoch["n"] for epoch in record["epochs"]] == [1, 2, 3]
+    assert not record["resumed"]
+    # As after a crash before the record was written: everything was trained, so only the evaluation is left.
+    (tmp_path / "run" / record["id"] / "attempt-1.json").unlink()
+    (again,) = run_all(config, tmp_path / "run")
+    assert again["resumed"]
+    assert again["ok"], again["failure_detail"]
+    assert again["epochs"] == []
+    assert again["metrics"]["test_accuracy"] == record["metrics"]["test_accuracy"]
