@@ -117,7 +117,7 @@ def test_kill_minus_nine_at_random_moments_changes_nothing(
     for kill in range(KILLS):
         size = ("--set", f"cluster.workers={1 + kill % 2}", "--set", f"probing.torchrun.nproc_per_node={1 + (kill + 1) % 2}")
         command = Command("full", *arguments, *size, cache=cache)
-        time.sleep(rng.uniform(3, 6 + 6 * kill))
+        time.sleep(rng.uniform(3, min(6 + 6 * kill, 30)))
         command.kill()
         command.wait_until_nothing_is_left()
     code, printed = run("full", *arguments, cache=cache)
