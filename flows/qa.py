@@ -66,7 +66,7 @@ from tasks.journal import read_json
 from tasks.probing import steps as probing
 from tasks.qa import steps
 from tasks.qa.card import CardFacts
-from tasks.qa.write import StageReport
+from tasks.qa.write import StageReport, check_yield
 from tasks.results import rate_of
 from tasks.run_folder import versions
 from tasks.session import Session, open_session
@@ -104,6 +104,7 @@ def write_questions(run: Session, settings: QaSettings) -> dict[str, Any]:
         with run.progress.stage("writing", read_json(root / "filtering" / "summary.json")["out"], "failures") as stage:
             writing = steps.write_shard.map(selected, written, unmapped(lake), unmapped(settings), unmapped(plan))
             drafts = run.gather("qa", writing, lambda report: stage.advance(report.seen))
+        check_yield(drafts, settings)
         with run.progress.stage("asking the baseline", sum(draft.kept for draft in drafts), "questions") as stage:
             baseline, device = model["baseline"], model["torchrun"]["device"]
             asking = probing.ask_shard.map(written, asked, unmapped(lake), unmapped(baseline), unmapped(device))

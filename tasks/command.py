@@ -13,6 +13,7 @@ import argparse
 import errno
 import importlib
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -28,6 +29,10 @@ from tasks.errors import Interrupted, MillraceError
 from tasks.run_folder import RunFolder, finished_state
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad usage or config, 3 finished short of its target, 130/143 interrupted"
+
+
+FULL_DISK_BYTES = 1 << 20
+"""Less room than this in the run folder is a full disk: SQLite, which holds a local API's state, stops before the last byte."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -118,6 +123,10 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
             wait_until_ready()
             try:
                 summary = getattr(module, name)(config=config, run_dir=folder.path)
+            except Exception as error:
+                if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:  # whatever broke first: the API's database, a journal …
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path)) from error
+                raise
             finally:
                 local_api.drain()
     return 3 if summary.get("status") == "short" else 0

@@ -26,4 +26,5 @@ def log_to_file(path: Path) -> None:
     root.setLevel(logging.INFO)
     logging.getLogger("prefect").setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call to the API
+    logging.raiseExceptions = False  # a log that can't be written (a full disk) must not fill the terminal with tracebacks
     logging.captureWarnings(capture=True)
