@@ -149,7 +149,8 @@ class RunFolder:
             entry = manifest["flows"].setdefault(name, {"attempts": 0})
             if entry.get("state") not in ("finished", "short"):
                 entry.setdefault("started_at", _now())
-                entry.update({"state": "running", "attempts": entry["attempts"] + 1})
+                again = _held[self.path][1] > 1  # the command line has counted this attempt already
+                entry.update({"state": "running", "attempts": entry["attempts"] + (not again)})
         write_json(self.config_path, stored)
         write_json(self.manifest_path, manifest)
 

@@ -68,6 +68,7 @@ def test_one_process_may_open_its_folder_twice_and_holds_it_until_the_last_close
     outer = RunFolder.open(tmp_path / "run", {})
     with RunFolder.open(tmp_path / "run", {}):
         pass
+    assert outer.manifest()["flows"] == {}
     probe = "import sys, pathlib; from tasks.run_folder import RunFolder; RunFolder.open(pathlib.Path(sys.argv[1]), {})"
     blocked = subprocess.run([sys.executable, "-c", probe, str(tmp_path / "run")], capture_output=True, check=False)
     assert b"another run is at work" in blocked.stderr
@@ -90,3 +91,9 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         RunFolder.open(tmp_path / "run", {})
+
+
+def test_an_attempt_is_counted_once_though_command_and_flow_both_open_the_folder(tmp_path: Path) -> None:
+    for attempt in (1, 2):
+        with RunFolder.open(tmp_path / "run", {"qa": Config()}), RunFolder.open(tmp_path / "run", {"qa": Config()}) as folder:
+            assert folder.manifest()["flows"]["qa"]["attempts"] == attempt
