@@ -13,7 +13,7 @@ MAX_PENDING_BYTES = 1 << 20
 """Output waiting for a slow listener before the command has to wait for it too."""
 
 
-PAUSE_S = 0.025
+PAUSE_S = 0.05
 """After a small piece of output the next one may wait this long: a program that prints line by line would otherwise wake us up
 for each line, and the guard's CPU share is part of what is measured beside it."""
 
