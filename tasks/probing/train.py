@@ -94,7 +94,7 @@ def train(settings: BaselineSettings, folder: Path, progress: Progress) -> None:
     from tasks.probing.model import ModelSize
     from tasks.probing.training import examine, train_encoder, train_reader
 
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)  # each part of a step has a thread of its own, see training
     torch.manual_seed(settings.seed)
     exam_scenes = min(EXAM_SCENES, settings.scenes)
     step = progress.stage("drawing scenes", settings.scenes + exam_scenes)
@@ -130,7 +130,7 @@ def schedule_of(settings: BaselineSettings) -> Schedule:
     """The settings' part of the schedule."""
     from tasks.probing.training import Schedule
 
-    return Schedule(epochs=settings.epochs, reader_steps=settings.reader_steps)
+    return Schedule(epochs=settings.epochs, reader_steps=settings.reader_steps, parts=settings.threads)
 
 
 def draw_studies(settings: BaselineSettings, scenes: int, pool: str, step: Callable[..., None]) -> list[Study]:
@@ -202,7 +202,4 @@ def _print(event: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # Before torch is loaded: threads that spin while they wait for each other slow a busy machine down tenfold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     sys.exit(main())

@@ -19,7 +19,7 @@ def small_settings(tmp_path_factory: pytest.TempPathFactory) -> BaselineSettings
     """Settings with the checkpoint of a model that has learned for about 15 seconds."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base  # one for all of xdist's workers: the cache has a lock
-    learning = BaselineSettings(scenes=300, epochs=4, reader_steps=100, threads=1)
+    learning = BaselineSettings(scenes=300, epochs=4, reader_steps=160, threads=1)
     return BaselineSettings(checkpoint=ensure_trained(learning, cache=shared / "small-baseline"))
 
 

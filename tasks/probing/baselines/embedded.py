@@ -49,8 +49,8 @@ class BaselineSettings(Settings):
     """Steps of 512 questions that the question reader learns for."""
     seed: int = 0
     """Seed of scenes, weights and order."""
-    threads: PositiveInt = 2
-    """Threads to train with; another number rounds differently and gives another model."""
+    threads: int = Field(default=2, ge=1, le=2)
+    """Cores to train on, 1 or 2; another number gives another model."""
     storage_reader: str = Field(default="tasks.checkpoint.reader.ParallelFileSystemReader", json_schema_extra=OPERATIONAL)
     """Dotted path of the torch.distributed.checkpoint storage reader that loads it."""
 
