@@ -32,7 +32,7 @@ LAKE = Path(tasks.lake.__path__[0])
 CODE = (
     *(
         HERE / f"{name}.py"
-        for name in ("lesson_book", "lessons", "model", "subjects", "train", "training", "truth", "vocabulary")
+        for name in ("inputs", "lesson_book", "lessons", "model", "subjects", "train", "training", "truth", "vocabulary")
     ),
     *(LAKE / f"{name}.py" for name in ("compose", "digits", "effects", "glyphs", "handwriting", "layout", "papers", "recipes")),
     LAKE / "scene.py",

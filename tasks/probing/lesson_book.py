@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tasks.lake.scene import COLOURS, Scene
+from tasks.probing.inputs import number_words
 from tasks.probing.lessons import Lesson, Study
 from tasks.probing.vocabulary import ANSWERS, GAP, PHRASES, words_of
 
@@ -60,12 +61,6 @@ def word_list(studies: Iterable[Study]) -> list[str]:
     found.update(word for _, value in ANSWERS[:-1] for word in words_of(value))
     found.update(MEANINGFUL)
     return sorted(found)
-
-
-def number_words(words: Sequence[str], numbers: dict[str, int], length: int) -> list[int]:
-    """The numbers of the words that are known, `length` of them at most and padded with zeros."""
-    known = [numbers[word] for word in words if word in numbers][:length]
-    return known + [0] * (length - len(known))
 
 
 def write_book(studies: Sequence[Study], words: Sequence[str], *, length: int, grid: int) -> LessonBook:

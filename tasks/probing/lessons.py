@@ -20,6 +20,7 @@ from tasks.lake.compose import draw_scene
 from tasks.lake.recipes import NARROW, SceneRecipe
 from tasks.lake.scene import COLOURS, Scene
 from tasks.probing.claims import Claim, fill
+from tasks.probing.inputs import open_text, shrink
 from tasks.probing.subjects import WORDS, Subject, choose_subject
 from tasks.probing.truth import RULES, Selector, truth_of
 from tasks.probing.vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answer_index, question_words
@@ -97,11 +98,6 @@ def studies(
         yield Study(np.asarray(shrink(Image.fromarray(drawn.rgb), side)), drawn.scene, tuple(lessons))
 
 
-def shrink(image: Image.Image, side: int) -> Image.Image:
-    """The picture at the model's input size; another aspect ratio is squeezed, so that shares and regions stay true."""
-    return image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-
-
 def lessons_on(claim: Claim, scene: Scene, rng: random.Random, *, seed: int, name: str, absent_share: float) -> Iterator[Lesson]:
     """What `claim` asks about the scene, once per slot; nothing when the scene offers no subject."""
     subject = choose_subject(claim, scene, seed=seed, image_id=name, unanswerable_share=absent_share)
@@ -128,11 +124,6 @@ def ask(claim: Claim, slot: str, said: dict[str, str], rng: random.Random) -> st
     paraphrases = claim.paraphrases.get(slot, ())
     own = not paraphrases or rng.random() < TEMPLATE_SHARE
     return open_text(fill(claim.claim_template if own else rng.choice(paraphrases), said), claim.answer_slots, slot)
-
-
-def open_text(text: str, slots: Sequence[str], slot: str) -> str:
-    """`text` with the other open slots left out, so that the one gap is what is asked for."""
-    return fill(text, {other: "" for other in slots if other != slot})
 
 
 def say(slot: str, selector: Selector, rng: random.Random) -> str:

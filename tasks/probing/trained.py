@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -63,18 +64,20 @@ def save_trained(folder: Path, model: SceneModel, card: Card) -> None:
     Raises:
         RunFailed: the disk would not take it.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.filesystem import FileSystemWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
     state = model.state_dict()
     try:
-        with _quiet():
+        with _quiet(), _raised_in_threads():
             save({"model": state}, storage_writer=FileSystemWriter(folder, thread_count=SHARDS), no_dist=True)
         files = {path.name: _mark(path) for path in sorted(folder.iterdir())}
         whole = msgspec.structs.replace(card, weights=_hash_weights(state), files=files)
         write_atomic(folder / CARD, msgspec.json.format(msgspec.json.encode(whole), indent=1))
-    except OSError as error:
-        raise RunFailed(f"the trained baseline cannot be written to {folder}: {error.strerror or error}") from error
+    except (OSError, RuntimeError, CheckpointException) as error:  # torch wraps what the disk says in its own exceptions
+        said = f"the trained baseline cannot be written to {folder} ({_first_line(error)})"
+        raise RunFailed(f"{said}; is the disk full? set MILLRACE_CACHE to another") from error
 
 
 def read_card(folder: Path) -> Card:
@@ -113,6 +116,7 @@ def load_trained(folder: Path, *, device: str = "cpu", storage_reader: str = STO
         InputError: the folder is damaged.
         UsageError: there is no such storage reader.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.state_dict_loader import load
 
     from tasks.probing.model import ModelSize
@@ -120,8 +124,12 @@ def load_trained(folder: Path, *, device: str = "cpu", storage_reader: str = STO
     card = read_card(folder)
     model = new_model(ModelSize(**card.size), card.words)
     state = model.state_dict()
-    with _quiet():
-        load({"model": state}, storage_reader=_reader_class(storage_reader)(folder), no_dist=True)
+    reader = _reader_class(storage_reader)(folder)
+    try:
+        with _quiet():
+            load({"model": state}, storage_reader=reader, no_dist=True)
+    except (OSError, RuntimeError, CheckpointException) as error:
+        raise InputError(f"the checkpoint {folder} cannot be read with {storage_reader} ({_first_line(error)})") from error
     model.load_state_dict(state)
     return model.to(device).eval(), card
 
@@ -141,6 +149,24 @@ def _reader_class(dotted: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"there is no storage reader '{dotted}' ({error}); the stock one is {STOCK_READER}") from error
+
+
+@contextlib.contextmanager
+def _raised_in_threads() -> Iterator[None]:
+    """Raise here what a thread raised: torch's writer threads would only print it, and the checkpoint lack a part."""
+    raised: list[BaseException] = []
+    before = threading.excepthook
+    threading.excepthook = lambda told: raised.append(told.exc_value or RuntimeError(told.exc_type.__name__))
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    if raised:
+        raise raised[0]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _mark(path: Path) -> FileMark:

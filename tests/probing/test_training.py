@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -186,6 +187,21 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be written to .*; set MILLRACE_CACHE to another"):
         ensure_trained(TINY, cache=tmp_path / "file")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_a_model(tmp_path: Path) -> None:
+    """A limit on file sizes stands in for the full disk: the kernel refuses the write in the same place."""
+    code = (
+        "import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from tasks.probing.train import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "--settings", TINY.model_dump_json()]
+    environment = {**os.environ, "MILLRACE_CACHE": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert re.search(rb"the trained baseline cannot be written to .*; is the disk full\?", done.stderr)
+    assert b"Traceback" not in done.stderr
+    assert [path.suffix for path in (tmp_path / "baselines").iterdir()] == [".lock"]
 
 
 def test_bad_settings_end_the_program_with_a_sentence_and_exit_code_2(tmp_path: Path) -> None:

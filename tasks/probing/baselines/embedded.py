@@ -18,7 +18,7 @@ from tasks.identity import content_id
 from tasks.probing.baselines import ClaimPrompt, Completion, Question
 from tasks.probing.choosing import choose_option, fill_slots, free_answer
 from tasks.probing.claims import fill
-from tasks.probing.lessons import open_text, shrink
+from tasks.probing.inputs import number_words, open_text, shrink
 from tasks.probing.statements import decide_statement
 from tasks.probing.vocabulary import COUNTS, DIGITS, NOT_RELATED, REGIONS, question_words
 
@@ -53,9 +53,6 @@ class BaselineSettings(Settings):
     """Cores to train on, 1 or 2; another number gives another model."""
     storage_reader: str = Field(default="tasks.checkpoint.reader.ParallelFileSystemReader", json_schema_extra=OPERATIONAL)
     """Dotted path of the torch.distributed.checkpoint storage reader that loads it."""
-
-
-EmbeddedBaselineSettings = BaselineSettings
 
 
 class EmbeddedBaseline:
@@ -118,8 +115,6 @@ class EmbeddedBaseline:
     def _say(self, objects: Tensor, words: Sequence[str]) -> list[float]:
         """Log-probabilities of all answers to one question."""
         import torch
-
-        from tasks.probing.lesson_book import number_words
 
         numbers = number_words(words, self._numbers, self.model.size.max_words)
         with torch.inference_mode():
