@@ -101,7 +101,7 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
     os.environ.update(settings)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     try:
-        with supervised(command, log=logs / "prefect-server.log", grace_s=3.0) as server:
+        with supervised(command, log=logs / "prefect-server.log", grace_s=0.5) as server:
             yield lambda: _wait_until_healthy(url, server, logs / "prefect-server.log")
     finally:
         os.environ.clear()
