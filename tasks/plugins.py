@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
+from tasks.config import Settings, parse_config
 from tasks.errors import UsageError, did_you_mean
 
 
@@ -38,3 +41,19 @@ def load_plugin(package: str, name: str, kind: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UsageError(f"the {kind} '{name}' cannot be imported ({error}); is its folder on PYTHONPATH?") from error
+
+
+def plugin_settings(package: str, data: Mapping[str, Any], kind: str, default: str) -> Settings:
+    """The settings in `data`, checked by the plug-in that `data["name"]` names (`default` when it names none).
+
+    The plug-in's settings class is called after its kind: `BaselineSettings` for a baseline.
+
+    Raises:
+        UsageError: there is no such plug-in, or a key or value it does not know.
+    """
+    name = str(data.get("name", default))
+    wanted = f"{kind.capitalize()}Settings"
+    model = getattr(load_plugin(package, name, kind), wanted, None)
+    if not (isinstance(model, type) and issubclass(model, Settings)):
+        raise UsageError(f"the {kind} '{name}' has no settings class {wanted}")
+    return parse_config(model, dict(data), where=f"the {kind} '{name}'")

@@ -1,4 +1,4 @@
-"""What torchrun runs in every rank: `torchrun … -m tasks.probing.worker RUN_DIR/probing/work/worker.json`.
+"""What torchrun runs in every rank: `torchrun … -m tasks.probing.worker WORKER.json`.
 
 Takes units from the shared counter until the run has what it wants, writes a journal for each, and never talks to Prefect.
 The ranks share torchrun's store and nothing else: they exchange no tensors, so no process group is formed that one dead rank

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from tasks.config import Settings, parse_config
-from tasks.errors import UsageError
-from tasks.plugins import load_plugin
+from tasks.config import Settings
+from tasks.plugins import load_plugin, plugin_settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,12 +82,7 @@ def baseline_settings(data: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: there is no such baseline, or a key or value it does not know.
     """
-    name = str(data.get("name", "embedded"))
-    module = load_plugin(PACKAGE, name, "baseline")
-    model = getattr(module, "BaselineSettings", None)
-    if not (isinstance(model, type) and issubclass(model, Settings)):
-        raise UsageError(f"the baseline '{name}' has no settings class BaselineSettings")
-    return parse_config(model, dict(data), where=f"the baseline '{name}'")
+    return plugin_settings(PACKAGE, data, "baseline", "embedded")
 
 
 def open_baseline(settings: Settings, *, device: str = "cpu") -> Baseline:

@@ -11,9 +11,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from tasks.config import Settings, parse_config
-from tasks.errors import UsageError
-from tasks.plugins import load_plugin
+from tasks.config import Settings
+from tasks.plugins import load_plugin, plugin_settings
 from tasks.probing.baselines import Completion
 from tasks.probing.claims import Claim
 from tasks.probing.subjects import Subject
@@ -53,11 +52,7 @@ def judge_settings(data: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: there is no such judge, or a key or value it does not know.
     """
-    name = str(data.get("name", "annotation"))
-    model = getattr(load_plugin(PACKAGE, name, "judge"), "JudgeSettings", None)
-    if not (isinstance(model, type) and issubclass(model, Settings)):
-        raise UsageError(f"the judge '{name}' has no settings class JudgeSettings")
-    return parse_config(model, dict(data), where=f"the judge '{name}'")
+    return plugin_settings(PACKAGE, data, "judge", "annotation")
 
 
 def open_judge(settings: Settings) -> Judge:

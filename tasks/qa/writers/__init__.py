@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from tasks.config import Settings, parse_config
-from tasks.errors import ItemFailed, UsageError
-from tasks.plugins import load_plugin
+from tasks.config import Settings
+from tasks.errors import ItemFailed
+from tasks.plugins import load_plugin, plugin_settings
 from tasks.qa.balance import Plan
 from tasks.qa.case import Case
 from tasks.qa.settings import QaSettings
@@ -87,11 +87,7 @@ def writer_settings(data: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: there is no such writer, or a key or value it does not know.
     """
-    name = str(data.get("name", "template"))
-    model = getattr(load_plugin(PACKAGE, name, "writer"), "WriterSettings", None)
-    if not (isinstance(model, type) and issubclass(model, Settings)):
-        raise UsageError(f"the writer '{name}' has no settings class WriterSettings")
-    return parse_config(model, dict(data), where=f"the writer '{name}'")
+    return plugin_settings(PACKAGE, data, "writer", "template")
 
 
 def open_writer(qa: QaSettings, plan: Plan) -> Writer:
