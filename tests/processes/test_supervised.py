@@ -26,10 +26,10 @@ def run(command: list[str], limit_s: float = 60.0, **options) -> SupervisedProce
     return process
 
 
-def wait_for(condition, limit_s: float = 60.0) -> None:
+def wait_for(condition, limit_s: float = 60.0, saying: object = "") -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, "waited too long"
+        assert time.monotonic() < deadline, f"waited too long {saying}"
         time.sleep(0.01)
 
 
@@ -97,7 +97,8 @@ def test_no_descriptor_but_the_standard_three_reaches_the_command():
 def test_signals_are_at_their_defaults_in_the_command():
     lines: list[str] = []
     run(["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"], on_line=lines.append)
-    assert [int(line.split()[1], 16) for line in lines] == [0, 0]
+    # Bit 31 is signal 32, which the C library keeps for itself and lets no program set; what started the tests may ignore it.
+    assert [int(line.split()[1], 16) & ~(1 << 31) for line in lines] == [0, 0]
 
 
 def test_a_command_finds_itself_in_proc(mode):
@@ -328,13 +329,14 @@ def test_torchrun_with_two_ranks_works_inside_and_is_gone_after_a_stop(tmp_path)
         "dist.init_process_group('gloo')\n"
         "one = torch.ones(1)\n"
         "dist.all_reduce(one)\n"
-        "print('sum', int(one.item()), flush=True)\n"
+        # One write for the whole line: both ranks share a pipe, and unbuffered `print` writes the line's end by itself.
+        "os.write(1, f'sum {int(one.item())}\\n'.encode())\n"
         "time.sleep(600)\n"
     )
     lines: list[str] = []
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(worker)]
     with supervised(torchrun, on_line=lines.append, grace_s=20.0) as process:
-        wait_for(lambda: lines.count("sum 2") == 2, limit_s=150)
+        wait_for(lambda: lines.count("sum 2") == 2, limit_s=150, saying=lines)
         ranks = [stat for stat in kernel.descendants(process.pid) if stat.state != "Z"]
         assert len(ranks) >= 2
     assert process.ending.leftover == []
