@@ -23,7 +23,8 @@ class ClusterSettings(Settings):
     """Where shards are worked on. Nothing here changes a result."""
 
     address: str | None = None
-    """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty starts a local cluster for the run."""
+    """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty takes `$DASK_SCHEDULER_ADDRESS`, and without that starts a
+    local cluster for the run."""
     workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
     """Worker processes of the local cluster."""
     class_path: str | None = None
@@ -59,9 +60,10 @@ def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }
     with dask.config.set(settings_of_dask):
-        if settings.address:
-            _check_answers(settings.address)
-            yield settings.address
+        address = settings.address or (None if settings.class_path else os.environ.get("DASK_SCHEDULER_ADDRESS"))
+        if address:
+            _check_answers(address)
+            yield address
             return
         with _deaf_to_ctrl_c():
             starting = _started(settings)
