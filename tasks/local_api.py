@@ -88,7 +88,7 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
     database = logs / "prefect.db"
     for stale in logs.glob("prefect.db*"):
         stale.unlink()
-    shutil.copyfile(migrated_template(), database)
+    install_database(database)
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     settings = {
@@ -138,6 +138,12 @@ def migrated_template() -> Path:
         raise RunFailed(f"Prefect's database could not be made: {done.stderr.strip()[-500:]}")
     making.replace(path)
     return path
+
+
+def install_database(path: Path) -> None:
+    """Put an empty, migrated Prefect database at `path`, unless there is one."""
+    if not path.exists():
+        shutil.copyfile(migrated_template(), path)
 
 
 def free_port() -> int:
