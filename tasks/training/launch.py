@@ -14,6 +14,9 @@ from tasks.training.machine import free_memory_bytes
 from tasks.training.programs import ROOT, Program
 from tasks.training.settings import TrainingJob
 
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+"""Bits of an interface's flags (linux/if.h)."""
+
 
 def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
     """The environment of a training: ours, without Prefect's and with threads and device memory bounded as asked."""
@@ -24,12 +27,26 @@ def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
     # Threads that wait by spinning take the CPUs from whoever trains beside them: two trainings of two threads each on two busy
     # cores were seen to come to a near standstill (64 samples in 10 s). Your own setting wins.
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if job.processes > 1 and "GLOO_SOCKET_IFNAME" not in env and (loopback := loopback_interface()):
+        env["GLOO_SOCKET_IFNAME"] = loopback  # gloo would ask for the address of the host's own name
     if job.resources.threads:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             env[name] = str(job.resources.threads)
     if job.resources.gpu_memory_limit_mb:
         env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={job.resources.gpu_memory_limit_mb}M"
     return env | job.env
+
+
+def loopback_interface(folder: Path = Path("/sys/class/net")) -> str | None:
+    """The network interface that is this machine itself and is up; None: the kernel does not show one in `folder`."""
+    for interface in sorted(folder.glob("*/flags")):
+        try:
+            flags = int(interface.read_text(), 16)
+        except (OSError, ValueError):
+            continue
+        if flags & IFF_LOOPBACK and flags & IFF_UP:
+            return interface.parent.name
+    return None
 
 
 def gpu_memory_limited_by(job: TrainingJob) -> str | None:

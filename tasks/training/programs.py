@@ -13,6 +13,8 @@ from tasks.training.settings import External, TrainingConfig, TrainingJob
 
 WORKLOADS = "tasks.training.workloads"
 ROOT = Path(__file__).resolve().parents[2]
+MEET_ON_LOOPBACK = ("--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
+"""Options of torchrun for one machine. `--standalone` looks the host's own name up, which hangs where it does not resolve."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ def build_command(
         return [*command, *arguments(program.parameters, values)]
     worker = ["-m", "tasks.training.worker", program.name]
     if job.processes > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.processes}"]
-        command = [sys.executable, *torchrun, *worker]
+        command = [sys.executable, "-m", "torch.distributed.run", *MEET_ON_LOOPBACK, f"--nproc-per-node={job.processes}", *worker]
     else:
         command = [sys.executable, *worker]
     command += [*arguments(program.parameters, values), "--out", str(out), "--device", resources.device]

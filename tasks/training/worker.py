@@ -13,7 +13,6 @@ import json
 import math
 import os
 import resource
-import shutil
 import signal
 import sys
 import time
@@ -27,6 +26,7 @@ from tasks.training.workloads import JobPlan
 
 if TYPE_CHECKING:
     from tasks.training.job import Job
+    from tasks.training.saved_state import SavedState
 
 WORKLOADS = "tasks.training.workloads"
 PROGRESS_EVERY_S = 0.5
@@ -89,21 +89,29 @@ class Training:
 
             model = DistributedDataParallel(job.model)
         self.done = {"epoch": 0, "batches": 0, "loss_sum": 0.0, "seen": 0}
-        if options.resume and iteration == 0:
-            self._load(job)
+        saved = self._saved_state() if options.checkpoint_every or options.resume else None
+        found = saved.load(job, self.done) if saved and options.resume and iteration == 0 else None
+        if found is not None:
+            self.done, how = found
+            self.events.say("resumed", after_epoch=self.done["epoch"], **how)
         first = int(self.done["epoch"]) + 1
         epochs = int(self.values["epochs"])
         metrics: dict[str, float] = {}
         for epoch in range(first, epochs + 1):
-            metrics = self._epoch(job, model, epoch)
+            metrics = self._epoch(job, model, epoch, saved)
             last = epoch == epochs
-            if options.checkpoint_every and (epoch % options.checkpoint_every == 0 or last):
-                self._save(job)
+            if saved and options.checkpoint_every and (epoch % options.checkpoint_every == 0 or last):
+                saved.save(job, self.done)
         if first > epochs:
             metrics = job.measure()
         return metrics
 
-    def _epoch(self, job: Job, model: Any, epoch: int) -> dict[str, float]:
+    def _saved_state(self) -> SavedState:
+        from tasks.training.saved_state import SavedState  # torch.distributed.checkpoint is slow to import
+
+        return SavedState(self.options.out, rank=self.rank, world=self.world, reader=self.options.storage_reader)
+
+    def _epoch(self, job: Job, model: Any, epoch: int, saved: SavedState | None) -> dict[str, float]:
         import torch
 
         if epoch == 1 or self.said_at == 0.0:
@@ -117,7 +125,7 @@ class Training:
             done["seen"] += len(batch[0])
             done["batches"] += 1
             self.samples += len(batch[0]) * self.world
-            self._between_batches(job, epoch)
+            self._between_batches(job, epoch, saved)
         totals = torch.tensor([done["loss_sum"], done["seen"], time.process_time() - cpu], dtype=torch.float64)
         self.done = {"epoch": epoch, "batches": 0, "loss_sum": 0.0, "seen": 0}
         if self.world > 1:
@@ -145,7 +153,7 @@ class Training:
         )
         return metrics
 
-    def _between_batches(self, job: Job, epoch: int) -> None:
+    def _between_batches(self, job: Job, epoch: int, saved: SavedState | None) -> None:
         stop = self.asked_to_stop
         if self.world > 1:
             import torch
@@ -154,57 +162,12 @@ class Training:
             torch.distributed.all_reduce(agreed)
             stop = bool(agreed)
         if stop:
-            if self.options.checkpoint_every:
-                self._save(job)
+            if saved and self.options.checkpoint_every:
+                saved.save(job, self.done)
             raise Stopped
         if time.monotonic() - self.said_at > PROGRESS_EVERY_S:
             self.said_at = time.monotonic()
             self.events.say("progress", epoch=epoch, samples_total=self.samples)
-
-    def _state(self, job: Job) -> dict[str, Any]:
-        import torch
-        from torch.distributed.checkpoint.state_dict import get_state_dict
-
-        model, optimizer = get_state_dict(job.model, job.optimizer)
-        schedule = job.schedule.state_dict() if job.schedule is not None else {}
-        progress = {"done": json.dumps(self.done), "schedule": json.dumps(schedule)}
-        return {"model": model, "optimizer": optimizer, "progress": progress, f"random_{self.rank}": torch.get_rng_state()}
-
-    def _save(self, job: Job) -> None:
-        from torch.distributed.checkpoint.state_dict_saver import save
-
-        target = self.options.out / "checkpoint"
-        fresh, old = target.with_name("checkpoint.new"), target.with_name("checkpoint.old")
-        if self.rank == 0:
-            shutil.rmtree(fresh, ignore_errors=True)
-        if self.world > 1:
-            import torch
-
-            torch.distributed.barrier()
-        save(self._state(job), checkpoint_id=fresh, no_dist=self.world == 1)
-        if self.rank == 0:
-            shutil.rmtree(old, ignore_errors=True)
-            if target.exists():
-                target.rename(old)
-            fresh.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _load(self, job: Job) -> None:
-        import torch
-        from torch.distributed.checkpoint.state_dict import set_state_dict
-        from torch.distributed.checkpoint.state_dict_loader import load
-
-        found = [self.options.out / name for name in ("checkpoint", "checkpoint.old")]
-        source = next((path for path in found if (path / ".metadata").exists()), None)
-        if source is None:
-            return
-        state = self._state(job)
-        load(state, checkpoint_id=source, no_dist=self.world == 1)
-        set_state_dict(job.model, job.optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
-        if job.schedule is not None:
-            job.schedule.load_state_dict(json.loads(state["progress"]["schedule"]))
-        torch.set_rng_state(state[f"random_{self.rank}"])
-        self.done = json.loads(state["progress"]["done"])
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Value], Any]:
@@ -226,6 +189,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Value], Any]:
         "--repeat", action="store_true", help="train again and again, with the next seed each time, until stopped"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    parser.add_argument("--storage-reader", help="dotted path of the reader that loads the checkpoint; default: this project's")
     parser.add_argument("--checkpoint-every", type=int, default=0, metavar="EPOCHS", help="0: no checkpoint")
     parser.add_argument("--gpu-memory-fraction", type=float)
     for key, parameter in parameters.items():
