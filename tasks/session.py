@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from tasks.cancellation import obeying_cancel
 from tasks.cluster import ClusterSettings, dask_cluster, task_runner
 from tasks.errors import MillraceError, RunFailed
 from tasks.journal import read_json, write_json
@@ -147,7 +148,11 @@ def open_session(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, cl
         run_dir: the run's folder, new or to be taken up again.
         cluster: where shards are worked on.
     """
-    with RunFolder.open(run_dir, sections) as folder, Progress(flow, artifacts=True) as progress:
+    with (
+        obeying_cancel(run_dir.absolute() / "logs" / "orphaned.log"),
+        RunFolder.open(run_dir, sections) as folder,
+        Progress(flow, artifacts=True) as progress,
+    ):
         session = Session(flow, folder, progress, cluster)
         try:
             yield session

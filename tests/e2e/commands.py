@@ -1,73 +1,116 @@
-"""Running a flow's command as a user does, with a witness that sees every process it leaves behind.
-
-The witness is a pipe whose write end is inherited by everything the command starts: its read end reports the end of file only
-when the last of those processes is gone, whatever its name or session.
-"""
+"""Running a flow's command as a user does, under a witness that sees every process it leaves behind (tests/e2e/witness.py)."""
 
 from __future__ import annotations
 
+import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from tests.e2e.witness import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
+WITNESS = Path(__file__).with_name("witness.py")
 
 
-class Command:
-    """One run of `python -m flows.NAME …` in a session of its own."""
+def environment(cache: Path, **more: str) -> dict[str, str]:
+    """Ours without a Prefect server, with a cache of the tests."""
+    found = {**os.environ, "MILLRACE_CACHE": str(cache), "PYTHONPATH": str(ROOT), **more}
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME", "DASK_SCHEDULER_ADDRESS"):
+        if name not in more:
+            found.pop(name, None)
+    return found
 
-    def __init__(self, flow: str, *arguments: str, cache: Path) -> None:
-        self.witness, write_end = os.pipe()
-        os.set_inheritable(write_end, True)
-        environment = {**os.environ, "MILLRACE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-        for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_HOME"):
-            environment.pop(name, None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"flows.{flow}", *arguments],
+
+class Witnessed:
+    """A program in a session of its own, under a witness. What it prints is read by `finish`, or goes to `log`."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path | None = None) -> None:
+        status, status_in = os.pipe()
+        lifeline, self._lifeline = os.pipe()
+        output: Any = log.open("ab") if log else subprocess.PIPE
+        self.witness = subprocess.Popen(
+            [sys.executable, "-S", str(WITNESS), str(status_in), str(lifeline), *command],
             cwd=ROOT,
-            env=environment,
+            env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=[write_end],
+            pass_fds=[status_in, lifeline],
             start_new_session=True,
-            text=True,
         )
-        os.close(write_end)
+        for end in (status_in, lifeline):
+            os.close(end)
+        if log:
+            output.close()
+        self._status = os.fdopen(status)
+        self.pid: int = json.loads(self._status.readline())["pid"]
+        """The program's own."""
 
     def finish(self, timeout_s: float = 240) -> tuple[int, str]:
-        """Wait for its end; (exit code, what it printed)."""
-        printed, _ = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, printed
+        """Wait for the program's end; (exit code, what it printed)."""
+        printed, _ = self.witness.communicate(timeout=timeout_s)
+        return self.exit_code(), (printed or b"").decode(errors="replace")
+
+    def exit_code(self) -> int:
+        """Wait for the program's end; -N: killed by signal N."""
+        code: int = json.loads(self._status.readline())["exit"]
+        return code
 
     def interrupt(self) -> None:
         """Ctrl-C: SIGINT to the whole foreground group, as a terminal sends it."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """`kill -9` of the flow's process alone."""
-        self.process.kill()
-        if self.process.stdout:
-            self.process.stdout.close()
-        self.process.wait()
+        """`kill -9` of the program's process alone."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.exit_code()
+
+    def children(self) -> dict[int, str]:
+        """Every living process that came of the program, without itself: pid → command line."""
+        return {pid: line for pid, line in descendants(self.witness.pid).items() if pid != self.pid}
 
     def wait_until_nothing_is_left(self, timeout_s: float = 30) -> float:
-        """Wait for the end of every process the command started; seconds it took. Fails when some stay."""
+        """Wait for the end of every process that came of the program; seconds it took. Fails when some stay."""
         started = time.monotonic()
-        readable, _, _ = select.select([self.witness], [], [], timeout_s)
-        assert readable, f"processes of the run are still there after {timeout_s} s"
-        assert os.read(self.witness, 1) == b""
-        os.close(self.witness)
+        try:
+            self.witness.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            left = descendants(self.witness.pid)
+            raise AssertionError(f"after {timeout_s} s these processes are still there: {left}") from None
+        finally:
+            self.close()
         return time.monotonic() - started
+
+    def close(self) -> None:
+        """Kill what is left."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+            self.witness.wait(30)
+            self._status.close()
+            if self.witness.stdout:
+                self.witness.stdout.close()
+
+
+class Command(Witnessed):
+    """One run of `python -m flows.NAME …`."""
+
+    def __init__(self, flow: str, *arguments: str, cache: Path) -> None:
+        super().__init__([sys.executable, "-m", f"flows.{flow}", *arguments], environment(cache))
 
 
 def run(flow: str, *arguments: str, cache: Path, timeout_s: float = 240) -> tuple[int, str]:
     """Run a command to its end; (exit code, what it printed). Nothing may be left running."""
     command = Command(flow, *arguments, cache=cache)
-    code, printed = command.finish(timeout_s)
-    command.wait_until_nothing_is_left()
+    try:
+        code, printed = command.finish(timeout_s)
+        command.wait_until_nothing_is_left()
+    finally:
+        command.close()
     return code, printed
