@@ -4,8 +4,12 @@ The state is 48 bytes in a file under `flock`. A process takes a tenth of a seco
 touched some ten times a second whatever the rate, and nothing has to be running for it to work: a killed process costs the others
 at most what it held.
 
+Two buckets decide. One fills at the rate itself and keeps two seconds' worth: what nobody could use in a short stall is not lost,
+and no minute gets more than its 105 %. The other fills a little faster and keeps a fifth of a second's worth: what was saved up
+is caught up with slowly, because a server that counts by the second would refuse a burst.
+
 Covers: any number of processes that see the same file (a shared file system with working locks included); a clock that jumps (a
-step forward is worth one burst, a step back of over a minute starts the clock anew).
+step forward is worth what may be saved, a step back of over a minute starts the clock anew).
 Does not cover: limits shared between different runs or with other people who use the same key.
 """
 
@@ -25,11 +29,17 @@ _MAGIC = b"mrb1"
 LEASE_S = 0.1
 """How much of the request rate a process takes at once."""
 
-BURST_S = 0.25
-"""How much unused budget is kept: with a minute's worth a server that counts by the second would refuse."""
+LEASE_ENDS_S = 1.0
+"""What a process took and did not use in this time goes back: a quiet process must not hoard for a burst."""
 
-TOKEN_BURST_S = 1.0
-"""The same for tokens, which come in larger portions."""
+SAVED_S = 2.0
+"""How much unused budget is kept: a thirtieth of a minute, so that any minute stays below 105 % of its budget with all leases."""
+
+CATCH_UP = 1.15
+"""How much faster than the rate saved budget is used up."""
+
+BURST_S = 0.2
+"""What may go out at once: with it and `CATCH_UP`, any second stays below 1.35 times its share."""
 
 
 class RateBudget:
@@ -54,6 +64,7 @@ class RateBudget:
         self._token_rate = None if tokens_per_minute is None else tokens_per_minute / 60
         self._clock = clock
         self._leased = 0.0
+        self._leased_at = 0.0
         self._queue = asyncio.Lock()
         self._memory = _STATE.pack(_MAGIC, 0.0, 0.0, 0.0, 0.0, 0.0)
         self._handle: int | None = None
@@ -105,26 +116,45 @@ class RateBudget:
 
     def _try(self, tokens: float) -> float:
         """0 and the right is taken, or the seconds to wait."""
-        if self._leased >= 1 and self._token_rate is None:
+        if self._leased >= 1 and self._token_rate is None and 0 <= self._clock() - self._leased_at < LEASE_ENDS_S:
             self._leased -= 1
             return 0.0
         with _Locked(self) as state:
-            self._refill(state)
+            now = self._refill(state)
             if self._token_rate is not None and state.tokens <= 0:
                 return max(0.005, -state.tokens / self._token_rate)
-            if self._request_rate is not None and self._leased < 1:
-                if state.requests < 1:
-                    return max(0.002, (1 - state.requests) / self._request_rate)
-                portion = min(state.requests, max(1.0, self._request_rate * LEASE_S))
-                state.requests -= portion
-                self._leased += portion
+            if self._request_rate is not None:
+                if not 0 <= now - self._leased_at < LEASE_ENDS_S:
+                    state.requests = min(state.requests + self._leased, self._most_requests)
+                    self._leased = 0.0
+                if self._leased < 1:
+                    wait_s = self._lease(state, now, self._request_rate)
+                    if wait_s > 0:
+                        return wait_s
+                self._leased -= 1
             if self._token_rate is not None:
                 state.tokens -= tokens
-        if self._request_rate is not None:
-            self._leased -= 1
         return 0.0
 
-    def _refill(self, state: _Locked) -> None:
+    def _lease(self, state: _Locked, now: float, rate: float) -> float:
+        """Take a portion out of both buckets; 0, or the seconds until there is one."""
+        there = min(state.requests, state.pace)
+        if there < 1:
+            wanted = max(1.0, rate * LEASE_S / 2)  # waiting for one at a time would touch the file at the full rate
+            return max(0.002, (wanted - state.requests) / rate, (wanted - state.pace) / (CATCH_UP * rate))
+        portion = min(there, max(1.0, rate * LEASE_S))
+        state.requests -= portion
+        state.pace -= portion
+        self._leased += portion
+        self._leased_at = now
+        return 0.0
+
+    @property
+    def _most_requests(self) -> float:
+        return max(1.0, (self._request_rate or 0.0) * SAVED_S)
+
+    def _refill(self, state: _Locked) -> float:
+        """Add what has come up since the last look; returns the time."""
         now = self._clock()
         if state.updated == 0.0 or now < state.updated - 60:
             elapsed, state.updated = 0.0, now
@@ -132,10 +162,12 @@ class RateBudget:
             elapsed = max(0.0, now - state.updated)
             state.updated = max(state.updated, now)
         if self._request_rate is not None:
-            most = max(1.0, self._request_rate * LEASE_S) + self._request_rate * (BURST_S - LEASE_S)
-            state.requests = min(most, state.requests + elapsed * self._request_rate)
+            rate = self._request_rate
+            state.requests = min(self._most_requests, state.requests + elapsed * rate)
+            state.pace = min(max(1.0, rate * BURST_S), state.pace + elapsed * rate * CATCH_UP)
         if self._token_rate is not None:
-            state.tokens = min(self._token_rate * TOKEN_BURST_S, state.tokens + elapsed * self._token_rate)
+            state.tokens = min(self._token_rate * SAVED_S, state.tokens + elapsed * self._token_rate)
+        return now
 
 
 class _Locked:
@@ -145,6 +177,7 @@ class _Locked:
     tokens: float
     updated: float
     spent_usd: float
+    pace: float
 
     def __init__(self, budget: RateBudget) -> None:
         self._budget = budget
@@ -157,11 +190,11 @@ class _Locked:
             raw = os.pread(handle, _STATE.size, 0)
         if len(raw) != _STATE.size or not raw.startswith(_MAGIC):  # new, or torn by a crash: start with nothing saved up
             raw = _STATE.pack(_MAGIC, 0.0, 0.0, 0.0, 0.0, 0.0)
-        _, self.requests, self.tokens, self.updated, self.spent_usd, _ = _STATE.unpack(raw)
+        _, self.requests, self.tokens, self.updated, self.spent_usd, self.pace = _STATE.unpack(raw)
         return self
 
     def __exit__(self, *_: object) -> None:
-        raw = _STATE.pack(_MAGIC, self.requests, self.tokens, self.updated, self.spent_usd, 0.0)
+        raw = _STATE.pack(_MAGIC, self.requests, self.tokens, self.updated, self.spent_usd, self.pace)
         handle = self._budget._handle
         if handle is None:
             self._budget._memory = raw
