@@ -4,9 +4,8 @@
     python -m flows.synthesis trace RUN_DIR QA_ID
     python -m flows.synthesis compare --config configs/synthesis/math.yaml
 
-Writes `qa.jsonl` (verified), `trajectories.jsonl`, `trees.jsonl`, `rejected.jsonl`, `failures.jsonl`, `statistics.json` and
-`dataset/`
-into the run's folder.
+Writes `qa.jsonl` (verified), `trajectories.jsonl`, `trees.jsonl`, `rejected.jsonl`, `failures.jsonl`, `statistics.json`,
+`dataset/`, `report.html` and `summary.json` into the run's folder.
 """
 
 from __future__ import annotations
@@ -36,9 +35,12 @@ import uuid
 from prefect import flow, unmapped
 
 from tasks.errors import RunFailed
+from tasks.journal import write_json
 from tasks.session import Session, open_session
 from tasks.synthesis import steps
 from tasks.synthesis.plan import Plan, seeds_digest
+from tasks.synthesis.report import write_report
+from tasks.synthesis.results import report_data, summarise
 from tasks.synthesis.run import MAX_ROUNDS, is_short
 
 
@@ -52,10 +54,8 @@ def synthesis(config: SynthesisConfig = SynthesisConfig(), run_dir: Path = Path(
     """
     cluster = config.cluster.model_copy(update={"workers": config.max_workers})
     with open_session("synthesis", sections(config), run_dir, cluster) as run:
-        summary = synthesise(run, config)
-        status = "short" if is_short(config, summary) else "finished"
-        run.folder.finish("synthesis", status, seeds_sha256=seeds_digest(config))
-        return {"status": status, **summary}
+        statistics = synthesise(run, config)
+        return conclude(run, config, statistics)
 
 
 def synthesise(run: Session, config: SynthesisConfig) -> dict[str, Any]:
@@ -77,13 +77,7 @@ def synthesise(run: Session, config: SynthesisConfig) -> dict[str, Any]:
 def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
     """Map the shards over the cluster, again and again for those whose worker died, until all are done."""
     launch = uuid.uuid4().hex
-    with run.progress.stage("synthesising", plan.seeds, "seeds") as stage:
-        live = steps.LiveCounts(plan.seeds)
-
-        def count(done: dict[str, Any]) -> None:
-            stage.advance(done["seeds"])
-            live.add(done)
-
+    with run.progress.stage("synthesising", plan.seeds, "seeds") as stage, steps.shown_live(plan, stage, run.folder.path):
         for _ in range(MAX_ROUNDS):
             waiting = [shard for shard in plan.shards if not plan.result_of(shard).exists()]
             if not waiting:
@@ -92,8 +86,24 @@ def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
             before = steps.progress_of(plan)
             futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
             try:
-                run.gather("synthesis", futures, count)
+                run.gather("synthesis", futures, lambda done: None)
             except RunFailed:
                 if steps.progress_of(plan) == before:
                     raise
                 run.progress.say("a worker process ended in the middle of a shard; its unfinished seeds are handed out again")
+
+
+def conclude(run: Session, config: SynthesisConfig, statistics: dict[str, Any]) -> dict[str, Any]:
+    """Write the summary and the report, and show both in Prefect."""
+    folder = run.folder.path
+    status = "short" if is_short(config, statistics) else "finished"
+    summary = summarise(folder, status, statistics, run.timeline.seconds())
+    data = report_data(config, folder, summary)
+    write_report(data, folder / "report.html")
+    steps.publish_report(data, folder)
+    write_json(folder / "summary.json", summary)
+    run.folder.finish("synthesis", status, seeds_sha256=seeds_digest(config))
+    run.progress.say(
+        f"{statistics['items']['verified']} verified questions in {folder / 'qa.jsonl'}, report in {folder / 'report.html'}"
+    )
+    return summary

@@ -47,6 +47,7 @@ def main(
     sections: Callable[[Any], Mapping[str, BaseModel]],
     plan: Callable[[Any, Path], Sequence[str]],
     check: Callable[[Any, Path], object] = lambda config, run_dir: None,
+    begin: Callable[[Any, argparse.Namespace], object] = lambda config, options: None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run the flow `flows.NAME.NAME(config=…, run_dir=…)` from the command line and return the exit code.
@@ -58,6 +59,7 @@ def main(
         sections: the configs, by flow name, that a run of this flow stands for in its run folder.
         plan: the lines that `--dry-run` prints; touches nothing.
         check: raises what is wrong with config or input before anything is started.
+        begin: what a flow has to say or see to before the run folder is looked at; gets the config and the parsed options.
         argv: the arguments; None takes those of the process.
     """
     parser = argument_parser(name, model, doc)
@@ -66,6 +68,7 @@ def main(
     def work() -> int:
         config = load_config(model, options.config, options.set)
         run_dir = Path(options.run_dir or f"runs/{name}")
+        begin(config, options)
         if options.dry_run:
             print("\n".join(plan(config, run_dir)))  # noqa: T201 - the command's answer
             return 0

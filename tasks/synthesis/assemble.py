@@ -25,6 +25,9 @@ KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}
 """How an answer was checked → its file: they never share one."""
 
+COMMON = 10
+"""How many of the most common templates and answers the statistics name."""
+
 
 def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any]:
     """Write `qa.jsonl`, `trajectories.jsonl`, `trees.jsonl`, `rejected.jsonl`, `failures.jsonl` and the exports into `folder`.
@@ -43,6 +46,8 @@ def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any
             statistics = _write(config, index, seen, decisions, limit, files)
             files.keep()
             statistics["files"] = files.hashes
+        common = {answer: min(times, limit) for answer, times in seen.most_common_answers(COMMON).items()}
+        statistics["answers"] = {"different": seen.different_answers(), "most_common": common}
     finally:
         seen.close()
         index.close()
@@ -161,6 +166,7 @@ def _write(
         - sum(counts["rejected"][name] for name in ("duplicate", "contaminated", "answer_too_common")),
         "question_kinds": dict(sorted(counts["kinds"].items())),
         "templates": len(templates),
+        "most_common_templates": dict(sorted(templates.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON]),
         "hops": {str(key): value for key, value in sorted(counts["hops"].items())},
         "median_hops": _median(counts["hops"]),
         "seed_match": dict(sorted(counts["match"].items())),

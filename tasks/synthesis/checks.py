@@ -61,7 +61,7 @@ class Seen:
             "CREATE TABLE bands (key BLOB, name TEXT, signature BLOB);"
             "CREATE INDEX by_key ON bands (key);"
             "CREATE TABLE same (name TEXT PRIMARY KEY, other TEXT) WITHOUT ROWID;"
-            "CREATE TABLE answers (key BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE answers (key BLOB PRIMARY KEY, times INTEGER, text TEXT) WITHOUT ROWID;"
             "BEGIN"
         )
 
@@ -98,12 +98,21 @@ class Seen:
     def count_answer(self, answer: str) -> int:
         """How often the answer was given, this time included."""
         key = _digest(normalised(answer))
-        self._db.execute("INSERT INTO answers VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1", (key,))
-        return int(self._db.execute("SELECT times FROM answers WHERE key = ?", (key,)).fetchone()[0])
+        row = "INSERT INTO answers VALUES (?, 1, ?) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times"
+        return int(self._db.execute(row, (key, answer)).fetchone()[0])
 
     def times(self) -> dict[int, int]:
         """How many answers were given once, twice, …"""
         return dict(self._db.execute("SELECT times, COUNT(*) FROM answers GROUP BY times"))
+
+    def most_common_answers(self, count: int) -> dict[str, int]:
+        """The answers given most often, as they were first spelt, and how often."""
+        rows = self._db.execute("SELECT text, times FROM answers ORDER BY times DESC, key LIMIT ?", (count,))
+        return {text[:100]: times for text, times in rows}
+
+    def different_answers(self) -> int:
+        """How many different answers were given."""
+        return int(self._db.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
 
     def forget_answers(self) -> None:
         """Count from zero again."""

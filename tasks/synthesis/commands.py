@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks import command
+from tasks.cluster import check_cluster
 from tasks.config import load_config, read_mapping
 from tasks.synthesis.config import SynthesisConfig, warnings_about
 from tasks.synthesis.estimate import plan_lines
@@ -27,14 +28,9 @@ def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapp
         return command.guarded(lambda: _trace(argv[1:]))
     if argv and argv[0] == "compare":
         return command.guarded(lambda: _compare(argv[1:]))
-    parser = command.argument_parser("synthesis", SynthesisConfig, doc or "")
-    options, _ = parser.parse_known_args(argv) if not {"-h", "--help"} & set(argv) else (None, None)
-    if options is not None:
-        code = command.guarded(lambda: _before(options))
-        if code:
-            return code
     return command.main(
-        "synthesis", SynthesisConfig, doc=(doc or "") + SUBCOMMANDS, sections=sections, plan=plan_lines, check=check, argv=argv
+        "synthesis", SynthesisConfig, doc=(doc or "") + SUBCOMMANDS, sections=sections, plan=plan_lines,
+        check=check, begin=begin, argv=argv,
     )  # fmt: skip
 
 
@@ -44,19 +40,19 @@ def check(config: SynthesisConfig, run_dir: Path) -> None:
     from tasks.synthesis.shard import policy_of
     from tasks.synthesis.toolset import open_environment
 
+    check_cluster(config.cluster, run_dir)
     next(read_seeds(config.seeds_path, max_chars=config.max_seed_chars), None)
     policy_of(config)
     open_environment(config).close()
 
 
-def _before(options: argparse.Namespace) -> int:
-    config = load_config(SynthesisConfig, options.config, options.set)
+def begin(config: SynthesisConfig, options: argparse.Namespace) -> None:
+    """Say what the user should know about the config; take the end of a finished run back when there are new seeds."""
     raw = read_mapping(options.config) if options.config else {}
     for line in warnings_about(config, raw.get("available_tools")):
         print(f"synthesis: {line}", file=sys.stderr)  # noqa: T201 - said once, before the bar
     if not options.dry_run:
         reopen_for_new_seeds(config, Path(options.run_dir or "runs/synthesis"))
-    return 0
 
 
 def _trace(argv: Sequence[str]) -> int:

@@ -39,6 +39,8 @@ class ChatSettings(Settings):
 
     model: ModelSettings | None = None
     """The model and its endpoints; empty: `model_name` at the URL in OPENAI_API_URL, with the key in OPENAI_API_KEY."""
+    tool_calls: Literal["native", "json"] = "native"
+    """How the model calls tools: by the server's own tool calls, or as JSON in its text, for servers without them."""
     judge: bool = True
     """Ask the model to judge each answer; without it the items are `unverified`."""
     seeds_in_flight: PositiveInt = 8
@@ -121,6 +123,14 @@ class SynthesisConfig(Settings):
     """Written into every record; empty leaves it null, so that the same config gives the same bytes."""
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on; `max_workers` sets its number of workers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_run(cls, value: Any) -> Any:
+        """A run's own `config.json` is a config too: its settings stand under the flow's name."""
+        if isinstance(value, dict) and isinstance(value.get("synthesis"), dict):
+            return {**value["synthesis"], **{key: other for key, other in value.items() if key != "synthesis"}}
+        return value
 
     @field_validator("environment_mode")
     @classmethod

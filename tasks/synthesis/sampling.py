@@ -131,6 +131,7 @@ def _view(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: in
         depth_left=limits.max_depth - node.depth,
         needed=limits.min_depth - node.depth,
         rng=random_for(run_seed, tree.source_id, node.node_id, f"propose {attempt}"),
+        attempt=attempt,
     )
 
 

@@ -1,8 +1,7 @@
 """Works through one shard of seeds: sample, select, write, prove, append; what a Prefect task and a test call alike.
 
 A seed's whole result is one journal record, so a seed is either done or not. A seed that ends its worker is tried 3 times in a
-run
-and then recorded as a failure of its own; starting the run again starts the count again, because a killed run is no seed's fault.
+run and then recorded as a failure of its own; starting the run again starts the count again: a killed run is no seed's fault.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from tasks.config import fingerprint_of
 from tasks.errors import ItemFailed, MillraceError
 from tasks.identity import canonical, content_id, random_for
 from tasks.journal import Journal, read_jsonl
+from tasks.llm.run_chats import chat_folder
 from tasks.plugins import load_plugin
 from tasks.synthesis.checks import signature_of
 from tasks.synthesis.config import SynthesisConfig
@@ -27,6 +26,7 @@ from tasks.synthesis.policies.programmatic import ProgrammaticPolicy
 from tasks.synthesis.records import item_record, steps_of, trajectory_record
 from tasks.synthesis.sampling import Tree, sample_trajectories
 from tasks.synthesis.selection import candidates, select_trajectories
+from tasks.synthesis.tally import Clock, Tally, tally_of
 from tasks.synthesis.toolset import open_environment
 from tasks.synthesis.verifiers import prove
 from tasks.synthesis.writing import answer_text, chain_of, language_of, write_question
@@ -60,7 +60,7 @@ def run_id_of(config: SynthesisConfig) -> str:
 
 
 def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: str = "") -> dict[str, Any]:
-    """Do what is left of a shard and return how many seeds, items and failures it holds, and why items were rejected.
+    """Do what is left of a shard and return its tally: how many seeds, items and failures it holds, and why items were rejected.
 
     Args:
         config: the run's settings.
@@ -71,51 +71,68 @@ def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: st
     Raises:
         MillraceError: the run cannot go on (an endpoint that is down); everything done is kept.
     """
+    tally = Tally(tally_of(path))
     with Journal(path) as journal:
+        known = journal.path if journal.done else journal.part
+        for record in read_jsonl(known) if known.exists() else ():
+            tally.add(record)
         if not journal.done:
-            tries = path.with_name(path.name + ".tries")
             waiting = [seed for seed in read_jsonl(plan) if seed["source_id"] not in journal.ids]
-            asyncio.run(_work(config, waiting, journal, tries, launch))
+            tries = path.with_name(path.name + ".tries")
+            try:
+                asyncio.run(_work(config, waiting, journal, tally, tries, launch))
+            finally:
+                tally.write()
             journal.finish()
             tries.unlink(missing_ok=True)
-        records = journal.records()
-    return {
-        "seeds": len(records),
-        "items": sum(len(record["items"]) for record in records),
-        "rejected": sum(len(record["rejected"]) for record in records),
-        "failures": sum(record["failure"] is not None for record in records),
-        "llm_calls": sum(item["cost"]["llm_calls"] for record in records for item in record["items"]),
-        "reasons": dict(Counter(item["reason"] for record in records for item in record["rejected"])),
-    }
+    return tally.counts
 
 
-async def _work(config: SynthesisConfig, waiting: list[dict[str, Any]], journal: Journal, tries: Path, launch: str) -> None:
+async def _work(
+    config: SynthesisConfig, waiting: list[dict[str, Any]], journal: Journal, tally: Tally, tries: Path, launch: str
+) -> None:
     if not waiting:
         return
     counted = _tries_of(tries, launch)
     environment = worker_environment(config)
-    policy = policy_of(config, journal.path.parent.parent / "llm", journal.path.stem)
-    slots = asyncio.Semaphore(config.chat.seeds_in_flight if config.policy == "chat" else 1)
+    policy = policy_of(config, chat_folder(journal.path), journal.path.stem)
+    slots = asyncio.Semaphore(config.chat.seeds_in_flight)
+    stopped = asyncio.Event()
 
     async def one(seed: dict[str, Any]) -> None:
-        async with slots:
-            if counted.get(seed["source_id"], 0) >= MAX_TRIES:
-                journal.append(
-                    _failed(seed, "seed_ends_worker", f"its worker process ended {MAX_TRIES} times; the seed is set aside")
-                )
-                return
-            with tries.open("a", encoding="utf-8") as file:
-                file.write(f"{launch} {seed['source_id']}\n")
-            journal.append(await synthesise_seed(config, environment, policy, seed))
+        if counted.get(seed["source_id"], 0) >= MAX_TRIES:
+            record = _failed(seed, "seed_ends_worker", f"its worker process ended {MAX_TRIES} times; the seed is set aside")
+        else:
+            os.write(starts, f"{launch} {seed['source_id']}\n".encode())
+            record = await synthesise_seed(config, environment, policy, seed)
+        journal.append(record)
+        tally.add(record)
+        tally.show()
 
-    if config.policy == "chat":
-        try:
-            await asyncio.gather(*(one(seed) for seed in waiting))
-        finally:
+    async def one_of_many(seed: dict[str, Any]) -> None:
+        async with slots:
+            if stopped.is_set():
+                return
+            try:
+                await one(seed)
+            except BaseException:  # no seed is begun any more; those under way come to their own end
+                stopped.set()
+                raise
+
+    starts = os.open(tries, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if config.policy == "chat":
+            ends = await asyncio.gather(*(one_of_many(seed) for seed in waiting), return_exceptions=True)
+            for trouble in ends:
+                if trouble is not None:
+                    raise trouble
+        else:
+            for seed in waiting:
+                await one(seed)
+    finally:
+        os.close(starts)
+        if config.policy == "chat":
             await policy.close()  # type: ignore[attr-defined]
-    else:
-        for seed in waiting:
-            await one(seed)
 
 
 def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> Policy:
@@ -146,26 +163,34 @@ async def synthesise_seed(
 
 async def _synthesise(config: SynthesisConfig, environment: Environment, policy: Policy, seed: dict[str, Any]) -> dict[str, Any]:
     source_id, content = seed["source_id"], seed["content"]
+    clock = Clock()
     start = environment.start(content, random_for(config.seed, source_id, "start"))
     tree = Tree(content, source_id, start, config.seed_description)
     await sample_trajectories(tree, environment, policy, config.limits, run_seed=config.seed)
+    clock.lap("exploring")
     if hasattr(policy, "write"):  # a chat model writes its own questions
-        return await policy.write(config, environment, tree)  # type: ignore[no-any-return]
+        record: dict[str, Any] = await policy.write(config, environment, tree)
+        clock.lap("writing")
+        return {**record, "spans": clock.spans}
     ranked = candidates(tree, environment, min_depth=config.min_depth, how=config.selection)
+    selected = select_trajectories(ranked, len(ranked), config.max_overlap)
+    clock.lap("selecting")
     language = language_of(content, config.language)
     items: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     trajectories: list[dict[str, Any]] = []
-    for candidate in select_trajectories(ranked, len(ranked), config.max_overlap):  # the next one steps in for a rejected one
+    for candidate in selected:  # the next one steps in for a rejected one
         if not candidate.chain_hops:
             continue
         trajectory = trajectory_record(tree, candidate)
         chain = chain_of(start.record(), candidate.chain_hops)
         question = write_question(environment, chain, language)
         answer = answer_text(chain["hops"][-1]["value"])
+        clock.lap("writing")
         checks = prove(
             environment, chain=chain, question=question, answer=answer, language=language, steps=steps_of(trajectory)
         )  # fmt: skip
+        clock.lap("proving")
         passed = checks[-1].passed
         item = item_record(
             config, environment, run_id=run_id_of(config), trajectory=trajectory, chain=chain, question=question, answer=answer,
@@ -179,14 +204,17 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
                 break
         else:
             rejected.append({"reason": checks[-1].name, "detail": checks[-1].detail, **item})
+    tree_record = tree.record()
+    clock.lap("writing")
     return {
         "id": source_id,
-        "tree": tree.record(),
+        "tree": tree_record,
         "items": items,
         "rejected": rejected,
         "trajectories": trajectories,
         "failure": None,
-    }  # fmt: skip
+        "spans": clock.spans,
+    }
 
 
 def _failed(seed: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import threading
 import time
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 
+from tasks.llm.run_chats import ledger_of_run
+from tasks.progress import Stage
 from tasks.synthesis import plan as planning
 from tasks.synthesis import run, shard
 from tasks.synthesis.config import SynthesisConfig
+from tasks.synthesis.live import Pace, markdown
 from tasks.synthesis.plan import Plan
+from tasks.synthesis.report import SynthesisReport, as_markdown
+from tasks.synthesis.tally import FOLDER, Tallies
 from tasks.timeline import timed
 
 
@@ -44,38 +54,66 @@ def progress_of(plan: Plan) -> int:
     return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) if folder.exists() else 0
 
 
-class LiveCounts:
-    """Accept rate by reason, throughput, cost and time left, as one artifact that is renewed while the run goes on."""
+@contextlib.contextmanager
+def shown_live(plan: Plan, stage: Stage, run_dir: Path) -> Iterator[None]:
+    """Keep the bar and an artifact up to date while the block runs, from what the workers leave in the run's folder."""
+    context = contextvars.copy_context()  # the artifact belongs to the flow run of this thread
+    ended = threading.Event()
+    live = Live(plan, stage, run_dir)
+    thread = threading.Thread(target=context.run, args=(live.watch, ended), name="live", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=10)
+        live.look()
+        live.publish()
 
-    EVERY_S = 5.0
 
-    def __init__(self, seeds: int) -> None:
-        self.seeds = seeds
-        self.started = time.monotonic()
-        self._shown = 0.0
-        self._counts: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
+class Live:
+    """Accept rate by reason, throughput, cost and time left: one artifact, renewed while the run goes on."""
 
-    def add(self, done: dict[str, Any]) -> None:
-        """Take in a finished shard."""
-        self._counts.update({name: done[name] for name in ("seeds", "items", "rejected", "failures", "llm_calls")})
-        self._reasons.update(done["reasons"])
-        if time.monotonic() - self._shown > self.EVERY_S or self._counts["seeds"] >= self.seeds:
-            self._shown = time.monotonic()
-            with contextlib.suppress(Exception):  # the folder, not the API, is the truth of a run
-                done_now: Any = create_markdown_artifact(self.markdown(), key="synthesis-live", description="Synthesis so far")
-                del done_now
+    LOOK_EVERY_S = 1.0
+    PUBLISH_EVERY_S = 5.0
 
-    def markdown(self) -> str:
-        """The artifact's text."""
-        counts, took = self._counts, time.monotonic() - self.started
-        tried = counts["items"] + counts["rejected"]
-        accepted = f"{counts['items'] / tried:.0%}" if tried else "unknown"
-        rate = counts["seeds"] / took if took else 0.0
-        left = f"{(self.seeds - counts['seeds']) / rate:.0f} s (estimate)" if rate else "unknown"
-        reasons = "".join(f"| rejected: {reason} | {count} |\n" for reason, count in self._reasons.most_common())
-        return (
-            f"| | |\n|---|---|\n| seeds done | {counts['seeds']} of {self.seeds} |\n| verified so far | {counts['items']} |\n"
-            f"| accepted | {accepted} |\n{reasons}| seeds that failed | {counts['failures']} |\n"
-            f"| seeds per second | {rate:.2f} |\n| model calls | {counts['llm_calls']} |\n| left | {left} |\n"
-        )
+    def __init__(self, plan: Plan, stage: Stage, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.stage = stage
+        self.tallies = Tallies(plan.ledger.parent / FOLDER)
+        self.counts = self.tallies.read()
+        self.pace = Pace(plan.seeds, self.counts["seeds"])
+        self._artifact: UUID | None = None
+
+    def watch(self, ended: threading.Event) -> None:
+        """Look and publish until `ended` is set."""
+        published = time.monotonic()
+        while not ended.wait(self.LOOK_EVERY_S):
+            self.look()
+            if time.monotonic() - published >= self.PUBLISH_EVERY_S:
+                self.publish()
+                published = time.monotonic()
+
+    def look(self) -> None:
+        """Read how far the workers are."""
+        with contextlib.suppress(OSError):
+            self.counts = self.tallies.read()
+        self.pace.update(self.counts["seeds"])
+        self.stage.update(min(self.counts["seeds"], self.pace.seeds))
+
+    def publish(self) -> None:
+        """Renew the artifact. What goes wrong here ends nothing: the folder, not the API, is the truth of a run."""
+        with contextlib.suppress(Exception):
+            text = markdown(self.counts, self.pace, ledger_of_run(self.run_dir))
+            if self._artifact is None:
+                made: Any = create_markdown_artifact(text, key="synthesis-live", description="Synthesis so far")
+                self._artifact = made
+            else:
+                with get_client(sync_client=True) as client:
+                    client.update_artifact(self._artifact, ArtifactUpdate(data=text))
+
+
+def publish_report(data: SynthesisReport, folder: Path) -> None:
+    """Show the report's findings and the reasons of rejection as artifacts in the Prefect UI."""
+    create_markdown_artifact(as_markdown(data, folder), key="synthesis-report", description="What came of the seeds")
+    create_table_artifact(data.rejections(), key="synthesis-rejections", description="Why candidates were rejected")

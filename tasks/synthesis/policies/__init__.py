@@ -73,6 +73,8 @@ class View:
     """How many more actions the path must hold to be selected at all; 0 or less: it may stop here."""
     rng: random.Random
     """Depends on the run's seed, the seed and the node; nothing else."""
+    attempt: int = 0
+    """How often this node was asked about before: the same question to a chat model wants another answer."""
 
     @property
     def values(self) -> list[Value]:

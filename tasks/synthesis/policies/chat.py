@@ -1,4 +1,4 @@
-"""A chat model as policy: native tool calls, with the plain-JSON form for servers that have none.
+"""A chat model as policy: native tool calls, or JSON in its text for servers that have none (`chat.tool_calls: json`).
 
 It explores; it cannot prove. What it writes is `judged` when a second, independent question to a model confirms the answer
 from the observations alone, `unverified` without a judge, and never `verified`. Observations are handed over as data between
@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import UsageError
-from tasks.llm import ChatModel, Message, Reply, Request, ToolCall, assistant, system, tool, tool_result, user
+from tasks.llm import ChatModel, Message, Reply, Request, Tool, ToolCall, assistant, system, tool, tool_result, user
 from tasks.llm.open_chat import open_chat
 from tasks.llm.settings import ModelSettings
 from tasks.synthesis.config import SynthesisConfig
@@ -35,6 +36,12 @@ RULES = (
 )
 
 
+FORM = '{"intent": "...", "action": {"tool_name": "...", "parameters": {...}}}'
+
+OTHERWISE = f" If you cannot call tools natively, answer with JSON only: {FORM}, or a list of such objects."
+"""Said to a model with native calls too: some servers take tools and let the model write its calls as text."""
+
+
 class ChatPolicy:
     """Proposes what a chat model asks for."""
 
@@ -51,12 +58,14 @@ class ChatPolicy:
         Raises:
             ItemFailed: the model does not answer this request.
         """
+        tools = tuple(tool(found.name, found.description, found.parameters) for found in environment.tools.values())
+        native = self.config.chat.tool_calls == "native"
         request = Request(
-            messages=self._messages(view, count),
-            tools=tuple(tool(found.name, found.description, found.parameters) for found in environment.tools.values()),
+            messages=self._messages(view, count, () if native else tools),
+            tools=tools if native else (),
             tool_choice="auto",
             temperature=0.7,
-            sample=len(view.siblings),
+            sample=view.attempt,
             stage="explore",
         )
         reply = await self.complete(view.seed, request)
@@ -84,7 +93,8 @@ class ChatPolicy:
         """Let go of the model."""
         await self.model.close()
 
-    def _messages(self, view: View, count: int) -> tuple[Message, ...]:
+    def _messages(self, view: View, count: int, described: Sequence[Tool]) -> tuple[Message, ...]:
+        """The conversation so far; `described`: tools to describe in words, to a model that calls them in its text."""
         config = self.config
         parts = [f"Seed{f' ({config.seed_description})' if config.seed_description else ''}: {view.seed}"]
         if config.sampling_tips:
@@ -95,18 +105,28 @@ class ChatPolicy:
         if tried:
             parts.append("Already tried from here, do something else:\n" + "\n".join(_tried(node) for node in tried))
         wanted = "the best next call" if count == 1 else f"{count} different next calls, each worth a branch of its own"
-        parts.append(
-            f"At most {view.depth_left} more steps. Make {wanted}. Without native tool calls answer with JSON only: "
-            '{"intent": "...", "action": {"tool_name": "...", "parameters": {...}}}, or a list of such objects.'
-        )
-        messages = [system(RULES), user("\n\n".join(parts))]
+        parts.append(f"At most {view.depth_left} more steps. Make {wanted}.{'' if described else OTHERWISE}")
+        rules = f"{RULES}\n\n{_in_words(described)}" if described else RULES
+        messages = [system(rules), user("\n\n".join(parts))]
         for number, node in enumerate(view.path[1:], 1):
             if node.action is None:
                 continue
-            limit = CURRENT_CHARS if number == len(view.path) - 1 else HISTORY_CHARS
-            call = ToolCall(id=f"call_{number}", name=node.action.tool_name, arguments=node.action.parameters)
-            messages += [assistant(tool_calls=(call,)), tool_result(call, shown(node.observation.text, limit))]
+            seen = shown(node.observation.text, CURRENT_CHARS if number == len(view.path) - 1 else HISTORY_CHARS)
+            if described:
+                said = {
+                    "intent": node.intent,
+                    "action": {"tool_name": node.action.tool_name, "parameters": node.action.parameters},
+                }
+                messages += [assistant(json.dumps(said, ensure_ascii=False)), user(f"The call's result:\n{seen}\nGo on.")]
+            else:
+                call = ToolCall(id=f"call_{number}", name=node.action.tool_name, arguments=node.action.parameters)
+                messages += [assistant(tool_calls=(call,)), tool_result(call, seen)]
         return tuple(messages)
+
+
+def _in_words(tools: Sequence[Tool]) -> str:
+    lines = [f"- {one.name}: {one.description} Parameters: {json.dumps(one.parameters, ensure_ascii=False)}" for one in tools]
+    return "\n".join(["Tools:", *lines, f"Call a tool by answering with JSON only: {FORM}, or a list of such objects."])
 
 
 def shown(text: str, limit: int) -> str:
