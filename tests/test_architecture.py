@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training"}
-SHELL = {"cluster", "progress", "report", "local_api", "session", "flow_log"}
+SHELL = {"cancellation", "cluster", "progress", "report", "local_api", "session", "flow_log"}
 
 
 def modules() -> list[Path]:

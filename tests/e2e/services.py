@@ -99,16 +99,12 @@ class Server:
             return False
 
     def deploy(self) -> None:
-        """Make the work pool `millrace` and every deployment, as the README says."""
-        for arguments in (
-            ["work-pool", "create", "--type", "process", "millrace"],
-            ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"],
-        ):
-            command = [sys.executable, "-m", "prefect", *arguments]
-            done = subprocess.run(
-                command, cwd=ROOT, env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+        """Make the work pool, its queues, the automations and every deployment, with the documented command."""
+        command = [sys.executable, "-m", "deployments.register"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def trigger(self, flow: str, config: dict[str, Any], run_dir: Path) -> UUID:
         """What the button "run" of the UI does; the flow run's id."""

@@ -2,12 +2,12 @@
 
     python tests/e2e/witness.py STATUS_FD LIFELINE_FD PROGRAM ARGUMENT…
 
-The witness is inherited by all of them: it makes itself a child subreaper (prctl(2)), so each descendant whose parent ends becomes
-its own child, and the kernel says ECHILD to its `wait` only when the last one is gone. A pipe or an environment variable would not
-do: the guards of tasks/supervision/ close what they inherit, and the sandboxes of synthesis run with an empty environment.
+The witness is inherited by all of them: it makes itself a child subreaper (prctl(2)), so each descendant whose parent ends
+becomes its own child, and the kernel says ECHILD to its `wait` only when the last one is gone. A pipe or an environment variable
+would not do: the guards of tasks/supervision/ close what they inherit, and the sandboxes of synthesis have an empty environment.
 
-It writes JSON lines to STATUS_FD: the command's pid, then how it ended; it ends when nothing is left. When LIFELINE_FD closes, because
-the tests were killed, it kills what is there.
+It writes JSON lines to STATUS_FD: the command's pid, then how it ended; it ends when nothing is left. When LIFELINE_FD closes,
+because the tests were killed, it kills what is there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -26,12 +27,12 @@ PR_SET_CHILD_SUBREAPER = 36
 def descendants(root: int) -> dict[int, str]:
     """Every living process below `root`: pid → command line. In nested PID namespaces too, by their pids here."""
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
                 if fields[0] not in "ZX":
-                    parents[int(name)] = int(fields[1])
+                    parents[int(process.name)] = int(fields[1])
     found: dict[int, str] = {}
     queue = [root]
     while queue:
@@ -39,8 +40,8 @@ def descendants(root: int) -> dict[int, str]:
         below = [pid for pid, of in parents.items() if of == parent]
         queue += below
         for pid in below:
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
-                found[pid] = file.read().replace("\0", " ").strip()
+            with contextlib.suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
     return found
 
 
