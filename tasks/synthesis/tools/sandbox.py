@@ -32,6 +32,10 @@ NAMESPACES = "namespaces, limits and audit hook"
 WEAKER = "limits and audit hook only"
 
 
+START_WITHIN_S, ANSWER_WITHIN_S = 120.0, 60.0
+"""How long a fresh sandbox, and an answer beyond its own time limit, are waited for: starved by other load, a start took 30 s."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallLimits:
     """What one call may use."""
@@ -102,7 +106,7 @@ class Sandbox:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd=self._folder,
             start_new_session=True,
         )  # fmt: skip
-        ready = self._answer(30.0)
+        ready = self._answer(START_WITHIN_S)
         self.isolation = NAMESPACES if ready["confined"] else WEAKER
         if not self._hooked:
             self.isolation = self.isolation.replace(" and audit hook", "")
@@ -113,7 +117,7 @@ class Sandbox:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
-        return self._answer(self.limits.wall_s + 30.0)
+        return self._answer(self.limits.wall_s + ANSWER_WITHIN_S)
 
     def _answer(self, within_s: float) -> Any:
         assert self._process is not None
