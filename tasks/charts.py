@@ -101,6 +101,13 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
+def dollars(usd: float | None) -> str:
+    """1.5 as `$1.50`, small sums with four digits."""
+    if usd is None:
+        return UNKNOWN
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+
+
 def duration(seconds: float | None) -> str:
     """102.4 as `1 min 42 s`, 4.25 as `4.2 s`."""
     if seconds is None:

@@ -104,6 +104,34 @@ class DatasetResult(msgspec.Struct, frozen=True):
     """How often the model under test fails the final questions; `Rate(0, 0)` when it was not asked."""
 
 
+class PaidRow(msgspec.Struct, frozen=True):
+    """What one stage asked of one chat model on one day (UTC)."""
+
+    day: str
+    stage: str
+    model: str
+    calls: int
+    requests: int
+    """Sent for these calls, failed attempts included."""
+    input_tokens: int | None
+    output_tokens: int | None
+    """None when the server did not count the tokens of every call."""
+    cost_usd: float | None
+    """None when the price or the tokens of any call are unknown."""
+
+
+class JudgesResult(msgspec.Struct, frozen=True):
+    """How far several judges agreed."""
+
+    n: int
+    """Claims with two votes or more."""
+    unanimous: int
+    tied: int
+    kappa: float | None
+    judges: dict[str, Rate]
+    """Per judge, of its votes on claims that had a majority, those against it (as failures of a rate)."""
+
+
 class Check(msgspec.Struct, frozen=True):
     """One check of a question."""
 
@@ -162,12 +190,22 @@ class ReportData(msgspec.Struct, frozen=True):
     settings: dict[str, str] = {}
     versions: dict[str, str] = {}
     limits: tuple[str, ...] = ()
+    paid: tuple[PaidRow, ...] = ()
+    """Empty when no chat model was called."""
+    judges: JudgesResult | None = None
+    """None when no claim had two votes."""
 
     @property
     def overall(self) -> Rate:
         """The model's failures among the claims that were decided: `infra_error` and `judge_uncertain` count on neither side."""
         decided = sum(self.outcomes.get(name, 0) for name in OUTCOMES if name not in {"infra_error", "judge_uncertain"})
         return Rate(sum(self.outcomes.get(name, 0) for name in FAILURES), decided)
+
+    @property
+    def paid_usd(self) -> float | None:
+        """What all calls cost; None when that is not known of every one."""
+        costs = [row.cost_usd for row in self.paid]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
 
     @property
     def orchestration(self) -> float | None:
@@ -266,6 +304,7 @@ def _template() -> Template:
         "words": charts.words,
         "interval": charts.interval_words,
         "slots": charts.with_slots,
+        "dollars": charts.dollars,
     }
     environment.filters.update(filters)
     environment.globals.update(whisker=charts.whisker, apart=charts.clearly_apart, unknown=charts.UNKNOWN)

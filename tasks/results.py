@@ -29,6 +29,8 @@ from tasks.report import (
     Example,
     FactorResult,
     FunnelStage,
+    JudgesResult,
+    PaidRow,
     ReportData,
     StageTime,
     findings,
@@ -81,6 +83,7 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         "images": probing["images"],
         "dataset": {**qa["dataset"], "path": str(folder / "dataset")},
         "time": _time(stages, seconds["stages"]["start and stop"]["wall"]),
+        **({"judges": probing["judges"]} if "judges" in probing else {}),
         "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
@@ -173,7 +176,31 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
         settings=_flat(config),
         versions={name: version for name, version in summary["versions"].items() if version},
         limits=LIMITS,
+        paid=tuple(_paid(row) for row in summary["paid"]),
+        judges=_judges(summary.get("judges")),
     )
+
+
+def _paid(row: Mapping[str, Any]) -> PaidRow:
+    """A line of the ledger; where a part of it is unknown the whole is, and not a sum that looks complete."""
+    counted, priced = not row["unknown_tokens"], not row["unknown_cost"]
+    return PaidRow(
+        day=row["day"],
+        stage=row["stage"],
+        model=row["model"],
+        calls=row["calls"],
+        requests=row["requests"],
+        input_tokens=row["input_tokens"] if counted else None,
+        output_tokens=row["output_tokens"] if counted else None,
+        cost_usd=row["cost_usd"] if priced else None,
+    )
+
+
+def _judges(told: Mapping[str, Any] | None) -> JudgesResult | None:
+    if told is None:
+        return None
+    against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in told["with_majority"].items()}
+    return JudgesResult(told["n"], told["unanimous"], told["tied"], told["kappa"], against)
 
 
 def examples(folder: Path, lake: Path) -> Iterator[Example]:

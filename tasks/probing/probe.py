@@ -169,6 +169,7 @@ def _outcome(
             "correct": verdict.correct,
             "accepted": verdict.accepted,
             "explanation": verdict.explanation,
+            **({"votes": verdict.votes} if verdict.votes else {}),
         },
         factors=row.scene.factors if row.scene else (),
         error=decision.error,

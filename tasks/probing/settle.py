@@ -15,6 +15,7 @@ import msgspec
 
 from tasks.errors import RunFailed
 from tasks.journal import Journal, read_jsonl, write_jsonl
+from tasks.probing.agreement import Agreement
 from tasks.probing.handout import Stop, find_stop
 from tasks.probing.outcomes import FAILURES, OUTCOMES
 from tasks.probing.units import UnitPlan
@@ -32,6 +33,7 @@ class Tally(msgspec.Struct):
     dropped: Counter[str] = msgspec.field(default_factory=Counter)
     claims: dict[str, Counter[str]] = msgspec.field(default_factory=dict)
     factors: dict[str, Counter[str]] = msgspec.field(default_factory=dict)
+    agreement: Agreement = msgspec.field(default_factory=Agreement)
 
 
 def unit_path(work: Path, index: int) -> Path:
@@ -67,6 +69,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         if int(stale.stem.removeprefix("shard-")) >= shards:
             stale.unlink()
     failures = sum(tally.outcomes[name] for name in FAILURES)
+    judges = tally.agreement.summary()
     return {
         "stop": stop.reason,
         "images": tally.images,
@@ -78,6 +81,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         "claims": {name: dict(counts) for name, counts in sorted(tally.claims.items())},
         "factors": {name: dict(counts) for name, counts in sorted(tally.factors.items())},
         "shards": shards,
+        **({"judges": judges} if judges else {}),
     }
 
 
@@ -119,6 +123,7 @@ def _count(record: dict[str, Any], tally: Tally) -> None:
     outcome = record["outcome"]
     tally.outcomes[outcome] += 1
     tally.claims.setdefault(record["claim_id"], Counter())[outcome] += 1
+    tally.agreement.add((record["judge"] or {}).get("votes") or {})
     for factor in record["factors"] or ["none"]:
         tally.factors.setdefault(factor, Counter())[outcome] += 1
 

@@ -100,9 +100,9 @@ def always(answer: bytes, *, then_close: bool = True) -> Speaker:
 
 
 @contextlib.contextmanager
-def served(model: ChatModel, **plan: Any) -> Iterator[tuple[LocalServer, str]]:
+def served(model: ChatModel, *, key: str | None = None, **plan: Any) -> Iterator[tuple[LocalServer, str]]:
     """A local server in a thread of its own."""
-    server = LocalServer(model, FaultPlan(**plan))
+    server = LocalServer(model, FaultPlan(**plan), key=key)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

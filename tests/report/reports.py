@@ -16,6 +16,8 @@ from tasks.report import (
     Example,
     FactorResult,
     FunnelStage,
+    JudgesResult,
+    PaidRow,
     ReportData,
     StageTime,
 )
@@ -232,6 +234,11 @@ def full_report() -> ReportData:
             "The answers come from the program that drew the images; it and the check could both misread a word like “beside”.",
             "A model that was trained on this dataset has not been measured here.",
         ),
+        paid=(
+            PaidRow("2027-03-02", "judge", "a-judge", 5120, 5377, 1_894_400, 204_800, 0.4915),
+            PaidRow("2027-03-02", "write", "a-writer <of unknown price>", 912, 912, None, None, None),
+        ),
+        judges=JudgesResult(1703, 1490, 12, 0.713, {"a-judge": Rate(61, 1691), "another/judge": Rate(118, 1691)}),
     )
 
 

@@ -269,3 +269,16 @@ def test_the_report_is_written_at_once(tmp_path: Path) -> None:
     path = write_report(empty_report(), tmp_path / "report.html")
     assert path.read_text().startswith("<!doctype html>")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_cost_that_is_not_known_of_every_call_is_unknown_and_no_sum(full: Page) -> None:
+    assert "6,032 answers, at a cost that is not measured for some of them" in full.text
+    assert "a-writer <of unknown price>" in full.text
+    one = msgspec.structs.replace(full_report(), paid=full_report().paid[:1])
+    assert "5,120 answers, $0.4915" in Page(render_report(one)).text
+
+
+def test_judges_are_shown_with_their_agreement_and_only_where_there_were_several(full: Page) -> None:
+    assert "1,703 claims had several votes: 87 % of them unanimous, 12 undecided" in full.text
+    assert "a kappa of 0.71" in full.text
+    assert "How far the judges agree" not in Page(render_report(empty_report())).text

@@ -34,6 +34,8 @@ class Verdict(msgspec.Struct, frozen=True):
     explanation: str = ""
     by: str = ""
     """Who decided."""
+    votes: dict[str, str] = {}
+    """Judge → the outcome it voted for, where several were asked."""
 
 
 class Judge(Protocol):

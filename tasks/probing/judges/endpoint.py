@@ -71,7 +71,12 @@ class EndpointJudge:
         self._settings = settings
         self._chats = chats
         self._annotation = AnnotationJudge()
-        self.panel = ", ".join(chat.chat.name for chat in chats)
+        names = [chat.chat.name for chat in chats]
+        # the same model at two places has two votes: the second is told apart by its number
+        self._names = [
+            f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name for place, name in enumerate(names)
+        ]
+        self.panel = ", ".join(self._names)
 
     def judge(self, claim: Claim, subject: Subject, completion: Completion, row: LakeRow) -> Verdict:
         """The verdict on `completion`.
@@ -130,32 +135,38 @@ class EndpointJudge:
         values = {name: str(text).strip() for name, text in reply.value["values"].items()}
         return Subject(values, {}, answerable=True) if all(values.values()) else None
 
-    def _votes(self, request: Request) -> list[Reply]:
-        asked: list[Future[Reply]] = [chat.submit(request) for chat in self._chats]
-        votes: list[Reply] = []
+    def _votes(self, request: Request) -> dict[str, Any]:
+        asked: dict[str, Future[Reply]] = {
+            name: chat.submit(request) for name, chat in zip(self._names, self._chats, strict=True)
+        }
+        usable: dict[str, Any] = {}
         failure: ItemFailed | None = None
-        for vote in asked:
+        for name, vote in asked.items():
             try:
-                votes.append(vote.result())
+                value = vote.result().value
             except ItemFailed as error:
                 failure = error
-        usable = [vote for vote in votes if vote.value is not None]
+                continue
+            if value is not None:
+                usable[name] = value
         if not usable:
             raise failure or ItemFailed("judge_refused", "every judge refused to vote")
         return usable
 
-    def _decided(self, claim: Claim, completion: Completion, votes: list[Reply]) -> Verdict:
-        outcomes = [outcome_of(vote.value, completion) for vote in votes]
-        ((first, count), *others) = Counter(outcomes).most_common()
+    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Any]) -> Verdict:
+        outcomes = {name: outcome_of(vote, completion) for name, vote in votes.items()}
+        ((first, count), *others) = Counter(outcomes.values()).most_common()
         tally = f"{count} of {len(votes)} votes"
         by = f"{self.panel} ({tally})"
+        told = outcomes if len(self._chats) > 1 else {}
         if others and others[0][1] == count:
-            return Verdict("judge_uncertain", "unverified", explanation=f"The judges disagree: {', '.join(outcomes)}.", by=by)
-        spoken = next(vote for vote, outcome in zip(votes, outcomes, strict=True) if outcome == first)
-        right = {slot: str(text) for slot, text in spoken.value["right_values"].items() if slot in claim.answer_slots}
-        correct = dict(completion.values) if first == "correct" else right if spoken.value["applies"] else {}
+            said = f"The judges disagree: {', '.join(outcomes.values())}."
+            return Verdict("judge_uncertain", "unverified", explanation=said, by=by, votes=told)
+        spoken = next(vote for name, vote in votes.items() if outcomes[name] == first)
+        right = {slot: str(text) for slot, text in spoken["right_values"].items() if slot in claim.answer_slots}
+        correct = dict(completion.values) if first == "correct" else right if spoken["applies"] else {}
         accepted = {slot: [text] for slot, text in correct.items()}
-        return Verdict(first, "judged", correct, accepted, f"{spoken.value['explanation']} ({tally})", by)
+        return Verdict(first, "judged", correct, accepted, f"{spoken['explanation']} ({tally})", by, told)
 
     def _request(self, claim: Claim, subject: Subject, completion: Completion, part: ImagePart) -> Request:
         said = completion.text if completion.related else "The statement does not apply to this picture."
