@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from tasks.errors import Interrupted
+
 EVERY_S = 5.0
 """How often the flow asks for its own state: one request of some 5 ms."""
 
@@ -59,6 +61,21 @@ def obeying_cancel(output: Path) -> Iterator[None]:
         yield
     finally:
         watch.close()
+
+
+@contextlib.contextmanager
+def called_by_hand() -> Iterator[None]:
+    """Around a call of a flow by the command line: a cancel in Prefect's UI is an interruption like Ctrl-C.
+
+    Raises:
+        Interrupted: the flow run was cancelled.
+    """
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        yield
+    except TerminationSignal as signal_of_prefect:
+        raise Interrupted("the run was cancelled in Prefect; run the same command again to go on") from signal_of_prefect
 
 
 def has_worker() -> bool:

@@ -115,7 +115,7 @@ def settings_help(model: type[BaseModel], prefix: str = "") -> str:
 def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel]) -> int:
     """Take the run folder, see that there is a Prefect API, import the flow and run it."""
     with RunFolder.open(run_dir, sections) as folder:
-        from tasks import local_api
+        from tasks import cancellation, local_api
         from tasks.flow_log import log_to_file
 
         with local_api.prefect_api(folder.logs) as wait_until_ready:
@@ -125,7 +125,8 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
             config = getattr(module, type(config).__name__).model_validate(config.model_dump())
             wait_until_ready()
             try:
-                summary = getattr(module, name)(config=config, run_dir=folder.path)
+                with cancellation.called_by_hand():
+                    summary = getattr(module, name)(config=config, run_dir=folder.path)
             except Exception as error:
                 if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:  # whatever broke first: the API's database, a journal …
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path)) from error
