@@ -20,6 +20,7 @@ from tasks.errors import MillraceError, RunFailed
 from tasks.journal import read_json, write_json
 from tasks.progress import Progress
 from tasks.run_folder import RunFolder
+from tasks.supervision.janitor import sweep
 from tasks.timeline import Timeline
 
 T = TypeVar("T")
@@ -153,6 +154,9 @@ def open_session(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, cl
         RunFolder.open(run_dir, sections) as folder,
         Progress(flow, artifacts=True) as progress,
     ):
+        with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
+            if swept := sweep():
+                progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
         session = Session(flow, folder, progress, cluster)
         try:
             yield session
