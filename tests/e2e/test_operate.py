@@ -6,9 +6,11 @@ inherit (tests/e2e/witness.py).
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from uuid import UUID
 import pytest
 
 from tasks.journal import read_json, read_jsonl
+from tests.e2e.commands import Witnessed, environment
 from tests.e2e.installation import ENDED, Installation, full_config, installed, synthesis_config, training_config
 from tests.e2e.services import postgres_programs, wait_for
 from tests.e2e.test_full import records
@@ -127,6 +130,22 @@ def test_a_run_whose_worker_was_killed_ends_itself_when_it_is_cancelled(here: In
     here.server.cancel(run)
     here.workers.pop().wait_until_nothing_is_left(CANCEL_LIMIT_S)
     assert ended(here, run, 30) == "CANCELLED", here.server.log_of(run)
+
+
+@pytest.mark.chaos
+def test_a_run_started_by_hand_ends_when_it_is_cancelled_in_the_ui(here: Installation, cache: Path) -> None:
+    folder, config = here.folder / "by-hand", here.folder / "by-hand.json"
+    config.write_text(json.dumps(full_config(here.scheduler)))
+    command = [sys.executable, "-m", "flows.full", "--config", str(config), "--run-dir", str(folder)]
+    started = Witnessed(command, environment(cache, PREFECT_API_URL=here.server.api, PREFECT_HOME=str(here.folder)))
+    until_probing(folder)
+    asked = {"flow_runs": {"name": {"any_": [f"full in {folder}"]}}}
+    (run,) = here.server.http.post("/flow_runs/filter", json=asked).json()
+    here.server.cancel(run["id"])
+    code, printed = started.finish(CANCEL_LIMIT_S)
+    started.wait_until_nothing_is_left(5)
+    assert (code, "Traceback" in printed) == (130, False), printed
+    assert here.server.state(run["id"]) == "CANCELLED"
 
 
 @pytest.mark.chaos
