@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from tasks.cluster import ClusterSettings, cluster_field
+from tasks.cluster import ClusterSettings, check_cluster, cluster_field
 from tasks.config import Settings
 from tasks.filtering.settings import FilteringSettings
 
@@ -49,6 +49,7 @@ def check(config: FilteringFlowConfig, run_dir: Path) -> None:
     from tasks.filtering.records import input_files
 
     checked_routes(config.filtering)
+    check_cluster(config.cluster, run_dir)
     if config.input is not None:
         input_files(config.input)
     elif not ((run_dir / "probing" / "summary.json").exists() and any((run_dir / "probing").glob("shard-*.jsonl"))):

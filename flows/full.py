@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, cluster_field
+from tasks.cluster import ClusterSettings, check_cluster, cluster_field
 from tasks.config import Settings
 from tasks.filtering.settings import FilteringSettings
 from tasks.probing.settings import ProbingConfig
@@ -44,15 +44,22 @@ def sections(config: FullConfig) -> Mapping[str, BaseModel]:
 def plan(config: FullConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
     from tasks.filtering import funnel
+    from tasks.llm.estimate import lines_of
+    from tasks.probing import expected
     from tasks.probing import preflight as probing
+    from tasks.qa import expected as expected_of_qa
     from tasks.qa import preflight as qa
 
-    return [
-        f"run folder: {run_dir}",
-        *probing.plan_lines(config.probing),
-        *funnel.plan_lines(config.filtering),
-        *qa.plan_lines(config.qa),
+    stages = [*probing.plan_lines(config.probing), *funnel.plan_lines(config.filtering), *qa.plan_lines(config.qa)]
+    failures, images = expected.most_failures(config.probing), sum(expected.images_of(config.probing))
+    kinds = [claim.target_failure_id for claim in config.probing.claim_set().claims]
+    selected = funnel.most_selected(config.filtering, failures, images, kinds)
+    calls = [
+        *expected.expected_calls(config.probing),
+        *expected_of_qa.expected_calls(config.qa, selected),
+        *expected.expected_questions(config.probing, selected * config.qa.items_per_failure),
     ]
+    return [f"run folder: {run_dir}", *stages, *lines_of(calls)]
 
 
 def check(config: FullConfig, run_dir: Path) -> None:
@@ -64,6 +71,7 @@ def check(config: FullConfig, run_dir: Path) -> None:
     probing.check(config.probing)
     checked_routes(config.filtering)
     qa.check(config.qa)
+    check_cluster(config.cluster, run_dir, hosts=config.probing.torchrun.nnodes)
     probing.reach(config.probing)
     qa.reach(config.qa)
 
@@ -80,7 +88,6 @@ from flows.filtering import filter_failures
 from flows.probing import is_short, probe_images
 from flows.qa import write_questions
 from tasks.journal import write_json
-from tasks.probing.claims import load_claims
 from tasks.report import ReportData, write_report
 from tasks.results import as_markdown, rate_table, report_data, summarise
 from tasks.session import Session, open_session
@@ -106,7 +113,7 @@ def conclude(run: Session, config: FullConfig, status: str) -> dict[str, Any]:
     """Write the summary and the report, and show both in Prefect."""
     folder = run.folder.path
     summary = summarise(folder, status, run.timeline.seconds())
-    claims = {claim.claim_id: (claim.name, claim.claim_template) for claim in load_claims(config.probing.claims).claims}
+    claims = {claim.claim_id: (claim.name, claim.claim_template) for claim in config.probing.claim_set().claims}
     data = report_data(folder, summary, claims)
     write_report(data, folder / "report.html")
     publish(data, folder)

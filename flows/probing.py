@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, cluster_field
+from tasks.cluster import ClusterSettings, check_cluster, cluster_field
 from tasks.config import Settings
 from tasks.probing.settings import ProbingConfig
 
@@ -36,9 +36,11 @@ def sections(config: ProbingFlowConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: ProbingFlowConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
+    from tasks.llm.estimate import lines_of
+    from tasks.probing.expected import expected_calls
     from tasks.probing.preflight import plan_lines
 
-    return [f"run folder: {run_dir}", *plan_lines(config.probing)]
+    return [f"run folder: {run_dir}", *plan_lines(config.probing), *lines_of(expected_calls(config.probing))]
 
 
 def check(config: ProbingFlowConfig, run_dir: Path) -> None:
@@ -46,6 +48,7 @@ def check(config: ProbingFlowConfig, run_dir: Path) -> None:
     from tasks.probing import preflight
 
     preflight.check(config.probing)
+    check_cluster(config.cluster, run_dir, hosts=config.probing.torchrun.nnodes)
     preflight.reach(config.probing)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, cluster_field
+from tasks.cluster import ClusterSettings, check_cluster, cluster_field
 from tasks.config import Settings
 from tasks.qa.settings import QaSettings
 
@@ -36,9 +36,14 @@ def sections(config: QaFlowConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: QaFlowConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
+    from tasks.journal import read_json
+    from tasks.llm.estimate import lines_of
+    from tasks.qa.expected import expected_calls
     from tasks.qa.preflight import plan_lines
 
-    return [f"run folder: {run_dir}", f"failures: {run_dir / 'filtering'}", *plan_lines(config.qa)]
+    selected = run_dir / "filtering" / "summary.json"
+    calls = expected_calls(config.qa, read_json(selected)["out"]) if selected.exists() else []
+    return [f"run folder: {run_dir}", f"failures: {run_dir / 'filtering'}", *plan_lines(config.qa), *lines_of(calls)]
 
 
 def check(config: QaFlowConfig, run_dir: Path) -> None:
@@ -48,6 +53,7 @@ def check(config: QaFlowConfig, run_dir: Path) -> None:
     from tasks.qa.preflight import reach
 
     check_settings(config.qa)
+    check_cluster(config.cluster, run_dir)
     reach(config.qa)
     if not (run_dir / "filtering" / "summary.json").exists():
         raise InputError(f"there are no selected failures in {run_dir / 'filtering'}; run flows.filtering there first")
@@ -63,10 +69,13 @@ from collections import Counter
 from prefect import flow, unmapped
 
 from tasks.journal import read_json
+from tasks.llm.settings import runs_here
 from tasks.probing import steps as probing
+from tasks.probing.ask import needs_gpu
 from tasks.qa import steps
 from tasks.qa.card import CardFacts
 from tasks.qa.write import StageReport, check_yield
+from tasks.qa.writers import writer_settings
 from tasks.results import rate_of
 from tasks.run_folder import versions
 from tasks.session import Session, open_session
@@ -102,12 +111,14 @@ def write_questions(run: Session, settings: QaSettings) -> dict[str, Any]:
             surveying = steps.survey_shard.map(selected, unmapped(lake), unmapped(settings))
             plan = steps.plan_questions(run.gather("qa", surveying, lambda survey: stage.advance()), settings)
         with run.progress.stage("writing", read_json(root / "filtering" / "summary.json")["out"], "failures") as stage:
-            writing = steps.write_shard.map(selected, written, unmapped(lake), unmapped(settings), unmapped(plan))
+            with run.on_gpus(runs_here(writer_settings(settings.writer))):
+                writing = steps.write_shard.map(selected, written, unmapped(lake), unmapped(settings), unmapped(plan))
             drafts = run.gather("qa", writing, lambda report: stage.advance(report.seen))
         check_yield(drafts, settings)
         with run.progress.stage("asking the baseline", sum(draft.kept for draft in drafts), "questions") as stage:
             baseline, device = model["baseline"], model["torchrun"]["device"]
-            asking = probing.ask_shard.map(written, asked, unmapped(lake), unmapped(baseline), unmapped(device))
+            with run.on_gpus(needs_gpu(baseline, device)):
+                asking = probing.ask_shard.map(written, asked, unmapped(lake), unmapped(baseline), unmapped(device))
             run.gather("qa", asking, stage.advance)
         with run.progress.stage("checking", sum(draft.seen for draft in drafts), "questions") as stage:
             checking = steps.check_shard.map(written, asked, checked, refused, unmapped(lake), unmapped(settings))

@@ -1,17 +1,23 @@
-"""The Dask cluster that a run's shards go to: a local one that ends with the run, or any scheduler by its address."""
+"""The Dask cluster that a run's shards go to: a local one that ends with the run, any cluster class, or any scheduler.
+
+Nothing here changes a result: what a run writes is the same for any cluster, and a run may be resumed on another one.
+"""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from tasks.config import OPERATIONAL, Settings
 from tasks.errors import RunFailed, UsageError
@@ -26,11 +32,43 @@ class ClusterSettings(Settings):
     """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty takes `$DASK_SCHEDULER_ADDRESS`, and without that starts a
     local cluster for the run."""
     workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    """Worker processes of the local cluster."""
+    """Worker processes of the cluster that the run starts."""
+    minimum_workers: PositiveInt = 1
+    """Adaptive scaling: never fewer workers than this."""
+    maximum_workers: PositiveInt | None = None
+    """Adaptive scaling: Dask starts and ends workers with the load, up to this many; empty keeps `workers` all the time."""
     class_path: str | None = None
-    """A cluster class by dotted path, e.g. `dask_jobqueue.SLURMCluster`, used instead of a local cluster."""
+    """A cluster class instead of a local cluster: `gpus` (a worker per GPU here), `slurm`, `pbs`, `sge`, `lsf`, `htcondor`,
+    `oar`, `kubernetes`, or a dotted path such as `dask_jobqueue.SLURMCluster`."""
     arguments: dict[str, Any] = {}
     """Keyword arguments for the cluster class."""
+    resources: dict[str, PositiveFloat] = {}
+    """What a step that computes on a GPU reserves of its worker, e.g. `{GPU: 1}`; workers offer it with
+    `dask worker … --resources "GPU=1"`. Empty reserves nothing."""
+    wait_s: PositiveFloat = 300.0
+    """How long to wait for the first worker of a cluster that the run starts."""
+
+    @model_validator(mode="after")
+    def _scales_what_it_starts(self) -> ClusterSettings:
+        if self.address and (self.class_path or self.arguments):
+            raise ValueError("address names a cluster that runs already; class_path and arguments would start another: keep one")
+        if self.address and self.maximum_workers is not None:
+            raise ValueError("a cluster that runs already (address) is scaled where it was started, not by maximum_workers")
+        if self.arguments and not self.class_path:
+            raise ValueError("arguments belong to a cluster class; set class_path")
+        if self.maximum_workers is not None and self.minimum_workers > self.maximum_workers:
+            raise ValueError("minimum_workers is above maximum_workers")
+        return self
+
+    @property
+    def scheduler(self) -> str | None:
+        """The scheduler that is there already; None: the run starts a cluster."""
+        return self.address or (None if self.class_path else os.environ.get("DASK_SCHEDULER_ADDRESS") or None)
+
+    @property
+    def adapt(self) -> tuple[int, int] | None:
+        """(minimum, maximum) of adaptive scaling."""
+        return None if self.maximum_workers is None else (self.minimum_workers, self.maximum_workers)
 
 
 def cluster_field() -> Any:
@@ -38,15 +76,49 @@ def cluster_field() -> Any:
     return Field(default_factory=ClusterSettings, json_schema_extra=OPERATIONAL)
 
 
+_passed: set[tuple[Any, ...]] = set()
+"""Checks that this process has passed: the command line makes them before the flow does."""
+
+
+def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -> None:
+    """See, before anything is started, that the cluster can be used: the class is there, or the scheduler's workers fit the run.
+
+    Args:
+        settings: of the run.
+        run_dir: the run's folder, which all workers must see.
+        hosts: machines that torchrun wants (`nnodes`).
+
+    Raises:
+        UsageError: what is wrong, in one sentence. See tasks/cluster_check.py.
+    """
+    if settings.class_path:
+        from tasks.cluster_classes import cluster_class
+
+        cluster_class(settings.class_path)
+    if settings.scheduler is None:
+        if hosts > 1 and not settings.class_path:
+            raise UsageError(
+                f"torchrun.nnodes is {hosts}, but without cluster.address the only Dask workers are on this machine; "
+                "start a Dask scheduler and a worker on each machine, and name it (docs/cluster.md)"
+            )
+        return
+    _check(settings.scheduler, settings, run_dir, hosts, api=None)
+
+
 @contextmanager
-def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
+def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iterator[str]:
     """Yield the address of a Dask scheduler; one that was started here ends with the block.
 
     A task that kills its worker is tried once more on another one, then it fails alone: with Dask's defaults it would be tried
     four times and take queued neighbours with it.
 
+    Args:
+        settings: where.
+        run_dir: the run's folder; None does not check whether the workers see it.
+
     Raises:
-        UsageError: no scheduler answers at the address, or the class can't be found.
+        UsageError: no scheduler answers at the address, the class can't be found or started, or the workers do not fit the run.
+        RunFailed: no worker came within `wait_s`.
     """
     import dask.config
     import distributed.config  # noqa: F401 - puts distributed's defaults into dask.config
@@ -60,15 +132,18 @@ def dask_cluster(settings: ClusterSettings) -> Iterator[str]:
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }
     with dask.config.set(settings_of_dask):
-        address = settings.address or (None if settings.class_path else os.environ.get("DASK_SCHEDULER_ADDRESS"))
-        if address:
-            _check_answers(address)
-            yield address
+        if settings.scheduler:
+            if run_dir is not None:
+                _check(settings.scheduler, settings, run_dir, 1, api=os.environ.get("PREFECT_API_URL"))
+            yield settings.scheduler
             return
         with _deaf_to_ctrl_c():
             starting = _started(settings)
         with starting as cluster:
-            yield str(cluster.scheduler_address)
+            address = str(cluster.scheduler_address)
+            if run_dir is not None and (settings.class_path or settings.resources):
+                _check(address, settings, run_dir, 1, api=os.environ.get("PREFECT_API_URL"))
+            yield address
 
 
 def task_runner(address: str) -> Any:
@@ -76,6 +151,15 @@ def task_runner(address: str) -> Any:
     from prefect_dask.task_runners import DaskTaskRunner
 
     return DaskTaskRunner(address=address, client_kwargs={"set_as_default": False})
+
+
+def placed(resources: Mapping[str, float]) -> AbstractContextManager[Any]:
+    """Tasks mapped in the block go only to workers that offer `resources`, and reserve them while they run."""
+    if not resources:
+        return nullcontext()
+    from dask.base import annotate
+
+    return annotate(resources=dict(resources))
 
 
 @contextmanager
@@ -94,32 +178,48 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _started(settings: ClusterSettings) -> Any:
+    from tasks.cluster_classes import start_class, start_local
+
     if settings.class_path:
-        module, _, name = settings.class_path.rpartition(".")
-        try:
-            kind = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UsageError(f"cluster.class_path: there is no {settings.class_path} ({error})") from error
-        return kind(**settings.arguments)
-    from distributed import LocalCluster
-
-    return LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=settings.workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=logging.ERROR,
-        host="127.0.0.1",
-    )
+        return start_class(settings.class_path, settings.arguments, workers=settings.workers, adapt=settings.adapt)
+    return start_local(workers=settings.workers, adapt=settings.adapt)
 
 
-def _check_answers(address: str) -> None:
+def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, api: str | None) -> None:
+    """The checks of tasks/cluster_check.py, once for the same question."""
+    question = (address, str(run_dir), tuple(sorted(settings.resources.items())), hosts, api)
+    if question in _passed:
+        return
     from distributed import Client
 
+    from tasks.cluster_check import check_hosts, check_workers
+
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
-        with Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-            workers = len(client.scheduler_info()["workers"])
+        _knock(address)
+        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(f"cluster.address: no Dask scheduler answers at {address} ({error})") from error
-    if workers == 0:
-        raise RunFailed(f"the Dask scheduler at {address} has no workers; start some, then run the same command again")
+    with client:
+        _wait_for_a_worker(client, 0.0 if settings.scheduler else settings.wait_s)
+        check_workers(client, run_dir, settings.resources, api)
+        check_hosts(client, hosts, settings.resources)
+    _passed.add(question)
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; a client would go on trying for its whole time."""
+    place = urlsplit(address if "//" in address else f"tcp://{address}")
+    if place.scheme in {"tcp", "tls"} and place.hostname and place.port:
+        socket.create_connection((place.hostname, place.port), CONNECT_TIMEOUT_S).close()
+
+
+def _wait_for_a_worker(client: Any, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while not client.scheduler_info(n_workers=-1)["workers"]:
+        if time.monotonic() >= deadline:
+            said = f"the Dask scheduler at {client.scheduler.address} has no workers"
+            raise RunFailed(
+                f"{said}{f' after {wait_s:g} s (cluster.wait_s)' if wait_s else ''}; start some, then run the same command again"
+            )
+        time.sleep(0.5)

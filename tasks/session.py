@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from tasks.cancellation import obeying_cancel
-from tasks.cluster import ClusterSettings, dask_cluster, task_runner
+from tasks.cluster import ClusterSettings, dask_cluster, placed, task_runner
 from tasks.errors import MillraceError, RunFailed
 from tasks.journal import read_json, write_json
 from tasks.progress import Progress
@@ -57,9 +58,13 @@ class Session:
         assert self._address is not None
         return self._address
 
+    def on_gpus(self, needed: bool) -> AbstractContextManager[Any]:
+        """Tasks mapped in the block go to workers that offer `cluster.resources`, when they compute on a GPU (`needed`)."""
+        return placed(self._cluster.resources if needed else {})
+
     def _start(self) -> None:
         try:
-            self._address = self._stack.enter_context(dask_cluster(self._cluster))
+            self._address = self._stack.enter_context(dask_cluster(self._cluster, self.folder.path))
         except BaseException as error:  # noqa: BLE001 - raised again in the flow's thread by whoever asks for the cluster
             self._trouble = error
 

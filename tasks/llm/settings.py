@@ -69,6 +69,11 @@ def chats_in(settings: BaseModel) -> list[ModelSettings]:
     return found
 
 
+def runs_here(settings: BaseModel) -> bool:
+    """Whether a config names a chat model that runs in the process that uses it, and so wants its GPU, not behind an endpoint."""
+    return any(not chat.endpoints for chat in chats_in(settings))
+
+
 class ModelSettings(Settings):
     """A chat model behind one or several endpoints, or in this process."""
 

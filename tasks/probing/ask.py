@@ -15,10 +15,17 @@ from tasks.lake.images import decode_image
 from tasks.lake.reader import read_row
 from tasks.lake.rows import ImageRef, LakeRow
 from tasks.llm.run_chats import chats_of_run
+from tasks.llm.settings import chats_in, runs_here
 from tasks.probing.baselines import Baseline, Question, baseline_settings, open_baseline
 
 _reading = threading.Lock()
 """The lake's reader has one place in one file at a time."""
+
+
+def needs_gpu(baseline: Mapping[str, Any], device: str) -> bool:
+    """Whether asking computes on a GPU where there is one: the model is in the worker, not behind an endpoint."""
+    settings = baseline_settings(baseline)
+    return device != "cpu" and (runs_here(settings) or not chats_in(settings))
 
 
 def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any], device: str = "cpu") -> int:

@@ -1,0 +1,97 @@
+"""Dask clusters that a run starts for itself: local processes, a worker per GPU, a batch system, Kubernetes, any class.
+
+A cluster class is named by a short name of the table below or by the dotted path of any class that Dask's documentation calls a
+cluster. It is started with `cluster.arguments`, scaled, and ends with the run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.errors import UsageError, did_you_mean
+
+SHORT_NAMES: dict[str, tuple[str, str]] = {
+    "gpus": ("tasks.gpu_cluster.GpuCluster", ""),
+    "slurm": ("dask_jobqueue.SLURMCluster", "jobqueue"),
+    "pbs": ("dask_jobqueue.PBSCluster", "jobqueue"),
+    "sge": ("dask_jobqueue.SGECluster", "jobqueue"),
+    "lsf": ("dask_jobqueue.LSFCluster", "jobqueue"),
+    "htcondor": ("dask_jobqueue.HTCondorCluster", "jobqueue"),
+    "oar": ("dask_jobqueue.OARCluster", "jobqueue"),
+    "kubernetes": ("dask_kubernetes.operator.KubeCluster", "kubernetes"),
+}
+"""Name in a config → (class, the extra of this project that installs it; empty: it comes with Millrace)."""
+
+
+def cluster_class(name: str) -> type[Any]:
+    """The class that `cluster.class_path` names.
+
+    Raises:
+        UsageError: there is no such class, or its package is not installed; the message says how to install it.
+    """
+    path, extra = SHORT_NAMES.get(name, (name, ""))
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        raise UsageError(
+            f"cluster.class_path: no cluster class named '{name}'{did_you_mean(name, SHORT_NAMES)}, or a dotted path"
+        )
+    package = module.partition(".")[0]
+    extra = extra or next((known for known_path, known in SHORT_NAMES.values() if known and known_path.startswith(package)), "")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        hint = f"; pip install 'millrace[{extra}]' brings it" if extra and error.name == package else f" ({error})"
+        raise UsageError(f"cluster.class_path: {path} cannot be imported{hint}") from error
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"cluster.class_path: there is no {path} ({error})") from error
+    if not (inspect.isclass(found) and callable(getattr(found, "scale", None))):
+        raise UsageError(f"cluster.class_path: {path} is not a Dask cluster class")
+    return found
+
+
+def start_class(name: str, arguments: Mapping[str, Any], *, workers: int, adapt: tuple[int, int] | None) -> Any:
+    """Start a cluster of the class `name` and ask it for workers; use the result as a context manager.
+
+    Args:
+        name: see `cluster_class`.
+        arguments: the class's own keyword arguments. With `n_workers` among them the class decides how many it starts.
+        workers: how many to ask for.
+        adapt: (minimum, maximum): Dask starts and ends workers with the load between these instead.
+
+    Raises:
+        UsageError: the class does not start with these arguments.
+    """
+    kind = cluster_class(name)
+    try:
+        cluster = kind(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:  # Dask wraps what went wrong in a worker into a RuntimeError
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise UsageError(f"cluster.arguments: {kind.__module__}.{kind.__qualname__} does not start with them: {cause}") from error
+    if adapt is not None:
+        cluster.adapt(minimum=adapt[0], maximum=adapt[1])
+    elif "n_workers" not in arguments:
+        cluster.scale(workers)
+    return cluster
+
+
+def start_local(*, workers: int, adapt: tuple[int, int] | None) -> Any:
+    """Start a scheduler and worker processes on loopback, one thread each; use the result as a context manager."""
+    from distributed import LocalCluster
+
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=adapt[0] if adapt else workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.ERROR,
+        host="127.0.0.1",
+    )
+    if adapt is not None:
+        cluster.adapt(minimum=adapt[0], maximum=adapt[1])  # type: ignore[no-untyped-call]
+    return cluster
