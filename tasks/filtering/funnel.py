@@ -44,6 +44,19 @@ def checked_routes(settings: FilteringSettings) -> Routes:
     return routes
 
 
+def most_selected(settings: FilteringSettings, failures: int, images: int, failure_ids: Sequence[str]) -> int:
+    """How many of so many failures of these kinds, on so many images, are selected at most."""
+    limits = [settings.quotas.get(name, settings.quota) for name in set(failure_ids)]
+    most = [failures]
+    if None not in limits:
+        most.append(sum(limit for limit in limits if limit is not None))
+    if settings.total is not None:
+        most.append(settings.total)
+    if settings.failures_per_image is not None:
+        most.append(images * settings.failures_per_image)
+    return min(most)
+
+
 def quarantine_path(out: Path, part: Part) -> Path:
     """Where the unreadable records of a part are listed."""
     return out / "quarantine" / f"{part.name}.jsonl"

@@ -30,9 +30,11 @@ may be another model at ten times the price.
 
 
 def price_of(settings: ModelSettings) -> Price | None:
-    """The price that counts for a model; None when it is unknown."""
+    """The price that counts for a model; None when it is unknown. A model in this process is not paid for by the token."""
     if settings.price is not None:
         return settings.price
+    if not settings.endpoints:
+        return Price(input_usd=0, output_usd=0)
     return TABLE.get(settings.model.removeprefix("models/"))
 
 

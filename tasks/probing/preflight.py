@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import InputError, RunFailed
-from tasks.llm.estimate import Planned, estimate_lines, image_tokens
 from tasks.llm.settings import chats_in
 from tasks.probing.baselines import baseline_settings
-from tasks.probing.claims import ClaimSet, load_claims
+from tasks.probing.claims import ClaimSet
 from tasks.probing.judges import judge_settings
 from tasks.probing.settings import ProbingConfig
-
-PROMPT_TOKENS = 300
-"""A claim or a vote in words, roughly."""
-
-ANSWER_TOKENS = 90
-"""A reply with one sentence of explanation, roughly."""
 
 if TYPE_CHECKING:
     from tasks.lake.files import LakeCheck
@@ -30,7 +23,7 @@ def check(config: ProbingConfig) -> ClaimSet:
     Raises:
         UsageError, InputError: what is wrong, in one sentence.
     """
-    claims = load_claims(config.claims, config.enabled_claims)
+    claims = config.claim_set()
     baseline_settings(config.baseline)
     judge_settings(config.judge)
     if config.lake.path is not None:
@@ -52,17 +45,6 @@ def reach(config: ProbingConfig) -> list[str]:
     return reach_all(chats)
 
 
-def _chat_lines(config: ProbingConfig, images: int, claims: int) -> list[str]:
-    """What the endpoints will be asked at most, and what that costs."""
-    lines: list[str] = []
-    tokens = PROMPT_TOKENS + image_tokens(1024, 768)
-    for stage, part in (("baseline", baseline_settings(config.baseline)), ("judge", judge_settings(config.judge))):
-        for chat in chats_in(part):
-            planned = Planned(stage=stage, calls=images * claims, input_tokens=tokens, output_tokens=ANSWER_TOKENS)
-            lines += [f"at most, {line}" for line in estimate_lines(chat, [planned])]
-    return lines
-
-
 def plan_lines(config: ProbingConfig) -> list[str]:
     """What the stage will do, for `--dry-run`. Touches nothing."""
     claims = check(config)
@@ -75,7 +57,6 @@ def plan_lines(config: ProbingConfig) -> list[str]:
         f"claims: {len(claims.claims)} of set '{claims.name}': {', '.join(claim.claim_id for claim in claims.claims)}",
         f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {config.failure_batch_size} images",
         f"ranks: {ranks} ({config.torchrun.nnodes} machines, {config.torchrun.nproc_per_node} each)",
-        *_chat_lines(config, _images(config), len(claims.claims)),
     ]
 
 
@@ -95,12 +76,6 @@ def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) ->
             f"{broken} of {asked} claims ended in infra_error, more than max_failure_rate ({max_failure_rate:.0%}) allows; "
             "see `error` in probing/shard-*.jsonl, mend the cause and start anew in another run folder"
         )
-
-
-def _images(config: ProbingConfig) -> int:
-    """The most that will be looked at."""
-    there = config.lake.images if config.lake.path is None else _lake(config.lake.path).rows
-    return there if config.target_failure_count else min(there, config.sample_size)
 
 
 def _rows(lake: Path | None) -> str:

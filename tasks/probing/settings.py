@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from tasks.config import OPERATIONAL, Settings, plugin_field
+from tasks.probing.claims import ClaimSet, load_claims
 
 
 class LakeSettings(Settings):
@@ -51,6 +52,8 @@ class ProbingConfig(Settings):
     """The claim set: a name, or a path to a YAML or JSON file."""
     enabled_claims: tuple[str, ...] = ()
     """Claim ids to use; empty takes those that the set enables."""
+    failure_reasons: Path | None = None
+    """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
     baseline: dict[str, Any] = Field(
@@ -77,3 +80,7 @@ class ProbingConfig(Settings):
     """The run fails when more than this share of outcomes is `infra_error`."""
     torchrun: TorchrunSettings = Field(default=TorchrunSettings(), json_schema_extra=OPERATIONAL)
     """The ranks."""
+
+    def claim_set(self) -> ClaimSet:
+        """The claims that are used; raises what `load_claims` raises."""
+        return load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons)

@@ -18,7 +18,6 @@ from tasks.journal import read_json, write_atomic, write_json
 from tasks.lake.files import lake_files
 from tasks.llm.run_chats import chats_of_run
 from tasks.probing.baselines import baseline_settings, open_baseline
-from tasks.probing.claims import load_claims
 from tasks.probing.handout import Handout
 from tasks.probing.judges import judge_settings, open_judge
 from tasks.probing.probe import Probe, probe_unit
@@ -47,7 +46,7 @@ def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
 def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
     """Load the model under test, the claims and the judge."""
     return Probe(
-        claims=load_claims(config.claims, config.enabled_claims),
+        claims=config.claim_set(),
         baseline=open_baseline(baseline_settings(config.baseline), device=device),
         judge=open_judge(judge_settings(config.judge)),
         lake=lake,

@@ -100,7 +100,7 @@ class EndpointBaseline:
         return self._request(SEE, user(part, claim_words(prompt)), claim_schema(prompt), "baseline")
 
     def _question_request(self, part: ImagePart, question: Question) -> Request:
-        return self._request(ANSWER, user(part, question_words(question)), question_schema(question), "answer")
+        return self._request(ANSWER, user(part, question_words(question)), question_schema(question), "difficulty")
 
     def _request(self, role: str, message: Any, schema: dict[str, Any], stage: str) -> Request:
         chosen = self._settings
