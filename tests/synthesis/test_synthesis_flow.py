@@ -1,70 +1,188 @@
-"""The real command: run, kill, take up again, trace, compare; two workers against one process."""
+"""The real command: worker counts, kills, dead workers, trace, what it shows of itself, a user's mistakes."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
+import random
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tasks.config import load_config
-from tasks.journal import read_jsonl
+from tasks.journal import read_json, read_jsonl
 from tasks.synthesis.config import SynthesisConfig
 from tasks.synthesis.run import run_serially
+from tests.e2e.commands import Command, run
+from tests.synthesis.conftest import shipped
 
-ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "configs" / "synthesis" / "math.yaml"
-FILES = ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl")
+FILES = ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl", "dataset/chat.jsonl")
+
+KILLS = int(os.environ.get("MILLRACE_KILLS", "2"))
+"""How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""
+
+ENVIRONMENTS = os.environ.get("MILLRACE_ENVIRONMENTS", "math").split(",")
+"""The presets of the flow tests; the acceptance run does all (`MILLRACE_ENVIRONMENTS=math,python,rag,web,custom`)."""
+
+SEEDS = int(os.environ.get("MILLRACE_SEEDS", "40"))
+
+pytestmark = pytest.mark.timeout(1800)
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "flows.synthesis", *map(str, arguments)]
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def done(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    finished = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert finished.returncode == code, finished.stderr + finished.stdout
-    return finished
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def settings(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The arguments of a small run."""
+    return ("--config", str(shipped(request.param)), "--set", f"number_of_seed={SEEDS}", "--set", "seeds_per_shard=10")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A finished run of the flow with two workers."""
+    folder = tmp_path_factory.mktemp("synthesis") / "run"
+    code, printed = run("synthesis", *settings, "--set", "max_workers=2", "--run-dir", str(folder), cache=cache)
+    assert code == 0, printed
+    return folder
 
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_a_killed_parallel_run_taken_up_again_gives_the_bytes_of_a_serial_one(tmp_path: Path) -> None:
-    seeds = tmp_path / "seeds.json"
-    texts = [f"primes and roots {n}" for n in range(48)]
-    seeds.write_text(json.dumps(texts))
-    settings = ["--config", CONFIG, "--set", f"seeds={seeds}", "--set", "seeds_per_shard=12"]
-    run_dir = tmp_path / "run"
-    run = subprocess.Popen(command(*settings, "--run-dir", run_dir, "--set", "max_workers=2"), cwd=ROOT, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 200
-    while not list((run_dir / "synthesis" / "shards").glob("*.jsonl*")) and time.monotonic() < deadline:
-        assert run.poll() is None, run.stderr and run.stderr.read()
-        time.sleep(0.05)
-    family = psutil.Process(run.pid).children(recursive=True)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert alive == []
-
-    done(*settings, "--run-dir", run_dir, "--set", "max_workers=2")
-    serial = load_config(SynthesisConfig, CONFIG, [f"seeds={seeds}", "seeds_per_shard=12"])
-    run_serially(serial, tmp_path / "serial")
-    for name in FILES:
-        assert (run_dir / name).read_bytes() == (tmp_path / "serial" / name).read_bytes(), name
-
-    item = next(read_jsonl(run_dir / "qa.jsonl"))
-    assert "passed  replay" in done("trace", run_dir, item["qa_id"]).stdout
-    assert "is finished" in done(*settings, "--run-dir", run_dir).stdout
+def test_the_flow_with_one_two_and_four_workers_and_a_serial_run_give_the_same_bytes(
+    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path
+) -> None:
+    wanted = contents(undisturbed)
+    assert wanted["qa.jsonl"]
+    for workers in (1, 4):
+        folder = tmp_path / str(workers)
+        code, printed = run("synthesis", *settings, "--set", f"max_workers={workers}", "--run-dir", str(folder), cache=cache)
+        assert code == 0, printed
+        assert contents(folder) == wanted, f"{workers} workers"
+    run_serially(load_config(SynthesisConfig, Path(settings[1]), settings[3::2]), tmp_path / "serial")
+    assert contents(tmp_path / "serial") == wanted
 
 
-def test_a_dry_run_estimates_and_touches_nothing(tmp_path: Path) -> None:
-    said = done("--config", CONFIG, "--run-dir", tmp_path / "run", "--dry-run").stdout
+@pytest.mark.flow
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_kill_minus_nine_at_random_moments_changes_no_byte(
+    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path
+) -> None:
+    """With another number of workers each time; every other kill waits until shards are being worked on."""
+    folder = tmp_path / "run"
+    rng = random.Random(7)
+    killed = 0
+    for attempt in range(2 * KILLS):
+        command = Command(
+            "synthesis", *settings, "--set", f"max_workers={(1, 2, 4)[attempt % 3]}", "--run-dir", str(folder), cache=cache
+        )
+        if attempt % 2 == 0:
+            before = progress(folder)
+            wait_for(lambda before=before: progress(folder) > before or (folder / "summary.json").exists(), command)  # type: ignore[misc]
+            time.sleep(rng.uniform(0, 1))
+        else:
+            time.sleep(rng.uniform(1, 15))
+        if ended(command):
+            (folder / "summary.json").unlink(missing_ok=True)
+        else:
+            command.kill()
+            killed += 1
+        command.wait_until_nothing_is_left()
+        if killed == KILLS:
+            break
+        if (folder / "synthesis" / "summary.json").exists():  # nothing is left to interrupt: undo a shard and the end
+            (folder / "synthesis" / "summary.json").unlink()
+            rng.choice(sorted((folder / "synthesis" / "shards").glob("*.jsonl"))).unlink()
+            manifest = read_json(folder / "manifest.json")
+            manifest["flows"]["synthesis"]["state"] = "running"
+            (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert killed >= 1
+    code, printed = run("synthesis", *settings, "--set", "max_workers=2", "--run-dir", str(folder), cache=cache)
+    assert code == 0, printed
+    assert contents(folder) == contents(undisturbed)
+
+
+def progress(folder: Path) -> int:
+    """Bytes in the journals of the shards."""
+    total = 0
+    for path in (folder / "synthesis" / "shards").glob("*.jsonl*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue  # renamed meanwhile
+    return total
+
+
+def wait_for(happened: Callable[[], bool], command: Command, within_s: float = 200) -> None:
+    deadline = time.monotonic() + within_s
+    while not happened() and not ended(command):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ended(command: Command) -> bool:
+    return not Path(f"/proc/{command.pid}").exists()
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+def test_a_run_shows_itself_in_artifacts_that_are_renewed_and_leaves_a_report(
+    undisturbed: Path, settings: tuple[str, ...]
+) -> None:
+    with sqlite3.connect(undisturbed / "logs" / "prefect.db") as db:
+        rows = dict(db.execute("SELECT key, data FROM artifact").fetchall())
+        times = db.execute("SELECT COUNT(*) FROM artifact WHERE key = 'synthesis-live'").fetchone()[0]
+    assert times == 1  # one artifact, brought up to date, not a new one each time
+    assert f"seeds done | {SEEDS} of {SEEDS}" in rows["synthesis-live"]
+    assert rows["synthesis-synthesising"].startswith("100")
+    assert {"synthesis-report", "synthesis-rejections"} <= set(rows)
+    page, summary = (undisturbed / "report.html").read_text(), read_json(undisturbed / "summary.json")
+    assert "<script" not in page
+    assert f"{summary['items']['verified']}</div>" in page
+    assert "✓ adds up" in page
+    item = next(read_jsonl(undisturbed / "qa.jsonl"))
+    code, printed = run("synthesis", "trace", str(undisturbed), item["qa_id"], cache=undisturbed.parent)
+    assert (code, "passed  replay" in printed) == (0, True)
+    code, printed = run("synthesis", *settings, "--run-dir", str(undisturbed), cache=undisturbed.parent)
+    assert (code, "is finished" in printed) == (0, True)
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+def test_seeds_that_end_their_worker_are_set_aside_after_three_tries_and_cost_only_themselves(
+    tmp_path: Path, cache: Path
+) -> None:
+    seeds = [*(f"year {1980 + n}" for n in range(7)), "poison exit", *(f"year {1990 + n}" for n in range(7)), "poison kill"]
+    (tmp_path / "seeds.json").write_text(json.dumps(seeds))
+    arguments = {
+        "environment_mode": "tests.synthesis.poison_world",
+        "seeds": str(tmp_path / "seeds.json"),
+        "seeds_per_shard": 4,
+        "max_workers": 2,
+        "max_depth": 3,
+        "max_failure_rate": 0.2,
+    }
+    options = [part for key, value in arguments.items() for part in ("--set", f"{key}={value}")]
+    code, printed = run("synthesis", *options, "--run-dir", str(tmp_path / "run"), cache=cache)
+    assert code == 0, printed
+    assert "a worker process ended in the middle of a shard" in printed
+    failures = {record["seed_data"]: record for record in read_jsonl(tmp_path / "run" / "failures.jsonl")}
+    assert {name: record["reason"] for name, record in failures.items()} == {
+        "poison exit": "seed_ends_worker",
+        "poison kill": "seed_ends_worker",
+    }
+    trees = {record["seed_data"] for record in read_jsonl(tmp_path / "run" / "trees.jsonl")}
+    assert trees == set(seeds) - set(failures)
+
+
+def test_a_dry_run_estimates_and_touches_nothing(tmp_path: Path, cache: Path) -> None:
+    code, said = run("synthesis", "--config", str(shipped("math")), "--run-dir", str(tmp_path / "run"), "--dry-run", cache=cache)
+    assert code == 0
     assert "model calls: none" in said
     assert "198 different" in said
     assert not (tmp_path / "run").exists()
@@ -82,10 +200,11 @@ def test_a_dry_run_estimates_and_touches_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_exit_code_2_and_nothing_is_started(
-    arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str], said: str, tmp_path: Path, cache: Path
 ) -> None:
     extra = [] if arguments[0] == "trace" else ["--run-dir", str(tmp_path / "run")]
-    finished = done(*arguments, *extra, code=2)
-    assert said in finished.stderr
-    assert "Traceback" not in finished.stderr
+    code, printed = run("synthesis", *arguments, *extra, cache=cache)
+    assert code == 2
+    assert said in printed
+    assert "Traceback" not in printed
     assert not (tmp_path / "run").exists()
