@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,8 @@ class Backgrounds:
         self.stop_s: float | None = None
         """How long stopping took; None: not stopped yet."""
         self._duty: threading.Thread | None = None
+        self._switching = threading.Lock()
+        """Held while the level or a background's state changes, so that a turn of the duty cycle never outlives its level."""
         self._stopped = threading.Event()
 
     def __enter__(self) -> Backgrounds:
@@ -91,16 +93,17 @@ class Backgrounds:
 
     def set_level(self, level: float) -> None:
         """How much of the load is on, 0 (all paused) to 1: so many whole backgrounds, and one for part of the time."""
-        self.level = level
-        share = level * len(self.loops)
+        with self._switching:
+            self.level = level
+            share = level * len(self.loops)
+            for number, loop in enumerate(self.loops):
+                if number + 1 <= share + 1e-9:
+                    loop.resume()
+                elif number >= share:
+                    loop.pause()
         if abs(share - round(share)) > 1e-9 and self._duty is None:
             self._duty = threading.Thread(target=self._alternate, daemon=True, name="duty cycle")
             self._duty.start()
-        for number, loop in enumerate(self.loops):
-            if number + 1 <= share + 1e-9:
-                loop.resume()
-            elif number >= share:
-                loop.pause()
 
     def _alternate(self) -> None:
         while not self._stopped.is_set():
@@ -109,11 +112,16 @@ class Backgrounds:
             if number >= len(self.loops) or part < 1e-9:
                 self._stopped.wait(DUTY_PERIOD_S)
                 continue
-            self.loops[number].resume()
+            self._turn(share, self.loops[number].resume)
             self._stopped.wait(DUTY_PERIOD_S * part)
-            if self.level * len(self.loops) == share:
-                self.loops[number].pause()
+            self._turn(share, self.loops[number].pause)
             self._stopped.wait(DUTY_PERIOD_S * (1 - part))
+
+    def _turn(self, share: float, switch: Callable[[], None]) -> None:
+        """Switch, unless the level was changed meanwhile."""
+        with self._switching:
+            if self.level * len(self.loops) == share:
+                switch()
 
     def samples_between(self, start: float, end: float) -> float | None:
         """Samples of all together; None when one of them does not tell."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 WindowLoad = Literal["warm_up", "solo", "shared", "mixed"]
 
+Figure = Callable[[Mapping[str, Any]], float | None]
+"""What is compared, of an epoch; None: this epoch does not have it."""
+
 BOOTSTRAPS = 2_000
+LEAST_FOR_AN_INTERVAL = 3
+"""Fewer pairs or blocks say nothing about their own spread."""
+STUDENT_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120)
+"""Student's t at 97.5 % for 1, 2, … degrees of freedom; the last stands for more (2.12 is at most 8 % too wide)."""
 CONTAMINATED = 1.2
 """A solo epoch whose wall time is this many times its CPU time on one thread was slowed down by strangers."""
 
@@ -33,17 +41,23 @@ def load_of(overlap: float, wanted: WindowLoad) -> WindowLoad:
     return "shared" if overlap >= 0.9 else "solo" if overlap <= 0.1 else "mixed"
 
 
-def pairs(epochs: Sequence[dict[str, Any]], figure: str = "wall_s") -> list[float]:
-    """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
+def windows_of(epochs: Sequence[Mapping[str, Any]], figure: Figure) -> list[tuple[str, list[float]]]:
+    """The solo and the shared stretches in their order, with `figure` of each of their epochs."""
     windows: list[tuple[str, list[float]]] = []
     for epoch in epochs:
-        value = epoch.get(figure)
+        value = figure(epoch)
         if value is None or epoch["load"] not in {"solo", "shared"}:
             continue
         if windows and windows[-1][0] == epoch["load"]:
             windows[-1][1].append(value)
         else:
             windows.append((epoch["load"], [value]))
+    return windows
+
+
+def pairs(epochs: Sequence[Mapping[str, Any]], figure: str = "wall_s") -> list[float]:
+    """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
+    windows = windows_of(epochs, lambda epoch: epoch.get(figure))
     # ABBA merges the two middle windows: split them again so that each half has a neighbour of its own.
     parts: list[tuple[str, float]] = []
     for index, (load, values) in enumerate(windows):
@@ -64,24 +78,70 @@ def pairs(epochs: Sequence[dict[str, Any]], figure: str = "wall_s") -> list[floa
     return found
 
 
+def contrasts(epochs: Sequence[Mapping[str, Any]], figure: Figure) -> list[float]:
+    """Shared - solo for each shared stretch and as many solo epochs around it, none used twice: a steady trend cancels out."""
+    windows = windows_of(epochs, figure)
+    found: list[float] = []
+    free = len(windows[0][1]) if windows else 0
+    for (_, before), (load, values), (_, after) in zip(windows, windows[1:], windows[2:], strict=False):
+        if load != "shared":
+            continue
+        reach = max(1, len(values) // 2)
+        if min(free, len(after)) >= reach:
+            around = statistics.fmean(before[-reach:]), statistics.fmean(after[:reach])
+            found.append(statistics.fmean(values) - statistics.fmean(around))
+            free = len(after) - reach
+        else:
+            free = len(after)
+    return found
+
+
 def interval(ratios: Sequence[float], seed: int = 0, level: float = 0.95) -> dict[str, Any]:
     """The typical ratio (geometric mean) with a bootstrap interval; with fewer than 3 pairs there is no interval to be had."""
+    found: dict[str, Any] = {"estimate": None, "low": None, "high": None, "pairs": len(ratios)}
     if not ratios:
-        return {
-            "estimate": None,
-            "low": None,
-            "high": None,
-            "pairs": 0,
-            "reason": "no solo and shared windows next to each other",
-        }
+        return found | {"reason": "no solo and shared windows next to each other"}
     logs = [math.log(ratio) for ratio in ratios]
-    found: dict[str, Any] = {"estimate": math.exp(statistics.fmean(logs)), "low": None, "high": None, "pairs": len(logs)}
-    if len(logs) < 3:
+    found["estimate"] = math.exp(statistics.fmean(logs))
+    if len(logs) < LEAST_FOR_AN_INTERVAL:
         return found | {"reason": "fewer than 3 pairs: no interval"}
     generator = random.Random(seed)
     means = sorted(statistics.fmean(generator.choices(logs, k=len(logs))) for _ in range(BOOTSTRAPS))
     edge = int((1 - level) / 2 * BOOTSTRAPS)
     return found | {"low": math.exp(means[edge]), "high": math.exp(means[-edge - 1]), "ratios": list(ratios)}
+
+
+def difference(values: Sequence[float]) -> dict[str, Any]:
+    """The mean difference with Student's 95 % interval; with fewer than 3 blocks there is no interval to be had.
+
+    Not a bootstrap: a training has few blocks, and resampling 3 values says no more than the smallest and the largest of them.
+    """
+    found: dict[str, Any] = {"estimate": None, "low": None, "high": None, "blocks": len(values)}
+    if not values:
+        return found | {"reason": "no shared windows with solo ones on both sides"}
+    found["estimate"] = statistics.fmean(values)
+    if len(values) < LEAST_FOR_AN_INTERVAL:
+        return found | {"reason": "fewer than 3 blocks: no interval"}
+    quantile = STUDENT_975[min(len(values) - 2, len(STUDENT_975) - 1)]
+    reach = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return found | {"low": found["estimate"] - reach, "high": found["estimate"] + reach, "differences": list(values)}
+
+
+def metric_differences(epochs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Whether the backgrounds change what is learned: by metric (and `loss`), shared minus solo windows of the same training.
+
+    Covers: a steady improvement over a block, which cancels out. Does not cover: the bend of a learning curve, which is large in
+    the first epochs; what a metric loses for good under load (both kinds of windows train one model).
+    """
+    names = sorted({name for epoch in epochs for name in epoch.get("metrics") or {}})
+    found = {name: contrasts(epochs, partial(_metric, name=name)) for name in names}
+    found["loss"] = contrasts(epochs, lambda epoch: epoch.get("loss"))
+    return {name: difference(values) for name, values in found.items()}
+
+
+def _metric(epoch: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = (epoch.get("metrics") or {}).get(name)
+    return value
 
 
 def compare(epochs: Sequence[dict[str, Any]], alone: dict[str, Any] | None, seed: int = 0) -> dict[str, Any]:
@@ -126,6 +186,7 @@ def compare(epochs: Sequence[dict[str, Any]], alone: dict[str, Any] | None, seed
             "mean_slowdown": (1 / kept + 1 / share) / 2 if kept and share else None,
         },
         "background_samples_per_s": {"alone": rate, "beside_the_foreground": beside},
+        "metric_difference": metric_differences(epochs),
         "contaminated": _contaminated(epochs),
     }
 

@@ -11,12 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.journal import read_json, write_atomic, write_json
+from tasks.training import tables
 from tasks.training.campaign import Campaign
 from tasks.training.parameters import spell
 from tasks.training.plots import Curve, Point, curves, pareto, scatter
 from tasks.training.results import all_attempts, final_attempts
-
-UNKNOWN = "not measured"
+from tasks.training.tables import UNKNOWN, brief, figure, percent, seconds
 
 
 def write_report(campaign: Campaign, path: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def report_data(title: str, description: str, folder: Path, notes: Sequence[str]
         "comparisons": [_comparison(record) for record in parallel],
         "failures": [_failure(record) for record in attempts if not record["ok"]],
         "groups": [_group(name, [r for r in good if _group_name(r) == name]) for name in dict.fromkeys(map(_group_name, good))],
-        "energy": [reading | {"run": record["title"]} for record in attempts for reading in record.get("energy") or []],
+        "energy": [reading | {"run": brief(record["title"])} for record in attempts for reading in record.get("energy") or []],
         "findings": _findings(final, parallel),
         "totals": {
             "runs": len(final),
@@ -61,27 +61,7 @@ def render(data: dict[str, Any]) -> str:
     page = environment.get_template("report_template.html.j2")
     charts = {run["id"]: _curves(run) for run in data["runs"] if run["epochs"]}
     plots = {group["name"]: _plots(group) for group in data["groups"]}
-    return page.render(data=data, curves=charts, plots=plots, unknown=UNKNOWN)
-
-
-def figure(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """A number with its unit; unknown is said in words."""
-    if value is None:
-        return UNKNOWN
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-    return f"{text}\u00a0{unit}".strip()
-
-
-def seconds(value: float | None) -> str:
-    """A duration."""
-    if value is None:
-        return UNKNOWN
-    return figure(value, "s") if value < 120 else f"{int(value // 60)}\u00a0min {int(value % 60)}\u00a0s"
-
-
-def percent(value: float | None) -> str:
-    """A share."""
-    return UNKNOWN if value is None else f"{100 * value:.0f}\u00a0%"
+    return page.render(data=data, curves=charts, plots=plots, tables=tables, unknown=UNKNOWN)
 
 
 def higher_is_better(metric: str) -> bool:
@@ -99,7 +79,7 @@ def _run(record: dict[str, Any]) -> dict[str, Any]:
     metric = main_metric(record)
     return {
         "id": record["id"],
-        "title": record["title"],
+        "title": brief(record["title"]),
         "workload": record["workload"],
         "mode": record["mode"],
         "ok": record["ok"],
@@ -121,17 +101,19 @@ def _run(record: dict[str, Any]) -> dict[str, Any]:
 
 def _comparison(record: dict[str, Any]) -> dict[str, Any]:
     overlaps = [one["overlap_fraction"] for one in record["backgrounds"] if one["overlap_fraction"] is not None]
-    return {
-        "title": record["title"],
+    differences = record["comparison"].get("metric_difference") or {}
+    shown = dict.fromkeys(filter(None, (main_metric(record), "loss")))
+    own = {
+        "title": brief(record["title"]),
         "overlap": statistics.fmean(overlaps) if overlaps else None,
-        "metric_difference": None,
-        **record["comparison"],
+        "metric_difference": {name: differences[name] for name in shown if name in differences},
     }
+    return {**record["comparison"], **own}
 
 
 def _failure(record: dict[str, Any]) -> dict[str, Any]:
     names = ("title", "attempt", "failure", "failure_detail", "duration_s", "energy_j", "id")
-    return {name: record.get(name) for name in names}
+    return {name: record.get(name) for name in names} | {"title": brief(record["title"])}
 
 
 def _group_name(record: dict[str, Any]) -> str:
@@ -146,7 +128,7 @@ def _group(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     costs = energies if by_energy else [record.get("cpu_s") for record in records]
     rows = [
         {
-            "title": record["title"],
+            "title": brief(record["title"]),
             "hyperparameters": record["hyperparameters"],
             "mutated": record["mutated"],
             "cost": cost,
@@ -170,20 +152,18 @@ def _group(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
 def _findings(final: list[dict[str, Any]], parallel: list[dict[str, Any]]) -> list[str]:
     said: list[str] = []
     for record in parallel:
+        name = brief(record["title"])
         slowdown, throughput = record["comparison"]["slowdown"], record["comparison"]["throughput"]
         if slowdown["estimate"] is not None:
             low, high = slowdown["low"], slowdown["high"]
             range_ = f" (95 % interval {low:.2f} to {high:.2f})" if low is not None else " (too few windows for an interval)"
-            said.append(
-                f"{record['title']}: an epoch takes {slowdown['estimate']:.2f} times as long beside the backgrounds{range_}."
-            )
+            said.append(f"{name}: an epoch takes {slowdown['estimate']:.2f} times as long beside the backgrounds{range_}.")
         if throughput["sum"] is not None:
             pays = "colocation pays" if throughput["sum"] > 1 else "running one after the other would be faster"
-            said.append(f"{record['title']}: together they do {throughput['sum']:.2f} times the work of one alone; {pays}.")
+            said.append(f"{name}: together they do {throughput['sum']:.2f} times the work of one alone; {pays}.")
+        said += _learned(record)
         if record["comparison"]["contaminated"]["baseline_contaminated"]:
-            said.append(
-                f"{record['title']}: strangers used the CPUs during the solo windows; compare CPU seconds, not wall time."
-            )
+            said.append(f"{name}: strangers used the CPUs during the solo windows; compare CPU seconds, not wall time.")
     failed = [record for record in final if not record["ok"]]
     if failed:
         said.append(f"{len(failed)} of {len(final)} runs failed; their attempts and what they cost are listed below.")
@@ -191,6 +171,17 @@ def _findings(final: list[dict[str, Any]], parallel: list[dict[str, Any]]) -> li
     if kinds and "measured" not in kinds:
         said.append("No energy was measured on this host; the table below says why. CPU seconds are the cost figure here.")
     return said
+
+
+def _learned(record: dict[str, Any]) -> list[str]:
+    """What the windows say about the main metric."""
+    metric = main_metric(record)
+    found = (record["comparison"].get("metric_difference") or {}).get(metric)
+    if metric is None or not found or found["low"] is None:
+        return []
+    words = f"{brief(record['title'])}: {metric.replace('_', ' ')} differs by {found['estimate']:+.3g} beside the backgrounds"
+    same = "0 lies within: no effect on what is learned was seen" if found["low"] <= 0 <= found["high"] else "0 lies outside"
+    return [f"{words} (95 % interval {found['low']:+.3g} to {found['high']:+.3g}; {same})."]
 
 
 def _curves(run: dict[str, Any]) -> list[Markup]:

@@ -15,11 +15,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.config import load_config
 from tasks.errors import RunFailed
 from tasks.journal import read_json
-from tasks.training.campaign import open_campaign
+from tasks.training.backgrounds import Backgrounds
+from tasks.training.campaign import open_campaign, plan_for
 from tasks.training.report import render, report_data
 from tasks.training.results import all_attempts
+from tasks.training.settings import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -226,6 +229,9 @@ def test_windows_alternate_and_the_overlap_is_what_the_windows_say(make_config, 
     events = (tmp_path / "run" / record["id"] / "attempt-1" / "backgrounds" / "forever" / "events.jsonl").read_text().splitlines()
     assert one["epochs"] == sum(json.loads(line)["event"] == "epoch" for line in events)
     assert [change["level"] for change in record["load_changes"]][:2] == [0.0, 1.0]
+    assert record["comparison"]["metric_difference"]["score"]["blocks"] <= 2
+    page = render(report_data("", "", tmp_path / "run", []))
+    assert "shared − solo" in page
 
 
 def test_a_lost_required_background_makes_the_run_invalid_and_says_which(make_config, tmp_path):
@@ -282,6 +288,48 @@ def test_the_load_is_steered_when_a_slowdown_is_allowed(make_config, tmp_path):
     assert whys[-2:] == ["solo window", "the solo baseline is complete"]  # renewed at the tenth epoch
 
 
+def test_the_load_is_set_by_pausing_by_the_number_of_backgrounds_and_by_a_duty_cycle(make_config, tmp_path):
+    beside = [background("forever", id="first"), background("forever", id="second")]
+    config = make_config({"workload": "good", "mode": "parallel", "backgrounds": beside})
+    (run,) = plan_for(config).runs
+    with Backgrounds(run.backgrounds, config, tmp_path) as loads:
+        first, second = loads.loops
+        loads.wait_until_training()
+
+        def goes_on(loop) -> None:
+            """Until it has trained on more samples than now."""
+            before, deadline = loop.report(0, 1)["samples"], time.monotonic() + 60
+            while loop.report(0, 1)["samples"] <= before:
+                assert time.monotonic() < deadline, f"{loop.id} does not train"
+                time.sleep(0.02)
+
+        def stands_still(loop) -> None:
+            time.sleep(0.3)  # what it had printed before the pause arrives
+            before = loop.report(0, 1)["samples"]
+            time.sleep(0.3)
+            assert loop.report(0, 1)["samples"] == before
+
+        loads.set_level(0.0)  # pause
+        stands_still(first)
+        stands_still(second)
+        loads.set_level(0.5)  # one of two
+        goes_on(first)
+        stands_still(second)
+        loads.set_level(0.75)  # one, and one for half the time
+        began, deadline = time.time(), time.monotonic() + 60
+        while len(second.spans.gaps(began, time.time())) < 4:
+            assert time.monotonic() < deadline, "the second background is not switched on and off"
+            time.sleep(0.1)
+        assert 0.1 < second.spans.overlap(began, now := time.time()) / (now - began) < 0.9
+        assert not first.spans.gaps(began, now)
+        loads.set_level(0.0)  # also in the middle of a turn of the duty cycle
+        stands_still(first)
+        stands_still(second)
+        loads.set_level(1.0)
+        goes_on(first)
+        goes_on(second)
+
+
 def test_the_report_shows_failures_and_escapes_what_programs_print(make_config, tmp_path):
     script = {"command": [sys.executable, "-c", "print('<script>alert(1)</script>'); raise SystemExit(3)"], "adapter": "jsonl"}
     config = make_config(
@@ -294,6 +342,42 @@ def test_the_report_shows_failures_and_escapes_what_programs_print(make_config, 
     assert "<b>name" not in page
     assert "exit_code" in page
     assert "unavailable" in page or "measured" in page
+
+
+def test_the_originals_models_config_and_experiments_run_its_scripts_in_all_three_modes(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, time\noptions = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n"
+        "for n in range(int(options['-e'])): print('loss', 1 / (n + 1), flush=True); time.sleep(0.05)\n"
+        "print('Accuracy: 0.5', options['-n'], options['--set'])\n"
+    )
+    epochs = {"flag": "-e", "type": "int", "default": 4, "range": [2, 6], "distribution": "uniform"}
+    spec = {
+        "path": str(tmp_path), "train_script": str(script), "models": ["small"], "model_flag": "-n",
+        "required_args": {"data": "--set digits"}, "supported_hyperparams": {"epochs": epochs},
+        "performance_metrics": {"log_patterns": {"test_accuracy": "Accuracy: ([0-9.]+)"}},
+    }  # fmt: skip
+    (tmp_path / "models_config.json").write_text(json.dumps({"models": {"ours": spec}}))
+    it = {"repo": "ours", "model": "small"}
+    data = {
+        "experiment_name": "as it was", "governor": None, "runs_per_config": 1, "max_retries": 0, "use_deduplication": True,
+        "historical_csvs": [], "models_config": str(tmp_path / "models_config.json"),
+        "colocation": {"background_alone_s": 0}, "energy": {"idle_s": 0}, "cool_down": {"max_s": 0},
+        "experiments": [
+            it | {"mode": "default", "hyperparameters": {"epochs": 3}},
+            it | {"mode": "mutation", "mutate": ["all"], "runs_per_config": 2},
+            {"mode": "parallel", "foreground": it | {"mode": "default", "hyperparameters": {"epochs": 5}},
+             "background": it | {"hyperparameters": {"epochs": 2}}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "experiment.json").write_text(json.dumps(data))
+    config = load_config(TrainingConfig, tmp_path / "experiment.json")
+    records = run_all(config, tmp_path / "run")
+    assert [(record["ok"], record["mode"]) for record in records] == [
+        (True, "default"), (True, "mutation"), (True, "mutation"), (True, "parallel"),
+    ], [record["failure_detail"] for record in records]  # fmt: skip
+    assert all(record["metrics"] == {"test_accuracy": 0.5} for record in records)
+    assert records[3]["backgrounds"][0]["iterations"] >= 1
 
 
 @pytest.mark.chaos

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.training.background import interpolate
-from tasks.training.colocation import LoadController, compare, interval, load_of, pairs, wanted_load
+from tasks.training.colocation import LoadController, compare, interval, load_of, metric_differences, pairs, wanted_load
 from tasks.training.plots import Point, pareto, scatter, ticks
 from tasks.training.restarts import RestartPolicy
 from tasks.training.settings import Restart
@@ -102,6 +102,42 @@ def test_a_drift_of_the_machine_cancels_out_of_the_slowdown():
     found = interval(pairs(epochs))
     assert found["estimate"] == pytest.approx(1.3, rel=0.01)
     assert found["low"] < 1.3 < found["high"]
+
+
+def test_a_steady_improvement_is_not_taken_for_an_effect_of_the_load():
+    epochs = epochs_with(1.0, 1.0, 14)
+    noise = random.Random(1)
+    for n, epoch in enumerate(epochs):
+        epoch["metrics"] = {"score": 0.5 + 0.02 * n + noise.gauss(0, 0.001)}
+        epoch["loss"] = 1 - 0.03 * n
+    found = metric_differences(epochs)
+    assert found["score"]["blocks"] == 3
+    assert abs(found["score"]["estimate"]) < 0.002
+    assert found["score"]["low"] < 0 < found["score"]["high"]
+    assert found["loss"]["estimate"] == pytest.approx(0, abs=1e-12)
+
+
+def test_what_a_metric_loses_under_load_is_found_through_the_trend():
+    epochs = epochs_with(1.0, 1.0, 14)
+    noise = random.Random(3)
+    for n, epoch in enumerate(epochs):
+        worse = 0.1 if epoch["load"] == "shared" else 0.0
+        epoch["metrics"] = {"score": 0.5 + 0.02 * n - worse + noise.gauss(0, 0.002)}
+    found = metric_differences(epochs)["score"]
+    assert found["low"] < -0.1 < found["high"] < 0
+
+
+def test_too_few_blocks_give_no_interval_and_the_reason():
+    epochs = epochs_with(1.0, 1.0, 9)
+    for epoch in epochs:
+        epoch["metrics"] = {"score": 0.5}
+    found = metric_differences(epochs)
+    assert (found["score"]["blocks"], found["score"]["low"], found["score"]["reason"]) == (
+        2,
+        None,
+        "fewer than 3 blocks: no interval",
+    )
+    assert found["loss"]["estimate"] is None  # this program tells no loss
 
 
 def test_the_interval_is_the_same_for_the_same_seed_and_missing_for_few_pairs():

@@ -98,3 +98,28 @@ def test_a_killed_flow_leaves_nothing_and_is_taken_up_again(external, tmp_path):
     assert "<svg" in (run_dir / "report.html").read_text()
     assert "is finished" in done(*settings, code=0).stdout
     assert "another config" in done(*settings, "--set", "seed=7", code=2).stderr
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+def test_an_experiment_file_of_the_original_runs_on_our_workloads_through_the_flow(tmp_path):
+    it = {"repo": "bug-localization-by-dnn-and-rvsm", "model": "default"}
+    entries = [
+        {"comment": "an entry that is only a comment"},
+        it | {"mode": "default", "hyperparameters": {"epochs": 2}},
+        it | {"mode": "mutation", "mutate": ["alpha", "seed"], "hyperparameters": {"epochs": 2}},
+        {
+            "mode": "parallel",
+            "foreground": it | {"mode": "default", "hyperparameters": {"epochs": 6}},
+            "background": it | {"hyperparameters": {"epochs": 3}},
+        },
+    ]
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps({"experiment_name": "as it was", "governor": None, "max_retries": 1, "experiments": entries}))
+    quick = ["energy={idle_s: 0}", "cool_down={max_s: 0}", "colocation={background_alone_s: 0.5}"]
+    done("--config", path, "--run-dir", tmp_path / "run", *(word for one in quick for word in ("--set", one)), code=0)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["runs"], summary["ok"]) == (3, 3)
+    assert any("tabular MLP" in note for note in summary["notes"])
+    header = (tmp_path / "run" / "training" / "summary.csv").read_text().splitlines()[0]
+    assert "training_success" in header  # the original's column names
