@@ -47,8 +47,9 @@ def written(request: Request) -> Reply:
     assert request.schema is not None
     if "agrees" in request.schema["properties"]:
         return Reply(text=json.dumps({"answer": "the same", "agrees": True, "reason": "it stands in the last observation"}))
-    answer = request.messages[-1].text.split(" = ")[-1].split()[0]
-    return Reply(text=json.dumps({"question": "What does the last of the calculations give?", "answer": answer}))
+    calculation, _, rest = request.messages[-1].text.rpartition(" = ")
+    question = f"What does {calculation.splitlines()[-1]} give?"
+    return Reply(text=json.dumps({"question": question, "answer": rest.split()[0]}))
 
 
 def native_model() -> ScriptedChat:

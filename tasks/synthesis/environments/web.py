@@ -22,7 +22,7 @@ from tasks.synthesis.operators.web import build_operators
 from tasks.synthesis.tools.atlas import build_pages, load_tables
 from tasks.synthesis.tools.fetch import Fetcher
 from tasks.synthesis.tools.online import web_search_service
-from tasks.synthesis.tools.pages import as_data, read_page
+from tasks.synthesis.tools.pages import as_data, read_page, without_marks
 from tasks.synthesis.tools.search_index import SearchIndex, words
 from tasks.synthesis.tools.site import Site, pages_of
 from tasks.synthesis.verifiers.web import WebVerifier
@@ -76,7 +76,8 @@ class WebEnvironment:
     concurrent = True
     frames = FRAMES
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, fetcher: Callable[[Options], Fetcher] | None = None) -> None:
+        """`fetcher` makes what pages are fetched with, online; None: one that reaches public addresses and nothing else."""
         self.options = options
         self._closing: list[Callable[[], None]] = []
         self.operators: dict[str, Operator] = {}
@@ -84,7 +85,7 @@ class WebEnvironment:
         self._names: list[str] = []
         try:
             if options.search_url:
-                self._open_online(options)
+                self._open_online(options, (fetcher or _public_fetcher)(options))
             else:
                 self._open_site(options)
         except BaseException:
@@ -92,8 +93,7 @@ class WebEnvironment:
             raise
         self.replay_tools = self.tools
 
-    def _open_online(self, options: Options) -> None:
-        fetcher = Fetcher(allowed=options.allowed_hosts, timeout_s=options.timeout_s, max_bytes=options.max_bytes)
+    def _open_online(self, options: Options, fetcher: Fetcher) -> None:
         self._closing.append(fetcher.close)
         search, close = web_search_service(
             str(options.search_url),
@@ -167,6 +167,10 @@ class WebEnvironment:
             self._closing.pop()()
 
 
+def _public_fetcher(options: Options) -> Fetcher:
+    return Fetcher(allowed=options.allowed_hosts, timeout_s=options.timeout_s, max_bytes=options.max_bytes)
+
+
 def _spaced(text: str) -> str:
     """The words of a text with single spaces around them; Chinese characters are cut off from Latin ones."""
     parts = re.findall(r"[a-zà-ÿ0-9]+|[^\W_a-zà-ÿ0-9]+", text.casefold())
@@ -207,7 +211,7 @@ def _tools(search: Callable[[list[str]], str], visit: Callable[[str], tuple[str,
             except ToolError as error:
                 failed.append(f"- {url}: {error}")
                 continue
-            near = "".join(f"\n  | {line[:200]}" for line in nearest_lines(text, goal))
+            near = "".join(f"\n  | {line[:200]}" for line in nearest_lines(without_marks(text), goal))
             parts.append(f"{as_data(where, text)}\nNearest to the goal '{goal}' (quoted data):{near or ' nothing'}")
         if not parts:
             raise ToolError("\n".join(["no page could be read:", *failed]))

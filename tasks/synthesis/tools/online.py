@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import stamina
@@ -34,10 +35,9 @@ def web_search_service(
             with attempt:
                 answer = client.post(f"{url.rstrip('/')}/{kind}", json={"q": query, "num": top_k})
                 answer.raise_for_status()
-        found = answer.json().get({"search": "organic"}.get(kind, kind), [])[:top_k]
         lines = [
             f"{number}. {item.get('title', '')} ({item.get('link', '')})\n   {item.get('snippet', '')}"
-            for number, item in enumerate(found, 1)
+            for number, item in enumerate(_results(answer, kind)[:top_k], 1)
         ]
         return "\n".join([f"Results for '{query}':", *lines])
 
@@ -46,11 +46,23 @@ def web_search_service(
             with ThreadPoolExecutor(max(1, min(workers, len(queries)))) as pool:
                 return "\n".join(pool.map(one, queries))
         except httpx.HTTPStatusError as error:
-            raise ToolError(f"the search service answers {error.response.status_code}") from error
-        except (httpx.HTTPError, ValueError) as error:
+            status = error.response.status_code
+            hint = f"; it refuses the key in {KEY_VARIABLE}" if status in (401, 403) else ""
+            raise ToolError(f"the search service answers {status}{hint}") from error
+        except httpx.HTTPError as error:
             raise ToolError(f"the search service cannot be asked: {type(error).__name__}") from error
 
     return search, client.close
+
+
+def _results(answer: httpx.Response, kind: str) -> list[dict[str, Any]]:
+    try:
+        found = answer.json().get({"search": "organic"}.get(kind, kind), [])
+    except (ValueError, AttributeError) as error:
+        raise ToolError("what the search service answers is not a list of results") from error
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ToolError("what the search service answers is not a list of results")
+    return found
 
 
 def _passing(error: Exception) -> bool:

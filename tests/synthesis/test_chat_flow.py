@@ -1,0 +1,80 @@
+"""The flow with a chat model behind a real server: tool calls of both forms, what is paid for, and what a kill costs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.config import load_config
+from tasks.journal import read_json, read_jsonl
+from tasks.synthesis.config import SynthesisConfig
+from tasks.synthesis.run import run_serially
+from tests.e2e.commands import Command, run
+from tests.llm.servers import served
+from tests.synthesis.served_model import native_model, plain_model
+
+pytestmark = [pytest.mark.flow, pytest.mark.slow]
+
+WORKERS, SEEDS_IN_FLIGHT, BRANCHES = 2, 2, 2
+
+
+def settings(url: str, form: str) -> list[str]:
+    return [
+        "environment_mode=math", "policy=chat", "number_of_seed=8", "seeds_per_shard=4", "max_depth=3", "depth_threshold=1",
+        "max_selected_traj=2", "near_duplicate=1", f"branching_factor={BRANCHES}", f"chat.tool_calls={form}",
+        f"chat.seeds_in_flight={SEEDS_IN_FLIGHT}",
+        f"chat.model={{model: explorer, endpoints: [{{base_url: '{url}'}}], price: {{input_usd: 1, output_usd: 2}}}}",
+    ]  # fmt: skip
+
+
+def options(url: str, form: str, folder: Path) -> list[str]:
+    pairs = [part for value in (*settings(url, form), f"max_workers={WORKERS}") for part in ("--set", value)]
+    return [*pairs, "--run-dir", str(folder)]
+
+
+def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_the_ledger(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "run"
+    with served(plain_model()) as (server, url):
+        code, printed = run("synthesis", *options(url, "json", folder), cache=cache)
+        said = server.statistics()
+    assert code == 0, printed
+    items = list(read_jsonl(folder / "judged.jsonl"))
+    assert len(items) == 16
+    assert {item["verification"]["status"] for item in items} == {"judged"}
+    assert not (folder / "qa.jsonl").read_bytes()  # nothing of a model's is called verified
+    summary = read_json(folder / "summary.json")
+    assert said["given"] == {}
+    assert sum(row["calls"] for row in summary["paid"]) == said["answered"] == summary["cost"]["llm_calls"]
+    assert {row["stage"] for row in summary["paid"]} == {"explore", "write", "judge"}
+    assert sum(row["cost_usd"] for row in summary["paid"]) == pytest.approx(summary["cost"]["usd"])
+    assert "explorer" in (folder / "report.html").read_text()
+
+
+@pytest.mark.chaos
+def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "run"
+    with served(native_model(), latency_ms=150) as (server, url):
+        command = Command("synthesis", *options(url, "native", folder), cache=cache)
+        deadline = time.monotonic() + 200
+        while server.statistics()["answered"] < 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        command.kill()
+        command.wait_until_nothing_is_left()
+        assert not (folder / "summary.json").exists()
+        code, printed = run("synthesis", *options(url, "native", folder), cache=cache)
+        assert code == 0, printed
+        said = server.statistics()
+    assert said["answered_twice"] <= WORKERS * SEEDS_IN_FLIGHT * BRANCHES
+    with served(native_model()) as (server, url):
+        config = load_config(SynthesisConfig, None, settings(url, "native"))
+        run_serially(config, tmp_path / "serial")
+        assert server.statistics()["distinct"] == said["distinct"]
+    undisturbed = {item["qa_id"]: item for item in read_jsonl(tmp_path / "serial" / "judged.jsonl")}
+    again = {item["qa_id"]: item for item in read_jsonl(folder / "judged.jsonl")}
+    assert again
+    for item in (*undisturbed.values(), *again.values()):
+        item["provenance"].pop("run_id")  # it names the config, and with it the server's address
+    assert again == undisturbed
