@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks import command
+from tasks.cluster import check_cluster
 from tasks.config import load_config, read_mapping
 from tasks.synthesis.config import SynthesisConfig, warnings_about
 from tasks.synthesis.estimate import plan_lines
@@ -39,6 +40,7 @@ def check(config: SynthesisConfig, run_dir: Path) -> None:
     from tasks.synthesis.shard import policy_of
     from tasks.synthesis.toolset import open_environment
 
+    check_cluster(config.cluster, run_dir)
     next(read_seeds(config.seeds_path, max_chars=config.max_seed_chars), None)
     policy_of(config)
     open_environment(config).close()

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,16 @@ from tasks.synthesis.plan import plan_shards
 from tasks.synthesis.run import finish_run
 
 ROOT = Path(__file__).parents[2]
+INSIDE = ("exploring", "selecting", "proving")
+"""What a shard is for; the rest (writing records, journal, tally, tries) is overhead."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("overhead", "memory", "start"))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=100_000)
+    parser.add_argument("--seeds", type=int, default=None, help="overhead: the first so many; memory: 100,000 unless told")
+    parser.add_argument("--folder", default=None, help="memory: where its files go (2 GB for a million seeds)")
     parser.add_argument("--environment", default="math")
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -49,22 +52,27 @@ def main() -> None:
 
 
 def overhead(options: argparse.Namespace) -> None:
-    config = load_config(SynthesisConfig, ROOT / "configs" / "synthesis" / f"{options.environment}.yaml", ["seeds_per_shard=25"])
+    overrides = ["seeds_per_shard=25", *([f"number_of_seed={options.seeds}"] if options.seeds else [])]
+    config = load_config(SynthesisConfig, ROOT / "configs" / "synthesis" / f"{options.environment}.yaml", overrides)
     rates: dict[int, list[float]] = {1: [], 2: []}
-    shares = []
+    shares: list[float] = []
+    parts: Counter[str] = Counter()
     for _ in range(options.repeats):
         for workers, found in rates.items():
             with tempfile.TemporaryDirectory() as folder:
                 plan = plan_shards(config, Path(folder))
                 with ProcessPoolExecutor(workers) as pool:
-                    list(pool.map(shard.worker_environment, [config] * workers))  # opened before the clock starts
+                    list(pool.map(opened, [config] * 4 * workers))  # before the clock starts
                     began = time.perf_counter()
                     results = pool.map(work, [config] * len(plan.shards), plan.shards, map(plan.result_of, plan.shards))
                     counted = list(results)
                     took = time.perf_counter() - began
                     found.append(sum(counts["items"] for counts, _, _ in counted) / took)
                     if workers == 1:
-                        shares.append(sum(inside for _, inside, _ in counted) / sum(whole for _, _, whole in counted))
+                        spans = sum((Counter(counts["spans"]) for counts, _, _ in counted), Counter[str]())
+                        whole = sum(seconds for _, seconds, _ in counted)
+                        shares.append(sum(spans[name] for name in INSIDE) / whole)
+                        parts.update({**spans, "all": whole})
     for workers, found in rates.items():
         print(
             f"{workers} worker(s): median {statistics.median(found):.1f} verified items/s, "
@@ -72,70 +80,54 @@ def overhead(options: argparse.Namespace) -> None:
         )
     print(f"two workers against one: x{statistics.median(rates[2]) / statistics.median(rates[1]):.2f}")
     print(f"inside environment, policy, selection and proof: {[f'{share:.1%}' for share in shares]} of a shard's time")
+    print("by kind: " + ", ".join(f"{name} {seconds / parts['all']:.1%}" for name, seconds in parts.items() if name != "all"))
 
 
-def work(config: SynthesisConfig, plan: Path, path: Path) -> tuple[dict[str, Any], float, float]:
-    """A shard; (its counts, seconds inside, seconds in all)."""
-    inside = 0.0
+def opened(config: SynthesisConfig) -> None:
+    """Have a worker open its environment; long enough that each of a pool's workers gets one."""
+    shard.worker_environment(config)
+    time.sleep(0.2)
 
-    def timed(name: str) -> None:
-        original: Callable[..., Any] = getattr(shard, name)
 
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            nonlocal inside
-            began = time.perf_counter()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                inside += time.perf_counter() - began
-
-        async def measured_later(*args: Any, **kwargs: Any) -> Any:
-            nonlocal inside
-            began = time.perf_counter()
-            try:
-                return await original(*args, **kwargs)
-            finally:
-                inside += time.perf_counter() - began
-
-        setattr(shard, name, measured_later if name == "sample_trajectories" else measured)
-        restore.append((name, original))
-
-    restore: list[tuple[str, Any]] = []
-    for name in ("sample_trajectories", "candidates", "select_trajectories", "prove"):
-        timed(name)
+def work(config: SynthesisConfig, plan: Path, path: Path) -> tuple[dict[str, Any], float, int]:
+    """A shard; (its tally, seconds in all, the worker's peak memory in bytes)."""
     began = time.perf_counter()
-    try:
-        counts = shard.synthesise_shard(config, plan, path)
-    finally:
-        whole = time.perf_counter() - began
-        for name, original in restore:
-            setattr(shard, name, original)
-    return counts, inside, whole
+    counts = shard.synthesise_shard(config, plan, path)
+    return counts, time.perf_counter() - began, peak_bytes()
 
 
 def memory(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    seeds = options.seeds or 100_000
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         with (folder / "seeds.txt").open("w") as file:
-            for number in range(options.seeds):
+            for number in range(seeds):
                 file.write(f"seed number {number} of many\n")
         config = SynthesisConfig(environment_mode="tests.benchmarks.null_world", seeds=folder / "seeds.txt", max_workers=2)
-        began = time.perf_counter()
-        plan = plan_shards(config, folder / "run")
-        print(f"planned {plan.seeds:,} seeds in {len(plan.shards)} shards in {time.perf_counter() - began:.1f} s, {peak()}")
-        tenth = max(1, len(plan.shards) // 10)
-        for number, path in enumerate(plan.shards, 1):
-            shard.synthesise_shard(config, path, plan.result_of(path))
-            if number % tenth == 0:
-                done = number / len(plan.shards)
-                print(f"  {done:4.0%} after {time.perf_counter() - began:6.1f} s, {peak()}")
+        with ProcessPoolExecutor(2) as pool:  # forked before anything has grown
+            list(pool.map(opened, [config] * 8))
+            began = time.perf_counter()
+            plan = plan_shards(config, folder / "run")
+            print(f"planned {plan.seeds:,} seeds in {len(plan.shards)} shards, {said(began)}", flush=True)
+            tenth = max(1, len(plan.shards) // 10)
+            largest = 0
+            waiting = pool.map(work, [config] * len(plan.shards), plan.shards, map(plan.result_of, plan.shards))
+            for number, (_, _, peak) in enumerate(waiting, 1):
+                largest = max(largest, peak)
+                if number % tenth == 0:
+                    done = number / len(plan.shards)
+                    print(f"  {done:4.0%} {said(began)}, the larger of two workers {largest >> 20} MiB", flush=True)
         finish_run(config, plan, folder / "run")
         took = time.perf_counter() - began
-        print(f"all: {options.seeds:,} seeds in {took:.1f} s, {options.seeds / took:,.0f} seeds/s, {peak()}")
+        print(f"all: {seeds:,} seeds, {seeds / took:,.0f} seeds/s, {said(began)}, load {os.getloadavg()[0]:.1f}")
 
 
-def peak() -> str:
-    return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+def said(began: float) -> str:
+    return f"{time.perf_counter() - began:6.1f} s, peak memory here {peak_bytes() >> 20} MiB"
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def start(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config import Settings
+from tasks.plugins import load_plugin
 from tasks.synthesis.environments import Start, Tool
 from tasks.synthesis.operators.rag import build_operators
 from tasks.synthesis.operators.terms import SAID, Vocabulary
@@ -16,6 +17,7 @@ from tasks.synthesis.tools.corpus import MAX_RESULTS, Corpus, python_reference, 
 from tasks.synthesis.verifiers.rag import RagVerifier
 
 log = logging.getLogger("millrace.synthesis")
+RETRIEVERS = "tasks.synthesis.retrievers"
 REFERENCE_KINDS = ("exception", "special", "builtin", "pep", "version")
 NEAR = 24
 """How many paragraphs near a seed are looked at for a first sentence."""
@@ -26,6 +28,8 @@ class Options(Settings):
 
     corpus: str | None = None
     """A folder or file of text; empty: the reference that ships with Python."""
+    retriever: str = "bm25"
+    """How paragraphs are ranked: `bm25` by words, `lsa` by vectors learnt from the corpus, or the dotted path of your own."""
     rag_index: str | None = None
     """The original's name for `corpus`; its presets hold a placeholder, so a path to nothing means the default corpus."""
 
@@ -42,7 +46,7 @@ class RagEnvironment:
             log.warning("rag_index: there is nothing at %s; the reference that ships with Python is used instead", place)
             place = None
         raw = read_folder(Path(place)) if place else python_reference()
-        self.corpus = Corpus(raw)
+        self.corpus = Corpus(raw, load_plugin(RETRIEVERS, options.retriever, "retriever").open_retriever)
         kinds = (*REFERENCE_KINDS, "name", "year") if place else REFERENCE_KINDS
         self.vocabulary = Vocabulary(self.corpus, kinds)
         self.operators = build_operators(self.vocabulary)
@@ -50,6 +54,8 @@ class RagEnvironment:
         self.frames = _frames(f"those of the folder '{Path(place).name}'" if place else "the topics of Python's own reference")
         label = Path(place).name if place else f"pydoc_topics/{platform.python_version()}"
         self.versions = {"corpus": label, "corpus_sha256": self.corpus.sha256}
+        if options.retriever != "bm25":
+            self.versions["retriever"] = options.retriever
         text = {"type": "string", "minLength": 1, "maxLength": 2_000}
         self.tools = {
             "local_search": Tool(

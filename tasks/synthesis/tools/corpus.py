@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import orjson
 
 from tasks.errors import InputError
 from tasks.synthesis.environments import ToolError
+from tasks.synthesis.retrievers import Retriever
 from tasks.synthesis.tools.search_index import SearchIndex
 
 TEXT_FILES = {".txt", ".md", ".rst", ".jsonl", ".json"}
@@ -66,7 +67,7 @@ def _records(file: Path, text: str) -> list[dict[str, object]]:
 class Corpus:
     """Documents cut into paragraphs; a paragraph that stands in several documents belongs to the first of them."""
 
-    def __init__(self, documents: Mapping[str, str]) -> None:
+    def __init__(self, documents: Mapping[str, str], open_retriever: Callable[[Sequence[str]], Retriever] = SearchIndex) -> None:
         self.documents: dict[str, list[str]] = {}
         seen: set[str] = set()
         digest = hashlib.sha256()
@@ -83,7 +84,7 @@ class Corpus:
         self.places = [(name, number) for name, paragraphs in self.documents.items() for number in range(len(paragraphs))]
         if not self.places:
             raise InputError("the corpus holds no paragraph")
-        self._index = SearchIndex([self.documents[name][number] for name, number in self.places])
+        self._index = open_retriever([self.documents[name][number] for name, number in self.places])
 
     def ranked(self, query: str, top_k: int) -> list[tuple[str, int, float]]:
         """(document, paragraph, score) of the best paragraphs."""
