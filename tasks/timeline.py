@@ -15,6 +15,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 
+from tasks.abandoned import ended_when_abandoned
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A stretch of work, in seconds since the epoch, so that intervals of several processes and machines compare."""
@@ -37,12 +39,14 @@ class Timed(msgspec.Struct, Generic[R], frozen=True):
 
 
 def timed(work: Callable[P, R]) -> Callable[P, Timed[R]]:
-    """Have `work` say when it was done; for the tasks of a `steps.py`, under `@task`."""
+    """Have `work` say when it was done, and end when its run is gone; for the tasks of a `steps.py`, under `@task`."""
 
     @wraps(work)
     def measured(*args: P.args, **kwargs: P.kwargs) -> Timed[R]:
         started = time.time()
-        return Timed(work(*args, **kwargs), started, time.time())
+        with ended_when_abandoned():
+            value = work(*args, **kwargs)
+        return Timed(value, started, time.time())
 
     return measured
 
