@@ -36,12 +36,13 @@ from prefect import flow, unmapped
 
 from tasks.errors import RunFailed
 from tasks.journal import write_json
+from tasks.llm.settings import runs_here
 from tasks.session import Session, open_session
 from tasks.synthesis import steps
 from tasks.synthesis.plan import Plan, seeds_digest
 from tasks.synthesis.report import write_report
 from tasks.synthesis.results import report_data, summarise
-from tasks.synthesis.run import MAX_ROUNDS, is_short
+from tasks.synthesis.run import MAX_ROUNDS, assembled_when_short, is_short
 
 
 @flow(name="synthesis", flow_run_name="synthesis in {run_dir}")
@@ -64,12 +65,17 @@ def synthesise(run: Session, config: SynthesisConfig) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         plan = steps.plan_shards(config, folder)
-        work_through(run, config, plan)
-        with run.progress.stage("assembling", plan.seeds, "seeds") as stage, run.timeline.work("synthesis"):
-            statistics = steps.finish_run(config, plan, run.folder.path)
-            stage.update(plan.seeds)
-            stage.note = f"{statistics['items']['verified']} verified questions"
-        return statistics
+
+        def put_together() -> dict[str, Any]:
+            with run.progress.stage("assembling", plan.seeds, "seeds") as stage, run.timeline.work("synthesis"):
+                statistics: dict[str, Any] = steps.finish_run(config, plan, run.folder.path)
+                stage.update(plan.seeds)
+                stage.note = ", ".join(f"{count} {status}" for status, count in statistics["items"].items() if count)
+            return statistics
+
+        with assembled_when_short(put_together):
+            work_through(run, config, plan)
+        return put_together()
 
     return run.stage("synthesis", work)
 
@@ -84,7 +90,8 @@ def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
                 return
             results = [plan.result_of(shard) for shard in waiting]
             before = steps.progress_of(plan)
-            futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
+            with run.on_gpus(config.policy == "chat" and runs_here(config.chat)):
+                futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
             try:
                 run.gather("synthesis", futures, lambda done: None)
             except RunFailed:
@@ -103,7 +110,5 @@ def conclude(run: Session, config: SynthesisConfig, statistics: dict[str, Any]) 
     steps.publish_report(data, folder)
     write_json(folder / "summary.json", summary)
     run.folder.finish("synthesis", status, seeds_sha256=seeds_digest(config))
-    run.progress.say(
-        f"{statistics['items']['verified']} verified questions in {folder / 'qa.jsonl'}, report in {folder / 'report.html'}"
-    )
+    run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")
     return summary

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from tasks.journal import PART
 from tasks.plugins import load_plugin
 from tasks.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from tasks.synthesis.config import SynthesisConfig
@@ -87,11 +88,15 @@ def _index(plan: Plan) -> sqlite3.Connection:
     )
     for shard in plan.shards:
         path = plan.result_of(shard)
+        if not path.exists():  # a run that ends short has shards that are not done
+            path = path.with_name(path.name + PART)
         if not path.exists():
             continue
         with path.open("rb") as file:
             start = 0
             for line in file:
+                if not line.endswith(b"\n"):
+                    break
                 name = orjson.loads(line)["id"]
                 db.execute("INSERT OR IGNORE INTO done VALUES (?, ?, ?, ?)", (name, str(path), start, len(line)))
                 start += len(line)

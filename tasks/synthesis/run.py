@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import RunFailed
+from tasks.errors import RunFailed, ShortOfTarget
 from tasks.journal import read_json, write_json
 from tasks.run_folder import RunFolder
 from tasks.synthesis.assemble import assemble
@@ -22,9 +23,23 @@ MAX_ROUNDS = 200
 def run_serially(config: SynthesisConfig, folder: Path) -> dict[str, Any]:
     """All of a run in this process, without Prefect: the same files; a seed that ends its process ends the run."""
     plan = plan_shards(config, folder)
-    for shard in plan.shards:
-        synthesise_shard(config, shard, plan.result_of(shard), "serial")
+    with assembled_when_short(lambda: finish_run(config, plan, folder)):
+        for shard in plan.shards:
+            synthesise_shard(config, shard, plan.result_of(shard), "serial")
     return finish_run(config, plan, folder)
+
+
+@contextlib.contextmanager
+def assembled_when_short(assemble_now: Callable[[], object]) -> Iterator[None]:
+    """When the block ends short of its target (the budget is spent), put together what there is before saying so.
+
+    The run is not finished by that: with a larger budget the same command goes on where it stopped.
+    """
+    try:
+        yield
+    except ShortOfTarget:
+        assemble_now()
+        raise
 
 
 def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any]:

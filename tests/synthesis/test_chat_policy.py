@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ItemFailed, UsageError
+from tasks.errors import ItemFailed, ShortOfTarget, UsageError
+from tasks.journal import read_jsonl
 from tasks.llm import Reply, Request, ToolCall, Usage
 from tasks.synthesis.config import SynthesisConfig
 from tasks.synthesis.environments import Environment
 from tasks.synthesis.policies.chat import ChatPolicy, policy_of, shown
+from tasks.synthesis.run import run_serially
 from tasks.synthesis.shard import synthesise_seed
+from tests.llm.servers import served
+from tests.synthesis.served_model import native_model
 
 SEED = {"source_id": "src_x", "content": "prime numbers", "problem": ""}
 
@@ -121,6 +125,30 @@ def test_a_tools_error_reaches_the_model_at_the_next_attempt(opened: Callable[..
     assert record["failure"]["reason"] == "call_failed"
     assert "not_json" in model.requests[1].messages[1].text
     assert "expressions" in model.requests[1].messages[1].text
+
+
+def test_a_spent_budget_leaves_what_there_is_and_a_larger_one_goes_on_without_paying_twice(tmp_path: Path) -> None:
+    with served(native_model()) as (server, url):
+
+        def config(most: float | None) -> SynthesisConfig:
+            model = {
+                "model": "explorer",
+                "endpoints": [{"base_url": url}],
+                "price": {"input_usd": 1, "output_usd": 2},
+                "max_cost_usd": most,
+            }
+            return SynthesisConfig(
+                environment_mode="math", policy="chat", number_of_seed=8, seeds_per_shard=4, max_depth=3, depth_threshold=1,
+                max_selected_traj=2, near_duplicate=1, chat={"model": model, "seeds_in_flight": 2},
+            )  # fmt: skip
+
+        with pytest.raises(ShortOfTarget):
+            run_serially(config(0.012), tmp_path)
+        some = len(list(read_jsonl(tmp_path / "judged.jsonl")))
+        assert 0 < some < 16
+        assert not (tmp_path / "shards" / "shard-00001.jsonl").exists()
+        assert run_serially(config(None), tmp_path)["items"]["judged"] == 16
+        assert server.statistics()["answered_twice"] == 0
 
 
 def test_observations_cannot_close_their_marks() -> None:
