@@ -68,7 +68,8 @@ def plan_shards(config: SynthesisConfig, folder: Path) -> Plan:
         missing = db.execute("SELECT COUNT(*) FROM present WHERE id NOT IN (SELECT id FROM planned)").fetchone()[0]
         size = config.seeds_per_shard or min(LARGEST, max(SMALLEST, -(-missing // (SHARDS_PER_WORKER * config.max_workers))))
         new = []
-        for number, group in enumerate(_groups(_new_seeds(config, db), size), len(old)):
+        unplanned = _new_seeds(config, db) if missing else iter(())  # a run taken up again reads its seeds once
+        for number, group in enumerate(_groups(unplanned, size), len(old)):
             path = plans / f"shard-{number:05}.jsonl"
             write_jsonl(path, group)
             new.append(path)
