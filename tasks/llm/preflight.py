@@ -12,9 +12,10 @@ from tasks.llm import Request, user
 from tasks.llm.client import DurableChat
 from tasks.llm.failures import AttemptFailed
 from tasks.llm.http_chat import HttpChat
-from tasks.llm.open_chat import open_chat
+from tasks.llm.open_chat import PROVIDERS, open_chat
 from tasks.llm.pool import Endpoint
 from tasks.llm.settings import ModelSettings
+from tasks.plugins import load_plugin
 
 
 async def preflight(chat: DurableChat, *, wait_s: float = 0.0) -> list[str]:
@@ -35,14 +36,22 @@ async def preflight(chat: DurableChat, *, wait_s: float = 0.0) -> list[str]:
 
 
 def reach_all(settings: Iterable[ModelSettings], *, wait_s: float = 0.0) -> list[str]:
-    """Preflight every model of a config that is behind an endpoint, each once; models in this process are not loaded for it.
+    """Preflight every model of a config, each once. A model in this process is not loaded for it: its provider's `check` says
+    whether it could be.
 
     Raises:
         UsageError: as `preflight`.
     """
     lines: list[str] = []
-    for one in dict.fromkeys(one.model_dump_json() for one in settings if one.endpoints):
-        lines += asyncio.run(_reached(ModelSettings.model_validate_json(one), wait_s))
+    for text in dict.fromkeys(one.model_dump_json() for one in settings):
+        one = ModelSettings.model_validate_json(text)
+        if one.endpoints:
+            lines += asyncio.run(_reached(one, wait_s))
+            continue
+        module = load_plugin(PROVIDERS, one.provider, "provider")
+        if hasattr(module, "check"):
+            module.check(one)
+        lines.append(f"{one.model or one.provider}: runs in this process")
     return lines
 
 

@@ -118,6 +118,10 @@ class ModelSettings(Settings):
     def _names_what_it_needs(self) -> ModelSettings:
         if self.provider in {"openai_compatible", "gemini"} and not self.endpoints:
             raise ValueError(f"provider {self.provider} needs endpoints: [{{base_url: …}}]")
+        if self.provider == "huggingface" and self.endpoints:
+            raise ValueError(
+                "provider huggingface runs in this process; leave out endpoints, or name the provider that serves them"
+            )
         if self.provider in {"openai_compatible", "gemini", "huggingface"} and not self.model:
             raise ValueError(f"provider {self.provider} needs a model name")
         return self

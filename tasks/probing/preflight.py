@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import InputError, RunFailed
+from tasks.errors import InputError, RunFailed, UsageError
 from tasks.llm.settings import chats_in
 from tasks.probing.baselines import baseline_settings
 from tasks.probing.claims import ClaimSet
@@ -32,11 +32,18 @@ def check(config: ProbingConfig) -> ClaimSet:
 
 
 def reach(config: ProbingConfig) -> list[str]:
-    """See that every endpoint that the config names answers, takes the key and knows the model; a line for each.
+    """See that every endpoint that the config names answers, takes the key and knows the model, and that there is a GPU where one
+    is asked for; a line for each model.
 
     Raises:
-        UsageError: one does not; the message says which and what to do.
+        UsageError: it is not so; the message says what and what to do.
     """
+    if config.torchrun.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            where = "run it on a GPU server, or set probing.torchrun.device=cpu"
+            raise UsageError(f"torchrun.device is cuda, and torch sees no GPU here; {where}")
     chats = [chat for part in (baseline_settings(config.baseline), judge_settings(config.judge)) for chat in chats_in(part)]
     if not chats:
         return []

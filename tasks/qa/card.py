@@ -41,7 +41,7 @@ def dataset_card(report: DatasetReport, qa: QaSettings, facts: CardFacts) -> str
         f"## Load it\n\n```python\nfrom datasets import load_dataset\n\n{_snippet(report)}\n```",
         f"## What is in it\n\n{_contents(report)}",
         f"## How it was made\n\n{_making(qa, facts)}",
-        f"## How it was checked\n\n{_checks(report, facts)}",
+        f"## How it was checked\n\n{_checks(report, qa, facts)}",
         f"## What the model under test gets wrong\n\n{_rates(facts)}" if facts.failure_rates else "",
         f"## Lineage\n\n{LINEAGE}",
         f"## Limits\n\n{_limits(report)}",
@@ -146,7 +146,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
 
 
-def _checks(report: DatasetReport, facts: CardFacts) -> str:
+def _checks(report: DatasetReport, qa: QaSettings, facts: CardFacts) -> str:
     lines = [
         "- The answer is an option's key by construction; options are four and differ; the wording does not contain the answer.",
         "- `verified`: every option was held against a second view of the image (pixel labels and the handwriting's own labels):",
@@ -158,6 +158,10 @@ def _checks(report: DatasetReport, facts: CardFacts) -> str:
         lines.append(
             f"- Difficulty is measured: the model under test fails {_percent(report.baseline)} of {asked} final questions."
         )
+        if qa.language != "en" and facts.baseline.get("name") == "embedded":
+            lines.append(
+                "  **That figure means nothing here**: the embedded model reads English only, and it guessed at these questions."
+            )
         if facts.moved:
             lines.append(f"- {facts.moved:,} questions had two options exchanged after it was asked, to even out the places.")
     rows = [

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks.errors import InputError, UsageError
-from tasks.filtering.funnel import FilteringReport, filter_outcomes
+from tasks.filtering.funnel import FilteringReport, filter_outcomes, most_selected
 from tasks.filtering.selection import quotas_for
 from tasks.filtering.settings import FilteringSettings
 from tasks.journal import read_jsonl
@@ -152,3 +152,18 @@ def test_a_total_is_spread_as_evenly_as_the_failures_allow(available: list[int],
     assert all(share <= have for share, have in zip(shares, available, strict=True))
     wanting = [share for share, have in zip(shares, available, strict=True) if share < have]
     assert not wanting or max(shares) - min(wanting) <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({}, 30),  # one of each image
+        ({"failures_per_image": None}, 100),
+        ({"failures_per_image": None, "quota": 20}, 40),
+        ({"failures_per_image": None, "quota": 20, "quotas": {"FR_A": 5}}, 25),
+        ({"failures_per_image": None, "quotas": {"FR_A": 5}}, 100),
+        ({"total": 7}, 7),
+    ],
+)
+def test_no_more_is_selected_than_every_limit_allows(settings: dict[str, Any], most: int) -> None:
+    assert most_selected(FilteringSettings(**settings), failures=100, images=30, failure_ids=["FR_A", "FR_B", "FR_A"]) == most

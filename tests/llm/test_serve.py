@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,17 +13,18 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.errors import ItemFailed, UsageError
 from tasks.llm import Reply, Request, user
 from tasks.llm.blocking import BlockingChat
-from tasks.llm.estimate import Planned, estimate_lines, image_tokens
+from tasks.llm.estimate import Planned, estimate_lines, image_tokens, lines_of
 from tasks.llm.failures import EndpointDown
 from tasks.llm.http_server import HttpServer, Incoming, Outgoing
 from tasks.llm.open_chat import open_chat
-from tasks.llm.preflight import preflight
+from tasks.llm.preflight import preflight, reach_all
 from tasks.llm.serve import main as serve_main
 from tasks.llm.settings import EndpointSettings, ModelSettings
 from tests.llm.servers import opened, question, run, serving
@@ -272,3 +275,32 @@ def test_an_item_failure_of_a_users_script_is_that_items_failure() -> None:
 
 def refuse_all(request: Request) -> Reply:
     raise ItemFailed("not_today")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model": "/no/such/folder"}, "there is no checkpoint folder /no/such/folder"),
+        ({"model": "some/checkpoint", "options": {"device": "cuda:0"}}, "torch sees no GPU here"),
+        ({"model": "some/checkpoint", "options": {"devise": "cpu"}}, "did you mean 'device'?"),
+    ],
+)
+def test_the_preflight_of_a_model_in_this_process_says_why_it_could_not_be_loaded(changed: dict[str, Any], said: str) -> None:
+    pytest.importorskip("transformers", reason="needs the optional extra: pip install millrace[huggingface]")
+    if "GPU" in said and importlib.import_module("torch").cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UsageError, match=re.escape(said)):
+        reach_all([ModelSettings(provider="huggingface", **changed)])
+
+
+def test_the_estimate_of_several_models_adds_up_and_one_unknown_price_makes_the_sum_unknown() -> None:
+    def model(name: str) -> ModelSettings:
+        return ModelSettings(model=name, endpoints=(EndpointSettings(base_url="http://x/v1"),))
+
+    priced = Planned(stage="judge", calls=1000, input_tokens=1000, output_tokens=100)
+    local = ModelSettings(provider="huggingface", model="a/b")
+    known = lines_of([(model("gpt-4o-mini"), priced), (local, priced)])
+    assert "at most 2,000 calls, about $0.21" in known[2]
+    unknown = lines_of([(model("gpt-4o-mini"), priced), (model("mine"), priced)])
+    assert "at most 2,000 calls, cost unknown" in unknown[2]
+    assert lines_of([]) == []

@@ -12,6 +12,7 @@ import yaml
 
 from tasks.errors import UsageError
 from tasks.probing.claims import CLAIM_SETS, claim_set_names, fill, load_claims, placeholders
+from tasks.probing.settings import ProbingConfig
 
 ENABLED = {
     "entity_basic_grounding": "FR_BASIC_VISUAL_ENTITY_GROUNDING_FAILURE",
@@ -205,8 +206,10 @@ def test_failure_reasons_of_the_originals_format_replace_the_shipped_ones(tmp_pa
     reasons = write(tmp_path / "reasons.json", {"failure_reason_schema_version": "2.0", "failure_reasons": [reason]})
     mine = write(tmp_path / "mine.yaml", small_set(target_failure_id="FR_MINE"))
     assert load_claims(mine, failure_reasons=reasons).failure_reasons["FR_MINE"].failure_category == "mine"
+    named = ProbingConfig(claims=str(mine), failure_reasons=reasons)
+    assert named.claim_set().failure_reasons.keys() == {"FR_MINE"}
     with pytest.raises(UsageError, match="points at the unknown failure 'FR_MINE'"):
-        load_claims(mine)
+        ProbingConfig(claims=str(mine)).claim_set()
 
 
 def test_a_subject_at_the_beginning_of_a_sentence_gets_a_capital() -> None:

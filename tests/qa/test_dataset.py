@@ -7,8 +7,9 @@ import sys
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 
 from tasks.errors import UsageError
 from tasks.journal import read_jsonl, write_jsonl
-from tasks.qa.card import CardFacts
+from tasks.qa.card import CardFacts, dataset_card
 from tasks.qa.dataset import DatasetReport, split_of, write_dataset
 from tasks.qa.export import write_exports
 from tasks.qa.settings import DatasetSettings, QaSettings
@@ -98,6 +99,20 @@ def test_the_card_has_a_header_for_machines_and_the_figures_for_people(made: tup
         "| multiple_choice by words | 100 | 26.0% |",
     ):
         assert piece in body, piece
+
+
+def test_the_card_says_that_difficulty_in_chinese_means_nothing_for_a_model_that_reads_english(
+    made: tuple[Path, DatasetReport],
+) -> None:
+    def said(language: Literal["en", "zh"], baseline: str) -> bool:
+        asked = {"n": 10, "failures": 8, "rate": 0.8, "low": 0.5, "high": 0.9}
+        report = msgspec.structs.replace(made[1], baseline=asked)
+        card = dataset_card(report, QaSettings(language=language), CardFacts(baseline={"name": baseline}))
+        return "means nothing here" in card
+
+    assert said("zh", "embedded")
+    assert not said("en", "embedded")
+    assert not said("zh", "endpoint")
 
 
 def test_writing_again_changes_nothing_and_what_a_kill_left_is_swept_up(

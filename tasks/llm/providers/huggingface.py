@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib
+import importlib.util
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -68,6 +70,24 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings | None, share
         return TransformersEngine(settings.model, options)
 
     return HuggingFaceChat(load, name=settings.model, batch_size=options.batch_size, images=shared.images)
+
+
+def check(settings: ModelSettings) -> None:
+    """See that the model could be loaded here, without loading it.
+
+    Raises:
+        UsageError: transformers or torch is not installed, there is no such folder, or no such GPU.
+    """
+    options = parse_config(Options, settings.options, where="options of provider huggingface")
+    for library in ("transformers", "torch"):
+        if importlib.util.find_spec(library) is None:
+            raise UsageError(f"provider huggingface needs {library}: pip install 'millrace[huggingface]'")
+    if settings.model.startswith(("/", "./", "../", "~")) and not Path(settings.model).expanduser().is_dir():
+        raise UsageError(f"there is no checkpoint folder {settings.model} (model of provider huggingface)")
+    if options.device.startswith("cuda"):
+        torch: Any = importlib.import_module("torch")
+        if not torch.cuda.is_available():
+            raise UsageError(f"the model {settings.model} is to run on {options.device}, and torch sees no GPU here")
 
 
 class HuggingFaceChat:
