@@ -25,6 +25,7 @@ from typing import Any
 from uuid import UUID
 
 from tasks.errors import Interrupted
+from tasks.last_word import LastWord
 
 EVERY_S = 5.0
 """How often the flow asks for its own state: one request of some 5 ms."""
@@ -34,6 +35,9 @@ WORKER_FIRST_S = 8.0
 
 KILL_AFTER_S = 30.0
 """How long the flow may take to end itself: what a worker gives it too."""
+
+OF_HTTPX = {"accept", "accept-encoding", "connection", "content-type", "host", "user-agent"}
+"""Headers of Prefect's client that say how it reads, not who it is."""
 
 CANCELLED = {"CANCELLING", "CANCELLED"}
 
@@ -56,11 +60,14 @@ def obeying_cancel(output: Path) -> Iterator[None]:
         yield
         return
     watch = CancelWatch(context.flow_run.id, output)
+    last_word = _last_word(context.flow_run.id) if has_worker() else None
     watch.start()
     try:
         yield
     finally:
         watch.close()
+        if last_word:
+            last_word.not_needed()
 
 
 @contextlib.contextmanager
@@ -81,6 +88,15 @@ def called_by_hand() -> Iterator[None]:
 def has_worker() -> bool:
     """Whether a worker (Prefect: a runner) started this process; it then answers for the state of a cancelled run."""
     return os.environ.get("PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS", "true").lower() == "false"
+
+
+def _last_word(flow_run: UUID) -> LastWord | None:
+    from prefect.client.orchestration import get_client
+
+    with contextlib.suppress(Exception), get_client(sync_client=True) as client:
+        headers = {name: value for name, value in client._client.headers.items() if name.lower() not in OF_HTTPX}
+        return LastWord(str(client.api_url), headers, str(flow_run))
+    return None
 
 
 class CancelWatch:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from pathlib import Path
 from tasks.config import cache_folder
 from tasks.errors import RunFailed
 from tasks.processes import SupervisedProcess, supervised
+
+LOOPBACK = "127.0.0.1"
 
 START_TIMEOUT_S = 150.0
 """A first start took up to 38 s on two busy cores (measured); four times that is a failure."""
@@ -62,7 +65,7 @@ def configured_api() -> str | None:
 
 
 @contextmanager
-def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
+def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], None]]:
     """See that there is an API for the block: the configured one, or a local one that ends with it.
 
     Sets the environment for this process and its children before Prefect is imported. Yields a function that returns when
@@ -70,6 +73,8 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
 
     Args:
         logs: the folder for the server's log and database.
+        host: where a local API listens: this machine's address for Dask workers on other machines. There it asks for a password
+            that is made for the run and that only its processes know.
 
     Raises:
         RunFailed: (from the function) the server did not come up; the message names its log.
@@ -80,6 +85,9 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
     # for Dask's workers: the terminal has one progress bar; the flow's own log goes to a file (tasks/flow_log.py)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if configured_api():
+        # as deployments/worker.env: a run outlives two minutes without its server, or with one that has lost its database
+        os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
+        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")
         yield lambda: None
         return
     home = cache_folder() / "prefect"
@@ -89,17 +97,20 @@ def prefect_api(logs: Path) -> Iterator[Callable[[], None]]:
     for stale in logs.glob("prefect.db*"):
         stale.unlink()
     install_database(database)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
+    port = free_port(host)
+    url = f"http://{host}:{port}/api"
     settings = {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
     }
+    if host != LOOPBACK:
+        password = f"millrace:{secrets.token_urlsafe(24)}"
+        settings |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password}
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(settings)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     try:
         with supervised(command, log=logs / "prefect-server.log", grace_s=0.5) as server:
             yield lambda: _wait_until_healthy(url, server, logs / "prefect-server.log")
@@ -146,10 +157,10 @@ def install_database(path: Path) -> None:
         shutil.copyfile(migrated_template(), path)
 
 
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
+def free_port(host: str = LOOPBACK) -> int:
+    """A TCP port of this machine's address `host` that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 

@@ -149,20 +149,29 @@ def test_a_run_started_by_hand_ends_when_it_is_cancelled_in_the_ui(here: Install
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("cancelled", [False, True])
-def test_a_run_whose_worker_was_told_to_stop_leaves_nothing_and_is_not_called_running(
-    here: Installation, cancelled: bool
-) -> None:
-    """Prefect's worker kills its runs when it gets SIGTERM and says nothing about them; the automation does."""
-    folder = here.folder / f"stopped-{cancelled}"
+def test_a_run_whose_worker_was_told_to_stop_leaves_nothing_and_is_called_crashed(here: Installation) -> None:
+    """Prefect's worker kills its runs when it gets SIGTERM, and says nothing about them."""
+    folder = here.folder / "stopped"
     assert here.worker.pid
     run = here.server.trigger("full", full_config(here.scheduler), folder)
     until_probing(folder)
     os.kill(here.worker.pid, signal.SIGTERM)
     here.workers.pop().wait_until_nothing_is_left(CANCEL_LIMIT_S)
-    if cancelled:
-        here.server.cancel(run)
-    assert ended(here, run, 200) == "CRASHED", here.server.log_of(run)
+    assert here.server.state(run) == "CRASHED", here.server.log_of(run)
+
+
+@pytest.mark.chaos
+def test_a_run_that_was_killed_with_its_worker_and_cancelled_is_called_cancelled(here: Installation) -> None:
+    folder = here.folder / "killed"
+    assert here.worker.pid
+    run = here.server.trigger("full", full_config(here.scheduler), folder)
+    until_probing(folder)
+    engine = next(pid for pid, line in here.runs_left().items() if "prefect.engine" in line)
+    here.worker.kill()
+    os.kill(engine, signal.SIGKILL)
+    here.server.cancel(run)
+    here.workers.pop().wait_until_nothing_is_left(CANCEL_LIMIT_S)
+    assert here.server.state(run) == "CANCELLED", here.server.log_of(run)
 
 
 @pytest.mark.chaos
