@@ -94,8 +94,9 @@ def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
                 futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
             try:
                 run.gather("synthesis", futures, lambda done: None)
-            except RunFailed:
-                if steps.progress_of(plan) == before:
+            except RunFailed as error:
+                own = error.__cause__ is None  # a shard said so itself: an endpoint is down, a journal is damaged
+                if own or steps.progress_of(plan) == before:
                     raise
                 run.progress.say("a worker process ended in the middle of a shard; its unfinished seeds are handed out again")
 

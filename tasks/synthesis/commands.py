@@ -35,15 +35,18 @@ def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapp
 
 
 def check(config: SynthesisConfig, run_dir: Path) -> None:
-    """Raise what is wrong with the seeds or the environment before anything is started."""
+    """Raise what is wrong with the seeds, the environment or an endpoint before anything is started."""
     from tasks.synthesis.seeds import read_seeds
-    from tasks.synthesis.shard import policy_of
     from tasks.synthesis.toolset import open_environment
 
     check_cluster(config.cluster, run_dir)
     next(read_seeds(config.seeds_path, max_chars=config.max_seed_chars), None)
-    policy_of(config)
     open_environment(config).close()
+    if config.policy == "chat":
+        from tasks.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
+        from tasks.synthesis.policies.chat import model_settings
+
+        reach_all([model_settings(config)])
 
 
 def begin(config: SynthesisConfig, options: argparse.Namespace) -> None:

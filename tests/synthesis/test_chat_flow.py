@@ -9,6 +9,8 @@ import pytest
 
 from tasks.config import load_config
 from tasks.journal import read_json, read_jsonl
+from tasks.llm.run_chats import ledger_of_run
+from tasks.llm.serve import LocalServer
 from tasks.synthesis.config import SynthesisConfig
 from tasks.synthesis.run import run_serially
 from tests.e2e.commands import Command, run
@@ -52,15 +54,34 @@ def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_
     assert "explorer" in (folder / "report.html").read_text()
 
 
+def test_a_server_that_goes_away_ends_the_run_in_one_sentence_and_keeps_what_was_paid_for(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "run"
+    with served(native_model(), latency_ms=150) as (server, url):
+        arguments = [*options(url, "native", folder), "--set", "chat.model.give_up_after_s=2"]
+        command = Command("synthesis", *arguments, cache=cache)
+        wait_for_answers(server, 10)
+    code, printed = command.finish()
+    command.wait_until_nothing_is_left()
+    assert code == 1
+    assert url.removesuffix("/v1") in printed
+    assert "Traceback" not in printed
+    assert "a worker process ended" not in printed
+    assert sum(row.calls for row in ledger_of_run(folder)) >= 10
+
+
+def wait_for_answers(server: LocalServer, count: int) -> None:
+    deadline = time.monotonic() + 200
+    while server.statistics()["answered"] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.chaos
 def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "run"
     with served(native_model(), latency_ms=150) as (server, url):
         command = Command("synthesis", *options(url, "native", folder), cache=cache)
-        deadline = time.monotonic() + 200
-        while server.statistics()["answered"] < 20:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_answers(server, 20)
         command.kill()
         command.wait_until_nothing_is_left()
         assert not (folder / "summary.json").exists()

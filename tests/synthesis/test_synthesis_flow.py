@@ -196,6 +196,10 @@ def test_a_dry_run_estimates_and_touches_nothing(tmp_path: Path, cache: Path) ->
         (["--set", "environment_mode=math", "--set", "available_tools=[calculater]"], "did you mean 'calculator'"),
         (["--set", "environment_mode=rag", "--set", "environment_kwargs={corpus: /nowhere}"], "does not exist"),
         (["--config", "/nowhere/config.json"], "there is no config file"),
+        (
+            ["--set", "policy=chat", "--set", "chat.model={model: m, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]}"],
+            "127.0.0.1:9",
+        ),
         (["trace", "/nowhere", "qa_1"], "no finished synthesis run"),
     ],
 )

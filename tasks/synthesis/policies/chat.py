@@ -164,17 +164,21 @@ def _written_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> ChatPolicy:
-    """The policy over the chat model that the config names; the original's environment variables fill in what it does not say.
+def model_settings(config: SynthesisConfig) -> ModelSettings:
+    """The chat model that the config names; the original's environment variables fill in what it does not say.
 
     Raises:
         UsageError: no endpoint is named, by the config or by the environment.
     """
-    settings = config.chat.model
-    if settings is None:
-        url = os.environ.get("OPENAI_API_URL") or os.environ.get("OPENAI_API_BASE")
-        if not url:
-            raise UsageError("policy 'chat' needs chat.model in the config, or the environment variable OPENAI_API_URL")
-        endpoint = {"base_url": url, "api_key_env": "OPENAI_API_KEY" if os.environ.get("OPENAI_API_KEY") else None}
-        settings = ModelSettings.model_validate({"model": config.model_name, "endpoints": [endpoint]})
-    return ChatPolicy(open_chat(settings, folder, shard=shard), config)
+    if config.chat.model is not None:
+        return config.chat.model
+    url = os.environ.get("OPENAI_API_URL") or os.environ.get("OPENAI_API_BASE")
+    if not url:
+        raise UsageError("policy 'chat' needs chat.model in the config, or the environment variable OPENAI_API_URL")
+    endpoint = {"base_url": url, "api_key_env": "OPENAI_API_KEY" if os.environ.get("OPENAI_API_KEY") else None}
+    return ModelSettings.model_validate({"model": config.model_name, "endpoints": [endpoint]})
+
+
+def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> ChatPolicy:
+    """The policy over the chat model that the config names (see `model_settings`)."""
+    return ChatPolicy(open_chat(model_settings(config), folder, shard=shard), config)
