@@ -27,7 +27,6 @@ from typing import Any
 
 FAREWELL = b"done\n"
 WORKER_FIRST_S = 8.0
-"""How long a living worker may take to call the run crashed; it takes a second."""
 GIVE_UP_S = 45.0
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -42,9 +41,10 @@ class LastWord:
         api: Prefect's URL.
         headers: what its client sends, the key included; they go through a pipe, because an argv can be read by others.
         flow_run: the id of this process's flow run.
+        worker_first_s: how long a living worker may take to call the run crashed; it takes a second.
     """
 
-    def __init__(self, api: str, headers: dict[str, str], flow_run: str) -> None:
+    def __init__(self, api: str, headers: dict[str, str], flow_run: str, worker_first_s: float = WORKER_FIRST_S) -> None:
         self._companion = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _CODE, str(_ROOT), f"last word of {flow_run}"],
             stdin=subprocess.PIPE,
@@ -52,8 +52,9 @@ class LastWord:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # the worker kills the flow's process group
         )
-        told = {"url": f"{api.rstrip('/')}/flow_runs/{flow_run}", "headers": headers}
-        self._say(json.dumps(told | {"ca": os.environ.get("PREFECT_API_SSL_CERT_FILE")}).encode() + b"\n")
+        told: dict[str, Any] = {"url": f"{api.rstrip('/')}/flow_runs/{flow_run}", "headers": headers}
+        told |= {"ca": os.environ.get("PREFECT_API_SSL_CERT_FILE"), "worker_first_s": worker_first_s}
+        self._say(json.dumps(told).encode() + b"\n")
 
     def not_needed(self) -> None:
         """The flow says itself how it ended."""
@@ -79,12 +80,12 @@ def main() -> None:
             state = json.loads(_ask(told, ""))["state_type"]
             if state in FINAL:
                 return
-            if time.monotonic() >= ended + WORKER_FIRST_S:
+            if time.monotonic() >= ended + told["worker_first_s"]:
                 new = "CANCELLED" if state == "CANCELLING" else "CRASHED"
                 words = "Its process was killed. Running it again with the same parameters goes on where it stopped."
                 _ask(told, "/set_state", {"state": {"type": new, "message": words}, "force": True})
                 return
-        time.sleep(1.0)
+        time.sleep(min(1.0, told["worker_first_s"]))
 
 
 def _ask(told: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> bytes:
