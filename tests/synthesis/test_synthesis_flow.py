@@ -53,16 +53,15 @@ def undisturbed(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_the_flow_with_one_two_and_four_workers_and_a_serial_run_give_the_same_bytes(
+def test_the_flow_with_one_and_with_two_workers_and_a_serial_run_give_the_same_bytes(
     settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path
 ) -> None:
+    """Four workers: see the kills below, whose last run has them."""
     wanted = contents(undisturbed)
     assert wanted["qa.jsonl"]
-    for workers in (1, 4):
-        folder = tmp_path / str(workers)
-        code, printed = run("synthesis", *settings, "--set", f"max_workers={workers}", "--run-dir", str(folder), cache=cache)
-        assert code == 0, printed
-        assert contents(folder) == wanted, f"{workers} workers"
+    code, printed = run("synthesis", *settings, "--set", "max_workers=1", "--run-dir", str(tmp_path / "one"), cache=cache)
+    assert code == 0, printed
+    assert contents(tmp_path / "one") == wanted
     run_serially(load_config(SynthesisConfig, Path(settings[1]), settings[3::2]), tmp_path / "serial")
     assert contents(tmp_path / "serial") == wanted
 
@@ -70,7 +69,7 @@ def test_the_flow_with_one_two_and_four_workers_and_a_serial_run_give_the_same_b
 @pytest.mark.flow
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_kill_minus_nine_at_random_moments_changes_no_byte(
+def test_kill_minus_nine_at_random_moments_and_four_workers_change_no_byte(
     settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path
 ) -> None:
     """With another number of workers each time; every other kill waits until shards are being worked on."""
@@ -102,7 +101,7 @@ def test_kill_minus_nine_at_random_moments_changes_no_byte(
             manifest["flows"]["synthesis"]["state"] = "running"
             (folder / "manifest.json").write_text(json.dumps(manifest))
     assert killed >= 1
-    code, printed = run("synthesis", *settings, "--set", "max_workers=2", "--run-dir", str(folder), cache=cache)
+    code, printed = run("synthesis", *settings, "--set", "max_workers=4", "--run-dir", str(folder), cache=cache)
     assert code == 0, printed
     assert contents(folder) == contents(undisturbed)
 
