@@ -112,6 +112,11 @@ class SynthesisReport(msgspec.Struct, frozen=True):
         return max(self.top_answers.values()) / self.kept if self.kept and self.top_answers else None
 
     @property
+    def repeated_answers(self) -> dict[str, int]:
+        """The most common answers that were given more than once."""
+        return {answer: times for answer, times in self.top_answers.items() if times > 1}
+
+    @property
     def missing(self) -> int:
         """Candidates unaccounted for: 0 when the funnel adds up."""
         return self.candidates - self.kept - sum(self.rejected.values())
