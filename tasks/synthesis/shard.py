@@ -121,14 +121,15 @@ async def _work(
 
     starts = os.open(tries, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        if config.policy == "chat":
-            ends = await asyncio.gather(*(one_of_many(seed) for seed in waiting), return_exceptions=True)
-            for trouble in ends:
+        together = config.policy == "chat"
+        for seed in waiting:  # whoever was at work when a worker ended is tried alone: only the guilty one ends it again
+            if not together or counted.get(seed["source_id"]):
+                await one(seed)
+        if together:
+            rest = [seed for seed in waiting if not counted.get(seed["source_id"])]
+            for trouble in await asyncio.gather(*map(one_of_many, rest), return_exceptions=True):
                 if trouble is not None:
                     raise trouble
-        else:
-            for seed in waiting:
-                await one(seed)
     finally:
         os.close(starts)
         if config.policy == "chat":

@@ -26,6 +26,10 @@ from tasks.synthesis.plan import plan_shards
 from tasks.synthesis.run import finish_run, is_short, run_serially
 from tasks.synthesis.shard import synthesise_shard
 from tasks.synthesis.trace import trace
+from tests.llm.servers import served
+from tests.synthesis.served_model import native_model
+
+ROOT = Path(__file__).parents[2]
 
 FILES = (
     "qa.jsonl",
@@ -148,6 +152,25 @@ def test_a_seed_that_ends_its_process_is_set_aside_after_three_tries(tmp_path: P
     failures = list(read_jsonl(tmp_path / "run" / "failures.jsonl"))
     assert [(failure["seed_data"], failure["reason"]) for failure in failures] == [("poison", "seed_ends_worker")]
     assert len({item["source_id"] for item in read_jsonl(tmp_path / "run" / "qa.jsonl")}) == 3
+
+
+def test_a_seed_that_ends_its_process_takes_no_seed_with_it_that_was_worked_on_at_the_same_time(tmp_path: Path) -> None:
+    """With a chat model several seeds are under way when the process ends; afterwards each of them is tried alone."""
+    (tmp_path / "seeds.json").write_text(json.dumps(["year 1990", "year 1991", "poison exit", "year 1992", "year 1993"]))
+    program = (
+        "import json, sys\nfrom pathlib import Path\nfrom tasks.synthesis.config import SynthesisConfig\n"
+        "from tasks.synthesis.run import run_serially\nrun_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+    )
+    with served(native_model(), latency_ms=50) as (_, url):
+        model = {"model": "explorer", "endpoints": [{"base_url": url}]}
+        settings = {
+            "environment_mode": "tests.synthesis.poison_world", "seeds": str(tmp_path / "seeds.json"), "policy": "chat",
+            "chat": {"model": model, "seeds_in_flight": 4}, "max_depth": 2, "max_failure_rate": 0.3,
+        }  # fmt: skip
+        command = [sys.executable, "-c", program, json.dumps(settings), str(tmp_path / "run")]
+        codes = [subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode for _ in range(4)]
+    assert codes == [9, 9, 9, 0]
+    assert [record["seed_data"] for record in read_jsonl(tmp_path / "run" / "failures.jsonl")] == ["poison exit"]
 
 
 def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(tmp_path: Path) -> None:
