@@ -9,7 +9,7 @@ On the pipe comes one JSON line: where the API is and which flow run it is. When
 flow is dead. Standard library only: the companion takes some 10 MB and 0.05 s of CPU.
 
 Covers: SIGKILL of the flow, of the flow and its worker, running out of memory. Does not cover: the machine's end, a container's
-end, an API that does not answer for 45 s; there the automation `millrace-lost-runs` calls the run crashed after 90 s.
+end, an API that does not answer for 45 s; there the automation `millrace-lost-runs` calls the run crashed after 5 minutes.
 """
 
 from __future__ import annotations

@@ -129,8 +129,10 @@ class Server:
 
     def log_of(self, flow_run: UUID) -> str:
         """What the run said, for the message of a failed test."""
+        states = self.http.get("/flow_run_states/", params={"flow_run_id": str(flow_run)}).json()
         asked = {"logs": {"flow_run_id": {"any_": [str(flow_run)]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-        return "\n".join(line["message"] for line in self.http.post("/logs/filter", json=asked).json())
+        said = [f"{state['type']}: {state['message']}" for state in states]
+        return "\n".join(said + [line["message"] for line in self.http.post("/logs/filter", json=asked).json()])
 
 
 @contextlib.contextmanager
