@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import statistics
 import warnings
@@ -21,6 +20,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.storage import StorageReader
 
 from tasks.checkpoint.metrics import ReadMetrics
+from tasks.checkpoint.peers import peers
 from tasks.checkpoint.problems import CheckpointError
 from tasks.checkpoint.reader import ParallelFileSystemReader
 from tasks.checkpoint.safetensors_folder import safetensors_files
@@ -112,15 +112,8 @@ def _readers(path: Path, state: dict[str, Any], threads: int | None) -> dict[str
         found["stock"] = lambda: load_tensors(state, FileSystemReader(path))
     elif importlib.util.find_spec("safetensors") is not None:
         found["stock"] = lambda: load_tensors(state, HuggingFaceStorageReader(str(path)))
-        load_file = importlib.import_module("safetensors.torch").load_file
-
-        def copied() -> None:
-            for file in files:
-                for name, one in load_file(path / file).items():
-                    state[name].copy_(one)
-
-        if not _is_sharded(path):
-            found["safetensors load_file + copy"] = copied
+    if files and not _is_sharded(path):  # none of them puts shards together
+        found |= peers([path / file for file in files], state, threads)
     found["ParallelFileSystemReader"] = lambda: load_tensors(state, ParallelFileSystemReader(path, threads=threads))
     return found
 

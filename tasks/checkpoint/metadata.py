@@ -107,7 +107,8 @@ def read_metadata(stream: io.BufferedIOBase, *, where: str, file: str = ".metada
 
     Covers: a pickle that names anything but the records torch writes (refused, nothing run), one that tries to change those
     classes themselves (undone, refused), one cut short or damaged. Does not cover: damage that leaves a well-formed pickle
-    with other numbers in it; a sealed checkpoint (`flows.checkpoint verify`) detects that too.
+    with other numbers in it; a sealed checkpoint (`flows.checkpoint verify`) detects that too. Nor a pickle that asks for
+    gigabytes of memory while it is read: the C unpickler takes them (a made-up memo index), and a slower one would not do.
 
     Args:
         stream: the open file.

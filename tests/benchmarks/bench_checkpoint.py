@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import importlib.util
 import os
 import platform
@@ -30,6 +31,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 
+from tasks.checkpoint.peers import peers
 from tasks.checkpoint.plan import OpenFiles, plan_reads
 from tasks.checkpoint.reader import ParallelFileSystemReader
 from tasks.checkpoint.vector_io import PosixFiles
@@ -164,9 +166,8 @@ def floor(folder: Path, target: State, threads: int) -> Callable[[], None]:
     return work
 
 
-def peers(folder: Path, state: State, target: State, threads: int) -> dict[str, Callable[[], object]]:
+def other_formats(folder: Path, state: State, target: State, threads: int) -> dict[str, Callable[[], object]]:
     """Readers of the same tensors from their own formats, into the same, owned memory."""
-    found: dict[str, Callable[[], object]] = {}
     whole = {name: one.as_subclass(torch.Tensor) for name, one in state.items()}
     single = folder / "single.pt"
     torch.save(whole, single)
@@ -176,50 +177,15 @@ def peers(folder: Path, state: State, target: State, threads: int) -> dict[str, 
         for name, one in loaded.items():
             target[name].copy_(one)
 
-    found["torch.load mmap + copy"] = mapped
+    found: dict[str, Callable[[], object]] = {"torch.load mmap + copy": mapped}
     if importlib.util.find_spec("safetensors") is None:
         return found
-    from safetensors.torch import load_file, save_file
-
+    save_file = importlib.import_module("safetensors.torch").save_file
     names = sorted(whole)
-    files = []
-    for part in range(8):
-        path = folder / f"part{part}.safetensors"
+    files = [folder / f"part{part}.safetensors" for part in range(8)]
+    for part, path in enumerate(files):
         save_file({name: whole[name] for name in names[part::8]}, path)
-        files.append(str(path))
-
-    def safetensors_copy() -> None:
-        for path in files:
-            for name, one in load_file(path).items():
-                target[name].copy_(one)
-
-    found["safetensors load_file + copy"] = safetensors_copy
-    if importlib.util.find_spec("runai_model_streamer") is not None:
-        from runai_model_streamer import SafetensorsStreamer
-
-        os.environ["RUNAI_STREAMER_CONCURRENCY"] = str(threads)
-
-        def streamed() -> None:
-            with SafetensorsStreamer() as streamer:
-                streamer.stream_files(files)
-                for name, one in streamer.get_tensors():
-                    target[name].copy_(one)
-
-        found["Run:ai streamer + copy"] = streamed
-    if importlib.util.find_spec("fastsafetensors") is not None:
-        from fastsafetensors import SafeTensorsFileLoader, SingleGroup
-
-        def fast() -> None:
-            loader = SafeTensorsFileLoader(SingleGroup(), device="cpu", nogds=True, max_threads=threads)
-            loader.add_filenames({0: files})
-            buffer = loader.copy_files_to_device()
-            for name in names:
-                target[name].copy_(buffer.get_tensor(name))
-            buffer.close()
-            loader.close()
-
-        found["fastsafetensors + copy"] = fast
-    return found
+    return found | peers(files, target, threads)
 
 
 def measure(name: str, make: Callable[[], Shape], options: argparse.Namespace, folder: Path) -> None:
@@ -239,7 +205,7 @@ def measure(name: str, make: Callable[[], Shape], options: argparse.Namespace, f
         "floor": floor(folder / "dcp", target, options.threads or 2),
     }
     if options.peers and "8 files" in name:
-        contenders |= peers(folder, state, target, options.threads or 2)
+        contenders |= other_formats(folder, state, target, options.threads or 2)
     if options.cold:
         contenders.pop("floor")
     for run in contenders.values():

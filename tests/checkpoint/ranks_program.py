@@ -5,6 +5,7 @@ python -m torch.distributed.run --nproc-per-node 4 tests/checkpoint/ranks_progra
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import warnings
@@ -21,6 +22,7 @@ from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 from torch.distributed.tensor import Shard as ShardOn
 
 from tasks.checkpoint.reader import ParallelFileSystemReader
+from tests.checkpoint.fsdp_behaviours import check_fully_sharded_models
 
 SIZES = (1, 2, 4)
 MESHES: dict[int | str, DeviceMesh] = {}
@@ -85,7 +87,7 @@ def main() -> None:
     dist.init_process_group("gloo")
     groups = {size: dist.new_group(list(range(size))) for size in SIZES}
     MESHES.update({size: DeviceMesh("cpu", list(range(size))) for size in SIZES})
-    MESHES["square"] = DeviceMesh("cpu", torch.arange(4).reshape(2, 2))
+    MESHES["square"] = DeviceMesh("cpu", torch.arange(4).reshape(2, 2), mesh_dim_names=("replicate", "shard"))
     loads = 0
     for saving in SIZES:
         if dist.get_rank() < saving:
@@ -104,7 +106,9 @@ def main() -> None:
                 assert reader.metrics.stock_items == 0, reader.metrics.stock_reasons
                 loads += 1
             dist.barrier()
-    print(f"rank {dist.get_rank()}: {loads} loads")  # noqa: T201 - the test reads it
+    sharded = check_fully_sharded_models(folder, MESHES[4], MESHES["square"])
+    # One write for the whole line: the ranks share a pipe.
+    os.write(1, f"rank {dist.get_rank()}: {loads} loads, {sharded} of fully sharded models\n".encode())
     dist.destroy_process_group()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, ReadItem
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
 from tasks.checkpoint.reader import ParallelFileSystemReader
-from tests.checkpoint.saved_checkpoints import Box, CutTensor, filled, load, same, save
+from tests.checkpoint.saved_checkpoints import Box, CutTensor, cause_of, filled, load, same, save
 
 DTYPES = [
     torch.float64,
@@ -276,6 +277,65 @@ def test_loading_by_keys_builds_the_state_dict(tmp_path: Path) -> None:
         state = _load_state_dict_from_keys({"model.a"}, storage_reader=ParallelFileSystemReader(tmp_path))
     assert list(state["model"]) == ["a"]
     assert same(state["model"]["a"], filled(5))
+
+
+def test_an_asynchronously_saved_checkpoint_loads_like_any_other(tmp_path: Path) -> None:
+    state = {"model": {"w": filled(300, 5)}, "step": 4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.async_save(state, storage_writer=dcp.FileSystemWriter(tmp_path, sync_files=False), no_dist=True).result()
+    stock, ours, reader = both(tmp_path, lambda: {"model": {"w": torch.zeros(300, 5)}, "step": 0})
+    assert same(ours["model"]["w"], state["model"]["w"])
+    assert ours["step"] == stock["step"] == 4
+    assert reader.metrics.stock_items == 0
+
+
+class Counter:
+    """A Stateful: torch asks it for its state and gives it the loaded one."""
+
+    def __init__(self, value: float) -> None:
+        self.values = torch.full((4,), value)
+        self.told = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.values = state["values"]
+        self.told += 1
+
+
+def test_a_stateful_object_is_given_its_state_once(tmp_path: Path) -> None:
+    save({"counter": Counter(3.0)}, tmp_path)
+    counter = Counter(0.0)
+    load({"counter": counter}, ParallelFileSystemReader(tmp_path))
+    assert counter.values.tolist() == [3.0] * 4
+    assert counter.told == 1
+
+
+def test_what_was_never_saved_is_the_same_error_as_with_stock(tmp_path: Path) -> None:
+    save({"a": filled(5)}, tmp_path)
+    for wrong in ({"b": torch.zeros(5)}, {"a": torch.zeros(6)}):
+        told = []
+        for reader in (dcp.FileSystemReader(tmp_path), ParallelFileSystemReader(tmp_path)):
+            with pytest.raises(BaseException, match=r"Missing key|[Ss]ize mismatch") as raised:
+                load(dict(wrong), reader)
+            told.append((type(raised.value), type(cause_of(raised.value)), str(cause_of(raised.value))))
+        assert told[0] == told[1]
+
+
+def test_one_planner_serves_a_second_load(tmp_path: Path) -> None:
+    state = {"model": {"w": filled(30, 5)}, "empty": {}, "list": [filled(2), 5]}
+    save(state, tmp_path)
+    planner = dcp.DefaultLoadPlanner()
+    for _ in range(2):
+        ours = load(
+            {"model": {"w": torch.zeros(30, 5)}, "empty": {}, "list": [torch.zeros(2), 0]},
+            ParallelFileSystemReader(tmp_path),
+            planner=planner,
+        )
+        assert same(ours["model"]["w"], state["model"]["w"])
+        assert ours["list"][1] == 5
 
 
 def test_one_reader_serves_several_checkpoints(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from tasks.processes import Limits, SupervisedProcess, supervised
 from tasks.supervision import kernel
+from tasks.training.launch import loopback_interface
+from tasks.training.programs import MEET_ON_LOOPBACK
 
 ROOT = str(Path(__file__).resolve().parents[2])
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -334,8 +336,9 @@ def test_torchrun_with_two_ranks_works_inside_and_is_gone_after_a_stop(tmp_path)
         "time.sleep(600)\n"
     )
     lines: list[str] = []
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(worker)]
-    with supervised(torchrun, on_line=lines.append, grace_s=20.0) as process:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *MEET_ON_LOOPBACK, "--nproc-per-node=2", str(worker)]
+    env = os.environ | ({"GLOO_SOCKET_IFNAME": loopback} if (loopback := loopback_interface()) else {})
+    with supervised(torchrun, on_line=lines.append, grace_s=20.0, env=env) as process:
         wait_for(lambda: lines.count("sum 2") == 2, limit_s=150, saying=lines)
         ranks = [stat for stat in kernel.descendants(process.pid) if stat.state != "Z"]
         assert len(ranks) >= 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tasks.plugins import plugin_names
+from tasks.training import worker
 from tasks.training.launch import environment_for, loopback_interface
 from tasks.training.parameters import Parameter, arguments, typed
 from tasks.training.programs import build_command, load_program
@@ -24,11 +27,29 @@ SMALL = {"epochs": 2, "lr": 0.0012345678901234567, "batch_size": 17, "seed": 7, 
 """So that even the DenseNet takes a second; the learning rate has all its digits, because they must arrive."""
 
 
-def train(name: str, out: Path, *extra: str, values: dict | None = None, env: dict | None = None) -> subprocess.CompletedProcess:
+def command_of(name: str, out: Path, *extra: str, values: dict | None = None) -> list[str]:
     module = importlib.import_module(f"tasks.training.workloads.{name}")
-    command = [*arguments(module.PARAMETERS, values or SMALL), "--out", str(out), "--threads", "1", *extra]
+    return [name, *arguments(module.PARAMETERS, values or SMALL), "--out", str(out), "--threads", "1", *extra]
+
+
+def train(name: str, out: Path, *extra: str, values: dict | None = None) -> subprocess.CompletedProcess:
+    """The training program in this process: a process of its own would spend most of its time on importing torch."""
+    torch = pytest.importorskip("torch")
+    said, complained = io.StringIO(), io.StringIO()
+    term, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+            code = worker.main(command_of(name, out, *extra, values=values))
+    finally:
+        signal.signal(signal.SIGTERM, term)
+        torch.set_num_threads(threads)
+    return subprocess.CompletedProcess([name], code, said.getvalue(), complained.getvalue())
+
+
+def train_apart(*command: str, env: dict | None = None) -> subprocess.CompletedProcess:
+    """The training program as it really runs."""
     return subprocess.run(
-        [sys.executable, "-m", "tasks.training.worker", name, *command],
+        [sys.executable, "-m", "tasks.training.worker", *command],
         capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ | (env or {}),
     )  # fmt: skip
 
@@ -100,11 +121,11 @@ def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path
     values = SMALL | {"epochs": 4, "max_samples": 0}
     whole = train("mnist_cnn", tmp_path / "whole", values=values)
     assert whole.returncode == 0
-    module = importlib.import_module("tasks.training.workloads.mnist_cnn")
     out = tmp_path / "cut"
-    command = [*arguments(module.PARAMETERS, values), "--out", str(out), "--threads", "1", "--checkpoint-every", "1", "--resume"]
+    resumable = ["--checkpoint-every", "1", "--resume"]
+    command = command_of("mnist_cnn", out, *resumable, values=values)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.training.worker", "mnist_cnn", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "tasks.training.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     for line in process.stdout:
         if '"epoch", ' in line and '"n": 2' in line:
@@ -113,8 +134,7 @@ def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path
     process.stdout.close()
     assert process.wait(60) == 143
     assert events(out)[-1]["event"] == "stopped"
-    again = subprocess.run([sys.executable, "-m", "tasks.training.worker", "mnist_cnn", *command], cwd=ROOT, check=False)
-    assert again.returncode == 0
+    assert train("mnist_cnn", out, *resumable, values=values).returncode == 0
     assert [event["n"] for event in events(out) if event["event"] == "epoch"] == [1, 2, 3, 4]
     (how,) = [event for event in events(out) if event["event"] == "resumed"]
     assert how["reader"].endswith(".ParallelFileSystemReader")
@@ -215,16 +235,13 @@ def test_repeating_trains_again_without_a_gap_until_stopped(tmp_path):
     ],
 )
 def test_a_wrong_argument_ends_the_program_before_it_trains(arguments_, code, message, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks.training.worker", *arguments_, "--out", str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+    done = train_apart(*arguments_, "--out", str(tmp_path))
     assert done.returncode == code
     assert message in done.stderr
 
 
 def test_a_gpu_that_is_not_there_is_an_input_error_in_the_events(tmp_path):
-    done = train("tabular_mlp", tmp_path, "--device", "cuda", env={"CUDA_VISIBLE_DEVICES": ""})
+    done = train_apart("tabular_mlp", "--out", str(tmp_path), "--device", "cuda", env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 1
     assert events(tmp_path)[-1]["kind"] == "input"
     assert "no GPU" in events(tmp_path)[-1]["message"]
