@@ -147,14 +147,19 @@ def shards(options: argparse.Namespace) -> None:
     show(rows, "CPU ms per shard")
     show({"wall": [(run["done_at"] - run["mapping_at"]) * per_shard]}, "ms per shard")
     show({"UI behind the last shard": [run["behind_s"]]}, "s")
+    show_memory(run)
 
 
 def memory(options: argparse.Namespace) -> None:
     """Resident memory of the flow process."""
     with installation(options) as bench:
-        run = bench.run("run", options.shards)
-    show({"at the start, then per tenth of the shards": [size / 1e6 for size in run["resident_bytes"]]}, "MB")
-    show({"peak": [run["peak_bytes"] / 1e6]}, "MB")
+        show_memory(bench.run("run", options.shards))
+
+
+def show_memory(run: dict[str, Any]) -> None:
+    """The flow process at the start and after every tenth of its shards, and its peak."""
+    print("flow process, MB, at the start and per tenth of the shards:", *(round(size / 1e6) for size in run["resident_bytes"]))
+    print(f"its peak, MB: {run['peak_bytes'] / 1e6:.0f}")
 
 
 def cancel(options: argparse.Namespace) -> None:
