@@ -96,6 +96,7 @@ from tasks.checkpoint import steps
 from tasks.checkpoint.compare import table
 from tasks.checkpoint.problems import CheckpointError
 from tasks.checkpoint.verify import parts_of, seal_checkpoint
+from tasks.errors import RunFailed
 from tasks.journal import write_jsonl
 from tasks.session import Session, open_session
 
@@ -136,18 +137,28 @@ def read(run: Session, config: CheckpointConfig) -> dict[str, Any]:
 
 
 def verify(run: Session, config: CheckpointConfig) -> dict[str, Any]:
-    """Look for damage, a task per file; everything found goes to `problems.jsonl`."""
+    """Look for damage, a task per file; everything found goes to `problems.jsonl`.
+
+    Raises:
+        RunFailed: there is damage. InputError: this is no checkpoint at all.
+    """
     place = named(config).absolute()
 
     def work(folder: Path) -> dict[str, Any]:
-        parts, problems = parts_of(place)
+        try:
+            parts, problems = parts_of(place)
+        except CheckpointError as error:
+            if not (place / ".metadata").exists():
+                raise
+            write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in error.problems])
+            raise RunFailed(str(error)) from error
         with run.progress.stage("verifying", sum(len(part.items) for part in parts), "items") as stage:
             checks = steps.verify_file.map(parts, unmapped(config.threads))
             reports = run.gather("verify", checks, lambda report: stage.advance(report.items))
         problems = problems + [problem for report in reports for problem in report.problems]
         write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in problems])
         if problems:
-            raise CheckpointError(str(place), problems)
+            raise RunFailed(str(CheckpointError(str(place), problems)))
         sealed = str(seal_checkpoint(place, reports)) if config.seal else None
         counts = {name: sum(getattr(report, name) for report in reports) for name in ("items", "bytes", "unsummed")}
         run.progress.say(f"{place}: {counts['items']} items in {len(parts)} files are whole")
