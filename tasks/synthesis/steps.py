@@ -64,11 +64,14 @@ def shown_live(plan: Plan, stage: Stage, run_dir: Path) -> Iterator[None]:
     thread.start()
     try:
         yield
-    finally:
+    except BaseException:  # Ctrl-C for instance: nobody waits for an API now
         ended.set()
-        thread.join(timeout=10)
-        live.look()
-        live.publish()
+        thread.join(timeout=1)
+        raise
+    ended.set()
+    thread.join(timeout=10)
+    live.look()
+    live.publish()
 
 
 class Live:
@@ -99,7 +102,8 @@ class Live:
         with contextlib.suppress(OSError):
             self.counts = self.tallies.read()
         self.pace.update(self.counts["seeds"])
-        self.stage.update(min(self.counts["seeds"], self.pace.seeds))
+        with contextlib.suppress(KeyError):  # the bar is gone: the run has ended in the meantime
+            self.stage.update(min(self.counts["seeds"], self.pace.seeds))
 
     def publish(self) -> None:
         """Renew the artifact. What goes wrong here ends nothing: the folder, not the API, is the truth of a run."""
