@@ -290,4 +290,9 @@ def _peak_rss() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is on disk. Torch's own end takes half a second, on a busy machine several: a background that has stopped in time
+    # would be killed for it.
+    os._exit(code)
