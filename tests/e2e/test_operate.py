@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -92,7 +92,9 @@ def test_full_synthesis_and_training_triggered_through_the_api_finish(here: Inst
     wait_for(lambda: not here.runs_left(), "end of the runs' processes", 60)
 
 
-def test_a_run_cancelled_at_random_moments_leaves_nothing_is_cancelled_and_resumes(here: Installation, undisturbed: Path) -> None:
+def test_a_run_cancelled_at_random_moments_leaves_nothing_is_cancelled_and_resumes(
+    here: Installation, undisturbed: Path, record_property: Callable[[str, object], None]
+) -> None:
     folder, config, rng = here.folder / "cancelled", full_config(here.scheduler), random.Random(11)
     for _ in range(CANCELS):
         run = here.server.trigger("full", config, folder)
@@ -101,7 +103,7 @@ def test_a_run_cancelled_at_random_moments_leaves_nothing_is_cancelled_and_resum
         if here.server.state(run) in ENDED:
             break  # a fast machine was through before
         here.server.cancel(run)
-        seconds_until_gone(here)
+        record_property("seconds from cancel to the last process gone", round(seconds_until_gone(here), 1))
         assert ended(here, run, 30) == "CANCELLED", here.server.log_of(run)
     run = here.server.trigger("full", config, folder)
     assert ended(here, run) == "COMPLETED", here.server.log_of(run)
