@@ -53,9 +53,11 @@ class Witnessed:
         """The program's own."""
 
     def finish(self, timeout_s: float = 240) -> tuple[int, str]:
-        """Wait for the program's end; (exit code, what it printed)."""
+        """Wait for the end of the program and of all that came of it; (exit code, what it printed)."""
         printed, _ = self.witness.communicate(timeout=timeout_s)
-        return self.exit_code(), (printed or b"").decode(errors="replace")
+        code = self.exit_code()
+        self.close()
+        return code, (printed or b"").decode(errors="replace")
 
     def exit_code(self) -> int:
         """Wait for the program's end; -N: killed by signal N."""
