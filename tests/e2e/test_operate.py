@@ -99,7 +99,7 @@ def test_a_run_cancelled_at_random_moments_leaves_nothing_is_cancelled_and_resum
     for _ in range(CANCELS):
         run = here.server.trigger("full", config, folder)
         here.server.wait_for_state(run, "PENDING", "RUNNING")
-        time.sleep(rng.uniform(0, 20))
+        time.sleep(rng.uniform(0, 15))
         if here.server.state(run) in ENDED:
             break  # a fast machine was through before
         here.server.cancel(run)
