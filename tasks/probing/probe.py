@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from PIL import Image
@@ -24,6 +24,9 @@ from tasks.probing.outcomes import FAILURES, DroppedRecord, OutcomeRecord, decid
 from tasks.probing.prompts import write_prompt
 from tasks.probing.subjects import Subject, choose_subject
 from tasks.probing.units import Unit
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -91,16 +94,24 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
     place = {**msgspec.structs.asdict(row.ref), "width": image.width, "height": image.height}
     asked: list[tuple[Claim, Subject]] = []
     records: list[dict[str, Any]] = []
-    for claim in probe.claims.claims:
-        subject, reason = _subject(probe, claim, row)
+    claims = probe.claims.claims
+    subjects = _each(probe, lambda claim: _subject(probe, claim, row), claims)
+    for claim, (subject, reason) in zip(claims, subjects, strict=True):
         if subject is None:
             name = content_id("drp", row.ref.image_id, row.ref.sha256, claim.claim_id, probe.seed)
             records.append(_builtins(DroppedRecord(id=name, image=place, claim_id=claim.claim_id, reason=reason)))
         else:
             asked.append((claim, subject))
-    for (claim, subject), completion in zip(asked, _complete(probe.baseline, image, asked), strict=True):
-        records.append(_outcome(probe, row, place, claim, subject, completion))
-    return records
+    completed = list(zip(asked, _complete(probe.baseline, image, asked), strict=True))
+    return records + _each(probe, lambda one: _outcome(probe, row, place, *one[0], one[1]), completed)
+
+
+def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`work` on every claim of an image, in order; at the same time where the judge is a model that can be asked so."""
+    if len(items) < 2 or int(getattr(probe.judge, "concurrency", 1)) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(len(items), thread_name_prefix="claim") as threads:
+        return list(threads.map(work, items))
 
 
 def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:

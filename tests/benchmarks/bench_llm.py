@@ -5,6 +5,7 @@
     python tests/benchmarks/bench_llm.py processes       # the same from two processes
     python tests/benchmarks/bench_llm.py faults          # 5 % faults; calls sent per answer kept, answers lost
     python tests/benchmarks/bench_llm.py overload        # a server that takes 64 in flight, or 100 per second
+    python tests/benchmarks/bench_llm.py refusals        # 1 % random 429: what they cost
     python tests/benchmarks/bench_llm.py images          # 100 KB and 1 MB images
     python tests/benchmarks/bench_llm.py kill            # SIGKILL at half-way: calls paid twice
     python tests/benchmarks/bench_llm.py memory          # 10,000 against 200,000 calls
@@ -332,6 +333,22 @@ def overload(options: argparse.Namespace) -> None:
                 )
 
 
+def refusals(options: argparse.Namespace) -> None:
+    """1 % random 429 against none, with so many calls that the last one's wait hardly counts."""
+    calls, in_flight = options.calls or 10_000, 128
+    for _ in range(options.repeats):
+        for client in [name for name in options.clients if name in {"ours", "openai"}]:
+            with server("--latency-ms", "200") as url:
+                clean = measured(client, url, calls, in_flight)
+            with server("--latency-ms", "200", "--fault", "429=0.01") as url:
+                row = measured(client, url, calls, in_flight)
+            share = math.ceil(calls / in_flight) * 0.2 / row["window_s"]
+            say(
+                f"  {client:8s} share {share:.2f}  throughput {clean['window_s'] / row['window_s']:.2f} of that without"
+                f"  kept {row['kept']}/{calls}"
+            )
+
+
 def images(options: argparse.Namespace) -> None:
     from PIL import Image
 
@@ -401,6 +418,7 @@ def main() -> None:
         "processes": processes,
         "faults": faults,
         "overload": overload,
+        "refusals": refusals,
         "images": images,
         "kill": kill,
         "memory": memory,

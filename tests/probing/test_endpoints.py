@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,3 +206,35 @@ def test_photos_without_annotation_are_judged_by_the_majority(
     assert len(found) == 6 * len(load_claims("default").claims)
     assert {(record["outcome"], record["judge"]["kind"]) for record in found} == {(outcome, kind)}
     assert all("judge0" in record["judge"]["by"] for record in found)
+
+
+class Together(ScriptedChat):
+    """Votes only when all claims of the picture are before it."""
+
+    def __init__(self, votes: int) -> None:
+        super().__init__(voter(True, True))
+        self._missing = votes
+        self._all_there = asyncio.Event()
+
+    async def complete(self, request: Request) -> Reply:
+        if request.schema is not None and request.schema["title"] == "vote":
+            self._missing -= 1
+            if self._missing == 0:
+                self._all_there.set()
+            await asyncio.wait_for(self._all_there.wait(), 60)
+        return await super().complete(request)
+
+
+def test_the_claims_of_one_image_are_before_the_judge_at_the_same_time(tmp_path: Path, photos: Path) -> None:
+    table = pq.read_table(photos / "a.parquet")
+    pq.write_table(table.slice(0, 1), photos / "a.parquet")
+    claims = len(load_claims("default").claims)
+    with served(Together(claims)) as (_, url):
+        endpoint = chat(url, timeout_s=90)
+        records = probed(
+            run_folder(tmp_path / "run"),
+            photos,
+            {"name": "endpoint", "chat": endpoint},
+            {"name": "endpoint", "chats": [endpoint | {"model": "judge"}]},
+        )
+    assert [record["outcome"] for record in records] == ["correct"] * claims

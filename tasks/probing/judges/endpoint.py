@@ -7,8 +7,10 @@ see it. For pictures without an annotation the first model also chooses what a c
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import Field
@@ -78,6 +80,11 @@ class EndpointJudge:
         ]
         self.panel = ", ".join(self._names)
 
+    @property
+    def concurrency(self) -> int:
+        """Claims that are worth judging at the same time."""
+        return min(chat.chat.parallelism for chat in self._chats)
+
     def judge(self, claim: Claim, subject: Subject, completion: Completion, row: LakeRow) -> Verdict:
         """The verdict on `completion`.
 
@@ -91,7 +98,7 @@ class EndpointJudge:
         problem = form_problem(claim, completion)
         if problem is not None:
             return Verdict("format_error", "verified", explanation=problem, by="form")
-        votes = self._votes(self._request(claim, subject, completion, picture(decode_image(row.image_bytes))))
+        votes = self._votes(self._request(claim, subject, completion, picture_of(row.image_bytes)))
         return self._decided(claim, completion, votes)
 
     def choose_subject(self, claim: Claim, row: LakeRow) -> Subject | None:
@@ -123,7 +130,7 @@ class EndpointJudge:
         }
         reply = self._chats[0].complete(
             Request(
-                messages=(system(ROLE), user(picture(decode_image(row.image_bytes)), "\n".join(lines))),
+                messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
                 schema=schema,
                 temperature=0.0,
                 max_tokens=self._settings.max_tokens,
@@ -185,6 +192,24 @@ class EndpointJudge:
             max_tokens=self._settings.max_tokens,
             stage="judge",
         )
+
+
+@lru_cache(maxsize=64)
+def _encoded(image_bytes: bytes | None) -> ImagePart:
+    return picture(decode_image(image_bytes))
+
+
+_encoding = threading.Lock()
+
+
+def picture_of(image_bytes: bytes | None) -> ImagePart:
+    """An image of the lake as a part of a message: decoded and encoded once for all claims about it.
+
+    Raises:
+        ItemFailed: it is no image.
+    """
+    with _encoding:  # all claims about an image come at the same time, and one of them does the work
+        return _encoded(image_bytes)
 
 
 def outcome_of(vote: dict[str, Any], completion: Completion) -> str:

@@ -9,6 +9,7 @@ know the answer show that the question gives it away. Such a draft is `judged`, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -181,14 +182,18 @@ class EndpointWriter:
         """The drafts that the answerers answer alike and that can't be answered without the picture."""
         right = [0] * len(works)
         told = [0] * len(works)
-        for chat in self._answerers:
-            for place, found in enumerate(self._answered(chat, works, blind=False, turn=0)):
+        asked = [(chat, False, 0) for chat in self._answerers]
+        asked += [(self._answerers[0], True, turn) for turn in range(self._settings.blind_tries)]
+        with ThreadPoolExecutor(len(asked), thread_name_prefix="answer") as threads:
+            answers = list(threads.map(lambda one: self._answered(one[0], works, blind=one[1], turn=one[2]), asked))
+        for answered in answers[: len(self._answerers)]:
+            for place, found in enumerate(answered):
                 told[place] += found is not None
                 right[place] += found is True
         # Whoever always says yes is right about half of the yes/no questions: one of them says nothing about the wording.
         blind = [self._settings.blind_tries > 0 and work.draft.question_type != "yes_no" for work in works]
-        for turn in range(self._settings.blind_tries):
-            for place, found in enumerate(self._answered(self._answerers[0], works, blind=True, turn=turn)):
+        for answered in answers[len(self._answerers) :]:
+            for place, found in enumerate(answered):
                 blind[place] = blind[place] and found is True
         results: list[Draft | ItemFailed] = []
         for place, work in enumerate(works):
