@@ -33,10 +33,20 @@ from tasks.llm.served import body_of, request_of
 
 
 class LocalServer:
-    """An OpenAI-compatible server around a chat model."""
+    """An OpenAI-compatible server around a chat model, which may go by several names."""
 
-    def __init__(self, model: ChatModel, plan: FaultPlan, *, key: str | None = None, host: str = "127.0.0.1", port: int = 0):
+    def __init__(
+        self,
+        model: ChatModel,
+        plan: FaultPlan,
+        *,
+        names: Sequence[str] = (),
+        key: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.model = model
+        self.names = tuple(names) or (model.name,)
         self.misfortune = Misfortune(plan)
         self.http = HttpServer(self.handle, host=host, port=port)
         self.counts: Counter[str] = Counter()
@@ -78,7 +88,9 @@ class LocalServer:
         if self._key is not None and incoming.headers.get("authorization") != f"Bearer {self._key}":
             return _error(401, "Incorrect API key provided", "invalid_api_key")
         if path == "/v1/models":
-            return Outgoing(200, orjson.dumps({"object": "list", "data": [{"id": self.model.name, "object": "model"}]}))
+            return Outgoing(
+                200, orjson.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in self.names]})
+            )
         if path != "/v1/chat/completions":
             return _error(404, f"there is no {path} here; chat requests go to /v1/chat/completions", "not_found")
         if incoming.method != "POST":
@@ -127,7 +139,10 @@ class LocalServer:
             reply = Reply(text="I can't help with that.", finish="refusal")
         if fault == "huge":
             reply = Reply(text="x" * 10_000_000)
-        answer = body_of(reply, self.model.name, self.counts["requests"])
+        name = self.names[0] if len(self.names) == 1 else orjson.loads(body).get("model")
+        if name not in self.names:
+            return _error(404, f"there is no model '{name}' here", "model_not_found")
+        answer = body_of(reply, name, self.counts["requests"])
         if fault in {"half", "malformed"}:
             return self.misfortune.instead(fault, answer)
         return Outgoing(200, answer)
@@ -137,14 +152,14 @@ def _error(status: int, message: str, kind: str) -> Outgoing:
     return Outgoing(status, orjson.dumps({"error": {"message": message, "type": kind, "code": kind}}))
 
 
-def model_named(name: str, model: str) -> ChatModel:
+def model_named(name: str) -> ChatModel:
     """`scripted`, or the chat model that a function of yours (`package.module:function`) returns.
 
     Raises:
         UsageError: there is no such function.
     """
     if name == "scripted":
-        return ScriptedChat(default_reply, name=model or "scripted")
+        return ScriptedChat(default_reply)
     module, sign, function = name.partition(":")
     try:
         make = getattr(importlib.import_module(module), function) if sign else None
@@ -160,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m tasks.llm.serve", description=(__doc__ or "").split("\n\n")[0])
     made.add_argument("--provider", default="scripted", help="'scripted', or package.module:function that returns a ChatModel")
-    made.add_argument("--model", default="", help="the name it goes by")
+    made.add_argument("--model", action="append", default=[], help="the name it goes by; may be repeated (default: its own)")
     made.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     made.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     made.add_argument("--latency-ms", type=float, default=0.0, help="how long an answer takes")
@@ -192,15 +207,15 @@ async def serve(options: argparse.Namespace) -> None:
     key = os.environ.get(options.api_key_env) if options.api_key_env else None
     if options.api_key_env and not key:
         raise UsageError(f"the environment variable {options.api_key_env} is not set")
-    model = model_named(options.provider, options.model)
-    server = LocalServer(model, plan_of(options), key=key, host=options.host, port=options.port)
+    model = model_named(options.provider)
+    server = LocalServer(model, plan_of(options), names=options.model, key=key, host=options.host, port=options.port)
     try:
         url = await server.start()
     except OSError as error:
         raise UsageError(
             f"cannot listen on {options.host}:{options.port} ({error.strerror}); --port 0 takes a free port"
         ) from error
-    print(f"{model.name} on {url}", flush=True)  # noqa: T201 - whoever started it reads the address here
+    print(f"{', '.join(server.names)} on {url}", flush=True)  # noqa: T201 - whoever started it reads the address here
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

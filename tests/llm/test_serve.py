@@ -21,7 +21,7 @@ from tasks.errors import ItemFailed, UsageError
 from tasks.llm import Reply, Request, user
 from tasks.llm.blocking import BlockingChat
 from tasks.llm.estimate import Planned, estimate_lines, image_tokens, lines_of
-from tasks.llm.failures import EndpointDown
+from tasks.llm.failures import CallFailed, EndpointDown
 from tasks.llm.http_server import HttpServer, Incoming, Outgoing
 from tasks.llm.open_chat import open_chat
 from tasks.llm.preflight import preflight, reach_all
@@ -304,3 +304,16 @@ def test_the_estimate_of_several_models_adds_up_and_one_unknown_price_makes_the_
     unknown = lines_of([(model("gpt-4o-mini"), priced), (model("mine"), priced)])
     assert "at most 2,000 calls, cost unknown" in unknown[2]
     assert lines_of([]) == []
+
+
+def test_one_server_goes_by_several_names_and_answers_by_the_one_it_is_asked_for(tmp_path: Path) -> None:
+    with command("--model", "a/judge", "--model", "a/writer") as url:
+        for name in ("a/judge", "a/writer"):
+            with BlockingChat(lambda name=name: open_chat(settings(url, model=name), tmp_path)) as chat:  # type: ignore[misc]
+                assert chat.preflight() == [f"{name} is served at {url.removesuffix('/v1')}"]
+                assert chat.complete(question(1)).model == name
+        with (
+            BlockingChat(lambda: open_chat(settings(url, model="other"), None)) as chat,
+            pytest.raises(CallFailed, match="other"),
+        ):
+            chat.complete(question(1))
