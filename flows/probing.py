@@ -101,7 +101,7 @@ def probe_images(run: Session, config: ProbingConfig) -> dict[str, Any]:
             def show(counts: Counts) -> None:
                 stage.update(min(total, counts.failures if target else counts.images))
 
-            steps.run_ranks(config, place, folder, run.folder.logs, show)
+            steps.run_ranks(config, place, folder, run.folder.logs, show, run.cluster)
             summary = steps.settle(config, place, folder)
             stage.note = f"{summary['images']} images, {summary['out']} claims"
         preflight.check_infrastructure(summary, config.max_failure_rate)

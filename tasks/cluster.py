@@ -146,6 +146,15 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
             yield address
 
 
+def own_address(settings: ClusterSettings | None) -> str:
+    """This machine's address as the scheduler sees it, which its workers can reach; loopback where the run starts the cluster."""
+    place = _place(settings.scheduler) if settings and settings.scheduler else None
+    if place is None:
+        return "127.0.0.1"
+    with socket.create_connection(place, CONNECT_TIMEOUT_S) as connection:
+        return str(connection.getsockname()[0])
+
+
 def task_runner(address: str) -> Any:
     """A Prefect task runner for the scheduler at `address`."""
     from prefect_dask.task_runners import DaskTaskRunner
@@ -209,9 +218,15 @@ def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, a
 
 def _knock(address: str) -> None:
     """Fail at once where nobody listens; a client would go on trying for its whole time."""
-    place = urlsplit(address if "//" in address else f"tcp://{address}")
-    if place.scheme in {"tcp", "tls"} and place.hostname and place.port:
-        socket.create_connection((place.hostname, place.port), CONNECT_TIMEOUT_S).close()
+    place = _place(address)
+    if place:
+        socket.create_connection(place, CONNECT_TIMEOUT_S).close()
+
+
+def _place(address: str) -> tuple[str, int] | None:
+    """Host and port of a scheduler; None for a protocol without them."""
+    parts = urlsplit(address if "//" in address else f"tcp://{address}")
+    return (parts.hostname, parts.port) if parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port else None
 
 
 def _wait_for_a_worker(client: Any, wait_s: float) -> None:

@@ -14,7 +14,7 @@ import importlib.metadata
 import platform
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,11 +102,12 @@ def check_workers(client: Any, run_dir: Path, resources: Mapping[str, float], ap
                 raise UsageError(f"the Dask worker {worker} cannot reach Prefect's API at {api}; set PREFECT_API_URL to {other}")
 
 
-def hosts_of(client: Any, resources: Mapping[str, float]) -> dict[str, str]:
-    """A worker for each host, among those that offer `resources`: host → worker's address, sorted by host."""
+def hosts_of(client: Any, resources: Mapping[str, float], without: Collection[str] = ()) -> dict[str, str]:
+    """A worker for each host (but those in `without`), among those that offer `resources`: host → worker, sorted by host."""
     found: dict[str, str] = {}
     for address, facts in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
-        if all(facts["resources"].get(name, 0) >= amount for name, amount in resources.items()):
+        fits = all(facts["resources"].get(name, 0) >= amount for name, amount in resources.items())
+        if fits and facts["host"] not in without:
             found.setdefault(str(facts["host"]), address)
     return dict(sorted(found.items()))
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.errors import UsageError, did_you_mean
+from tasks.errors import MillraceError, UsageError, did_you_mean
 
 SHORT_NAMES: dict[str, tuple[str, str]] = {
     "gpus": ("tasks.gpu_cluster.GpuCluster", ""),
@@ -68,11 +68,15 @@ def start_class(name: str, arguments: Mapping[str, Any], *, workers: int, adapt:
     kind = cluster_class(name)
     try:
         cluster = kind(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:  # Dask wraps what went wrong in a worker into a RuntimeError
+    except MillraceError:
+        raise
+    except Exception as error:  # a class of anybody's, which may raise anything; Dask wraps it once more
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise UsageError(f"cluster.arguments: {kind.__module__}.{kind.__qualname__} does not start with them: {cause}") from error
+        raise UsageError(
+            f"cluster.arguments: {kind.__module__}.{kind.__qualname__} does not start with them: {type(cause).__name__}: {cause}"
+        ) from error
     if adapt is not None:
         cluster.adapt(minimum=adapt[0], maximum=adapt[1])
     elif "n_workers" not in arguments:

@@ -116,9 +116,10 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
     """Take the run folder, see that there is a Prefect API, import the flow and run it."""
     with RunFolder.open(run_dir, sections) as folder:
         from tasks import cancellation, local_api
+        from tasks.cluster import own_address
         from tasks.flow_log import log_to_file
 
-        with local_api.prefect_api(folder.logs) as wait_until_ready:
+        with local_api.prefect_api(folder.logs, own_address(getattr(config, "cluster", None))) as wait_until_ready:
             module = importlib.import_module(f"flows.{name}")
             log_to_file(folder.logs / "flow.log")
             # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from tasks.cancellation import obeying_cancel
 from tasks.cluster import ClusterSettings, dask_cluster, placed, task_runner
 from tasks.errors import MillraceError, RunFailed
+from tasks.hosts import Cluster
 from tasks.journal import read_json, write_json
 from tasks.progress import Progress
 from tasks.run_folder import RunFolder
@@ -57,6 +58,11 @@ class Session:
             raise self._trouble
         assert self._address is not None
         return self._address
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where programs can be started on several hosts; starts the cluster if need be and waits for it."""
+        return Cluster(self.scheduler, self._cluster.resources)
 
     def on_gpus(self, needed: bool) -> AbstractContextManager[Any]:
         """Tasks mapped in the block go to workers that offer `cluster.resources`, when they compute on a GPU (`needed`)."""

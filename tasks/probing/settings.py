@@ -28,17 +28,16 @@ class TorchrunSettings(Settings):
     nproc_per_node: PositiveInt = 2
     """Ranks on this machine; with GPUs, one for each."""
     nnodes: PositiveInt = 1
-    """Machines taking part; they must share the run folder."""
-    node_rank: NonNegativeInt = 0
-    """This machine's number, from 0."""
+    """Machines taking part. With 1 torchrun runs on the flow's own machine; with more, on the hosts of `cluster.address`, each
+    through a Dask worker there. They must share the run folder."""
     rdzv_backend: str = "c10d"
     """torchrun's rendezvous backend."""
     rdzv_endpoint: str | None = None
-    """host:port of the rendezvous; needed for several machines."""
+    """host:port of the rendezvous; empty takes the first host and a free port."""
     rdzv_id: str = "millrace"
     """Name of the job at the rendezvous."""
     max_restarts: NonNegativeInt = 3
-    """How often the ranks are started again after one has died."""
+    """How often the ranks are started again after one has died, or a machine was lost."""
     device: str = "auto"
     """`auto` (a GPU for each rank where there are GPUs), `cpu` or `cuda`."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.hosts import Cluster
 from tasks.probing import ask, launch, preparation
 from tasks.probing import settle as settling
 from tasks.probing.launch import Counts
@@ -23,10 +24,12 @@ def prepare_baseline(config: ProbingConfig, logs: Path, on_progress: Callable[[i
     return preparation.prepare_baseline(config.baseline, logs, on_progress)
 
 
-@task(task_run_name="probe with {config.torchrun.nproc_per_node} ranks", cache_policy=NO_CACHE)
-def run_ranks(config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_progress: Callable[[Counts], None]) -> None:
+@task(task_run_name="probe with {config.torchrun.nnodes} × {config.torchrun.nproc_per_node} ranks", cache_policy=NO_CACHE)
+def run_ranks(
+    config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_progress: Callable[[Counts], None], cluster: Cluster
+) -> None:
     """See `tasks.probing.launch.run_ranks`."""
-    launch.run_ranks(config, lake, stage, logs, on_progress)
+    launch.run_ranks(config, lake, stage, logs, on_progress, cluster)
 
 
 @task(task_run_name="settle the outcomes", cache_policy=NO_CACHE)
