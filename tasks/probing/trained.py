@@ -153,13 +153,18 @@ def _reader_class(dotted: str) -> Any:
 
 @contextlib.contextmanager
 def _raised_in_threads() -> Iterator[None]:
-    """Raise here what a thread raised: torch's writer threads would only print it, and the checkpoint lack a part."""
+    """Raise here what a thread raised: torch's writer threads would only print it, and the checkpoint lack a part.
+
+    One of the writers is the calling thread; when it fails it does not wait for the others, so they are waited for here.
+    """
     raised: list[BaseException] = []
-    before = threading.excepthook
+    before, others = threading.excepthook, set(threading.enumerate())
     threading.excepthook = lambda told: raised.append(told.exc_value or RuntimeError(told.exc_type.__name__))
     try:
         yield
     finally:
+        for writer in set(threading.enumerate()) - others:
+            writer.join(timeout=10.0)
         threading.excepthook = before
     if raised:
         raise raised[0]
