@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tasks import charts
 from tasks.errors import ItemFailed
 from tasks.identity import fraction_for
 from tasks.intervals import Rate
@@ -115,6 +116,9 @@ def as_markdown(data: ReportData, folder: Path) -> str:
     for stage in data.funnel:
         dropped = ", ".join(f"{reason} {count}" for reason, count in stage.dropped.items()) or "none"
         lines.append(f"- **{stage.name}**: {stage.came_in} {stage.counts} in, {stage.went_out} out, dropped: {dropped}")
+    if data.paid:
+        cost = "at an unknown cost" if data.paid_usd is None else charts.dollars(data.paid_usd)
+        lines.append(f"- **chat models**: {sum(row.calls for row in data.paid)} answers, {cost}")
     return "\n".join([*lines, "", f"The whole report: `{folder / 'report.html'}`"])
 
 
