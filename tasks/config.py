@@ -17,11 +17,28 @@ from pydantic_core import ErrorDetails
 
 from tasks.errors import UsageError, did_you_mean
 
+UNITS = {"s": "s", "mb": "MiB", "gb": "GB", "usd": "USD", "c": "°C"}
+"""What a field's name may end with, and how the form says it."""
+
+
+def field_title(name: str, _: object = None) -> str:
+    """A field's name as a form's label: `timeout_s` as `Timeout (s)`."""
+    *words, last = name.split("_")
+    unit = UNITS.get(last) if words else None
+    text = " ".join(words if unit else [*words, last])
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({unit})" if unit else "")
+
 
 class Settings(BaseModel):
     """Base of every config: unknown keys are refused, values don't change, docstrings under fields are help texts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        field_title_generator=field_title,
+    )
 
 
 OPERATIONAL: dict[str, Any] = {"operational": True}

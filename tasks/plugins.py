@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,13 @@ def plugin_names(package: str) -> list[str]:
     if spec is None or spec.submodule_search_locations is None:
         raise ValueError(f"{package} is not a package")
     return sorted(found.name for found in pkgutil.iter_modules(spec.submodule_search_locations) if not found.name.startswith("_"))
+
+
+def plugin_files(package: str, ending: str) -> list[Path]:
+    """The files with this ending in the folder of `package`, sorted: plug-ins that are data, such as claim sets."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return sorted(path for folder in folders or () for path in Path(folder).glob(f"*.{ending}"))
 
 
 def load_plugin(package: str, name: str, kind: str) -> ModuleType:

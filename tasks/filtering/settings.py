@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tasks.config import Settings
+from tasks.plugin_form import NameOf
 
 PRIORITY_WEIGHTS: dict[str, float] = {
     "FR_SCALE_PROPORTION_ERROR": 4,
@@ -38,7 +39,7 @@ class FilteringSettings(Settings):
     """Records kept of single failure ids, instead of `quota`."""
     total: PositiveInt | None = None
     """Records kept altogether, spread over the failure ids as evenly as there are records. null: no limit."""
-    routes: str = "default"
+    routes: Annotated[str, NameOf("tasks.filtering.routes", "file of your own")] = "default"
     """Which pipeline each failure id goes to: a name in tasks/filtering/routes, or a path to your own YAML or JSON."""
     unknown_failure: Literal["error", "drop"] = "error"
     """What a failure id without a route does: end the run with a message, or be dropped and counted."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from tasks.config import OPERATIONAL, Settings
+from tasks.plugin_form import NameOf
 
 
 class EndpointSettings(Settings):
@@ -77,7 +78,7 @@ def runs_here(settings: BaseModel) -> bool:
 class ModelSettings(Settings):
     """A chat model behind one or several endpoints, or in this process."""
 
-    provider: str = "openai_compatible"
+    provider: Annotated[str, NameOf("tasks.llm.providers")] = "openai_compatible"
     """The provider: a file name in tasks/llm/providers, or a dotted path to your own module."""
     model: str = Field(default="", max_length=300)
     """The model's name as the server knows it."""

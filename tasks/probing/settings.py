@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from tasks.config import OPERATIONAL, Settings, plugin_field
+from tasks.plugin_form import NameOf, SettingsOf
 from tasks.probing.claims import ClaimSet, load_claims
 
 
@@ -47,7 +48,7 @@ class ProbingConfig(Settings):
 
     lake: LakeSettings = LakeSettings()
     """The images."""
-    claims: str = "default"
+    claims: Annotated[str, NameOf("tasks.probing.claim_sets", "file of your own")] = "default"
     """The claim set: a name, or a path to a YAML or JSON file."""
     enabled_claims: tuple[str, ...] = ()
     """Claim ids to use; empty takes those that the set enables."""
@@ -55,11 +56,11 @@ class ProbingConfig(Settings):
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: dict[str, Any] = Field(
+    baseline: Annotated[dict[str, Any], SettingsOf("tasks.probing.baselines", "baseline")] = Field(
         default_factory=lambda: {"name": "embedded"}, json_schema_extra=plugin_field("tasks.probing.baselines:baseline_settings")
     )
     """The model under test: its plug-in's `name` and settings."""
-    judge: dict[str, Any] = Field(
+    judge: Annotated[dict[str, Any], SettingsOf("tasks.probing.judges", "judge")] = Field(
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("tasks.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from tasks.config import Settings, plugin_field
+from tasks.plugin_form import NameOf, SettingsOf
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -53,7 +54,7 @@ class QaSettings(Settings):
 
     seed: int = 42
     """Decides, together with a record's own id, wording, options and their order."""
-    writer: dict[str, Any] = Field(
+    writer: Annotated[dict[str, Any], SettingsOf("tasks.qa.writers", "writer")] = Field(
         default_factory=lambda: {"name": "template"}, json_schema_extra=plugin_field("tasks.qa.writers:writer_settings")
     )
     """Who writes the questions: the plug-in's `name` (a file in tasks/qa/writers, or your own module) and its settings."""
@@ -71,7 +72,7 @@ class QaSettings(Settings):
     """Kinds of evidence that are good enough. Each kind has files of its own."""
     blind_check: Literal["drop", "report"] = "drop"
     """What happens to questions that the wording alone gives away: dropped, or only reported."""
-    exports: tuple[str, ...] = ()
+    exports: tuple[Annotated[str, NameOf("tasks.qa.exports")], ...] = ()
     """Other formats to write as well: names of files in tasks/qa/exports, or your own modules."""
     max_failure_rate: Share = 0.5
     """The stage fails when more than this share of the failures ends without a question."""

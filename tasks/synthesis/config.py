@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from tasks.cluster import ClusterSettings, cluster_field
 from tasks.config import OPERATIONAL, Settings
 from tasks.errors import UsageError
 from tasks.llm.settings import ModelSettings
+from tasks.plugin_form import NameOf
 from tasks.plugins import load_plugin, plugin_names
 from tasks.synthesis.sampling import Limits
 
@@ -50,7 +51,7 @@ class ChatSettings(Settings):
 class SynthesisConfig(Settings):
     """How seeds become question-answer pairs."""
 
-    environment_mode: str = "web"
+    environment_mode: Annotated[str, NameOf("tasks.synthesis.environments")] = "web"
     """math, python (py), rag, web, or the dotted path of a module of your own with `open_environment`."""
     environment_kwargs: dict[str, Any] = {}
     """The environment's own settings."""
@@ -117,7 +118,7 @@ class SynthesisConfig(Settings):
     """A tool that takes longer is given up; the observation says so."""
     seeds_per_shard: NonNegativeInt = Field(default=0, json_schema_extra=OPERATIONAL)
     """Seeds of one Prefect task; 0: by the number of seeds and workers."""
-    exports: list[str] = ["chat", "preference", "react", "rl"]
+    exports: list[Annotated[str, NameOf("tasks.synthesis.exports")]] = ["chat", "preference", "react", "rl"]
     """Formats written into the dataset folder."""
     synthesis_date: str | None = None
     """Written into every record; empty leaves it null, so that the same config gives the same bytes."""

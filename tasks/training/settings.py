@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tasks.config import OPERATIONAL, Settings
+from tasks.plugin_form import NameOf
 from tasks.training.original import is_original, translate
 from tasks.training.parameters import Parameter, Value
 
@@ -36,7 +37,7 @@ class Resources(Settings):
 class TrainingJob(Settings):
     """One training: a workload and how it is run."""
 
-    workload: str = "tabular_mlp"
+    workload: Annotated[str, NameOf("tasks.training.workloads", "external, or dotted path")] = "tabular_mlp"
     """A file in tasks/training/workloads/, a name under `external`, or a dotted path to your own module."""
     hyperparameters: dict[str, Value] = {}
     """Values that are passed as they are; others keep the workload's defaults."""
