@@ -132,7 +132,7 @@ def _same_versions(worker: str, theirs: Mapping[str, str]) -> None:
     if differing:
         raise UsageError(
             f"the Dask worker {worker} differs from the flow ({'; '.join(differing)}); "
-            "install the same commit with its constraints.txt there"
+            "install the same commit with its constraints.txt there, and start the worker again"
         )
 
 
