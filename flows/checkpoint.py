@@ -98,11 +98,14 @@ from tasks.checkpoint.problems import CheckpointError
 from tasks.checkpoint.verify import parts_of, seal_checkpoint
 from tasks.errors import RunFailed
 from tasks.journal import write_jsonl
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 
 
 @flow(name="checkpoint", flow_run_name="checkpoint in {run_dir}")
-def checkpoint(config: CheckpointFlowConfig = CheckpointFlowConfig(), run_dir: Path = Path("runs/checkpoint")) -> dict[str, Any]:
+def checkpoint(
+    config: CheckpointFlowConfig = CheckpointFlowConfig(), run_dir: RunDir = Path("runs/checkpoint")
+) -> dict[str, Any]:
     """Read, verify, convert or compare a checkpoint.
 
     Args:

@@ -70,6 +70,7 @@ from tasks.filtering.funnel import checked_routes, quarantine_path, summarise
 from tasks.filtering.records import input_files, plan_parts
 from tasks.filtering.selection import select_failures
 from tasks.journal import read_json
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 
 PART_BYTES = 64 << 20
@@ -77,7 +78,7 @@ PART_BYTES = 64 << 20
 
 
 @flow(name="filtering", flow_run_name="filtering in {run_dir}")
-def filtering(config: FilteringFlowConfig = FilteringFlowConfig(), run_dir: Path = Path("runs/filtering")) -> dict[str, Any]:
+def filtering(config: FilteringFlowConfig = FilteringFlowConfig(), run_dir: RunDir = Path("runs/filtering")) -> dict[str, Any]:
     """Select and route failures.
 
     Args:

@@ -90,11 +90,12 @@ from flows.qa import write_questions
 from tasks.journal import write_json
 from tasks.report import ReportData, write_report
 from tasks.results import as_markdown, rate_table, report_data, summarise
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 
 
 @flow(name="full", flow_run_name="full in {run_dir}")
-def full(config: FullConfig = FullConfig(), run_dir: Path = Path("runs/full")) -> dict[str, Any]:
+def full(config: FullConfig = FullConfig(), run_dir: RunDir = Path("runs/full")) -> dict[str, Any]:
     """Find a model's failures and turn them into checked VQA data.
 
     Args:

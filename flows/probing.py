@@ -63,6 +63,7 @@ from tasks.lake import steps as lake
 from tasks.lake.build import plan_lake
 from tasks.probing import preflight, steps
 from tasks.probing.launch import Counts
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 
 IMAGES_PER_SHARD = 100
@@ -70,7 +71,7 @@ IMAGES_PER_SHARD = 100
 
 
 @flow(name="probing", flow_run_name="probing in {run_dir}")
-def probing(config: ProbingFlowConfig = ProbingFlowConfig(), run_dir: Path = Path("runs/probing")) -> dict[str, Any]:
+def probing(config: ProbingFlowConfig = ProbingFlowConfig(), run_dir: RunDir = Path("runs/probing")) -> dict[str, Any]:
     """Find what a model gets wrong.
 
     Args:

@@ -77,12 +77,13 @@ from tasks.qa.card import CardFacts
 from tasks.qa.write import StageReport, check_yield
 from tasks.qa.writers import writer_settings
 from tasks.results import rate_of
+from tasks.run_dir import RunDir
 from tasks.run_folder import versions
 from tasks.session import Session, open_session
 
 
 @flow(name="qa", flow_run_name="qa in {run_dir}")
-def qa(config: QaFlowConfig = QaFlowConfig(), run_dir: Path = Path("runs/qa")) -> dict[str, Any]:
+def qa(config: QaFlowConfig = QaFlowConfig(), run_dir: RunDir = Path("runs/qa")) -> dict[str, Any]:
     """Write questions about selected failures.
 
     Args:

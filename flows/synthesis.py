@@ -37,22 +37,26 @@ from prefect import flow, unmapped
 from tasks.errors import RunFailed
 from tasks.journal import write_json
 from tasks.llm.settings import runs_here
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 from tasks.synthesis import steps
+from tasks.synthesis.commands import check
 from tasks.synthesis.plan import Plan, seeds_digest
 from tasks.synthesis.report import write_report
 from tasks.synthesis.results import report_data, summarise
-from tasks.synthesis.run import MAX_ROUNDS, assembled_when_short, is_short
+from tasks.synthesis.run import MAX_ROUNDS, assembled_when_short, is_short, reopen_for_new_seeds
 
 
 @flow(name="synthesis", flow_run_name="synthesis in {run_dir}")
-def synthesis(config: SynthesisConfig = SynthesisConfig(), run_dir: Path = Path("runs/synthesis")) -> dict[str, Any]:
+def synthesis(config: SynthesisConfig = SynthesisConfig(), run_dir: RunDir = Path("runs/synthesis")) -> dict[str, Any]:
     """Turn seeds into verified question-answer pairs.
 
     Args:
         config: the settings.
         run_dir: the run's folder: new, or one to be taken up again.
     """
+    check(config, run_dir)
+    reopen_for_new_seeds(config, run_dir)  # a schedule runs in one folder: what is done stays done
     cluster = config.cluster.model_copy(update={"workers": config.max_workers})
     with open_session("synthesis", sections(config), run_dir, cluster) as run:
         statistics = synthesise(run, config)

@@ -48,6 +48,7 @@ from prefect import flow
 
 from tasks.cluster import ClusterSettings
 from tasks.journal import write_json
+from tasks.run_dir import RunDir
 from tasks.session import Session, open_session
 from tasks.training import steps
 from tasks.training.campaign import open_campaign, plan_for
@@ -55,7 +56,7 @@ from tasks.training.report import write_report
 
 
 @flow(name="training", flow_run_name="training in {run_dir}")
-def training(config: TrainingConfig = TrainingConfig(), run_dir: Path = Path("runs/training")) -> dict[str, Any]:
+def training(config: TrainingConfig = TrainingConfig(), run_dir: RunDir = Path("runs/training")) -> dict[str, Any]:
     """Train, measure, compare.
 
     Args:

@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from tasks.config import load_config
 from tasks.errors import Interrupted, MillraceError
+from tasks.run_dir import dated
 from tasks.run_folder import RunFolder, finished_state
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad usage or config, 3 finished short of its target, 130/143 interrupted"
@@ -67,7 +68,7 @@ def main(
 
     def work() -> int:
         config = load_config(model, options.config, options.set)
-        run_dir = Path(options.run_dir or f"runs/{name}")
+        run_dir = dated(Path(options.run_dir or f"runs/{name}"))
         begin(config, options)
         if options.dry_run:
             print("\n".join(plan(config, run_dir)))  # noqa: T201 - the command's answer

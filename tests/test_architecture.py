@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training"}
-SHELL = {"cancellation", "cluster", "progress", "report", "local_api", "session", "flow_log"}
+SHELL = {"cancellation", "cluster", "progress", "report", "local_api", "session", "flow_log", "run_dir"}
 
 
 def modules() -> list[Path]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from tasks import command
 from tasks.cluster import check_cluster
 from tasks.config import load_config, read_mapping
+from tasks.run_dir import dated
 from tasks.synthesis.config import SynthesisConfig, warnings_about
 from tasks.synthesis.estimate import plan_lines
 from tasks.synthesis.run import reopen_for_new_seeds
@@ -55,7 +56,7 @@ def begin(config: SynthesisConfig, options: argparse.Namespace) -> None:
     for line in warnings_about(config, raw.get("available_tools")):
         print(f"synthesis: {line}", file=sys.stderr)  # noqa: T201 - said once, before the bar
     if not options.dry_run:
-        reopen_for_new_seeds(config, Path(options.run_dir or "runs/synthesis"))
+        reopen_for_new_seeds(config, dated(Path(options.run_dir or "runs/synthesis")))
 
 
 def _trace(argv: Sequence[str]) -> int:
