@@ -90,6 +90,7 @@ def config_for(servers: Servers, lake: Path, path: Path) -> Path:
 def _key() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROWD_KEY", KEY)
+        patch.setenv("ANOTHER_KEY", "sk-a-key-of-somewhere-else-00000000")
         yield
 
 
@@ -217,6 +218,7 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
         cases = {
             baseline("model: crowd, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]"): "nobody answers at http://127.0.0.1:9/v1",
             baseline(f"model: crowd, endpoints: [{{base_url: '{place}'}}]"): "it wants a key",
+            baseline(f"model: crowd, endpoints: [{{base_url: '{place}', api_key_env: ANOTHER_KEY}}]"): "the key was refused",
             baseline(
                 "model: crowd, endpoints: [{base_url: http://x/v1, api_key_env: NOT_SET}]"
             ): "NOT_SET (api_key_env) is not set",
@@ -231,7 +233,7 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
             code, printed = run("full", *arguments, cache=cache)
             assert (code, len(printed.strip().splitlines())) == (2, 1), printed
             assert said in printed
-            assert KEY not in printed
+            assert "sk-" not in printed
         assert not (tmp_path / "run").exists()
         assert servers.total("requests") == servers.total("answered") == 0
 
