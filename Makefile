@@ -23,7 +23,7 @@ lint: $(STAMP)
 serve: $(STAMP)  ## Server, UI, worker, Dask and all deployments on this machine (PORT=4200)
 	$(BIN)/python -m deployments.serve start $(if $(PORT),--port $(PORT)) $(ARGS)
 
-stop: $(STAMP)  ## End exactly what `make serve` started
+stop:  ## End exactly what `make serve` started
 	$(BIN)/python -m deployments.serve stop
 
 install: $(STAMP)  ## Only prepare .venv

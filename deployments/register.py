@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from tasks.errors import MillraceError, RunFailed, UsageError
-from tasks.local_api import configured_api
+from tasks.prefect_server import configured_api
 
 HERE = Path(__file__).parent
 POOL = "millrace"

@@ -17,7 +17,6 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from tasks.config import cache_folder
 from tasks.errors import RunFailed
+from tasks.prefect_server import configured_api
 from tasks.processes import SupervisedProcess, supervised
 
 LOOPBACK = "127.0.0.1"
@@ -47,21 +47,6 @@ QUIET: dict[str, str] = {
     "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
 }
 """Settings for a run with its own API: nothing leaves the machine, nothing is printed between the progress bar's lines."""
-
-
-def configured_api() -> str | None:
-    """The API the user has chosen, by `PREFECT_API_URL` or the active Prefect profile; None when there is none."""
-    url = os.environ.get("PREFECT_API_URL")
-    if url:
-        return url
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
-    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    chosen = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
-    return str(chosen) if chosen else None
 
 
 @contextmanager

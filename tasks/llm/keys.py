@@ -1,4 +1,4 @@
-"""API keys: read from the environment, never shown.
+"""API keys: read from the environment or a Secret block of the Prefect server, never shown.
 
 A key lives in a `Secret`, whose text is only reachable through `reveal()`; what a server says back goes through `redact` before
 it gets into a message, because some servers repeat the key they were sent.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from tasks.errors import UsageError
+from tasks.llm.secret_blocks import read_secret_block
 
 HIDDEN = "[key]"
 
@@ -43,19 +44,22 @@ class Secret:
         raise TypeError("a secret is not pickled; each process reads it from its environment")
 
 
-def read_key(variable: str | None) -> Secret | None:
-    """The key in the environment variable `variable`; None when the endpoint needs none.
+def read_key(variable: str | None, block: str | None = None) -> Secret | None:
+    """The key in the environment variable `variable`, or in the Secret block `block`; None when the endpoint needs none.
 
     Raises:
-        UsageError: the variable is not set, is empty, or holds what no header can carry.
+        UsageError: the variable is not set, the block is not to be had, or what is there is empty or can be in no header.
     """
-    if variable is None:
+    if variable is not None:
+        where, text = f"the environment variable {variable}", os.environ.get(variable, "").strip()
+        if not text:
+            raise UsageError(f"{where} (api_key_env) is not set: export {variable}=…")
+    elif block is not None:
+        where, text = f"the Prefect Secret block '{block}'", read_secret_block(block).strip()
+        if not text:
+            raise UsageError(f"{where} (api_key_block) is empty")
+    else:
         return None
-    text = os.environ.get(variable, "").strip()
-    if not text:
-        raise UsageError(f"the environment variable {variable} (api_key_env) is not set: export {variable}=…")
     if not text.isascii() or not text.isprintable():
-        raise UsageError(
-            f"the environment variable {variable} holds characters that no key has; was something else pasted into it?"
-        )
+        raise UsageError(f"{where} holds characters that no key has; was something else pasted into it?")
     return Secret(text)

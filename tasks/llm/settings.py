@@ -16,7 +16,9 @@ class EndpointSettings(Settings):
     base_url: str
     """Where its API starts, for OpenAI-compatible servers usually `http://HOST:PORT/v1`. Never with a key or password in it."""
     api_key_env: str | None = None
-    """The environment variable that holds the key. None: no key is sent."""
+    """The environment variable that holds the key. Neither this nor a block: no key is sent."""
+    api_key_block: str | None = None
+    """The Secret block of the Prefect server that holds the key, instead of an environment variable."""
     max_in_flight: PositiveInt | None = None
     """Requests in flight at this endpoint, at most; null takes the model's."""
     headers: dict[str, str] = {}
@@ -33,6 +35,12 @@ class EndpointSettings(Settings):
         if "?" in value or "#" in value:
             raise ValueError("a base URL has no query and no fragment; a key belongs into the variable named by api_key_env")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> EndpointSettings:
+        if self.api_key_env and self.api_key_block:
+            raise ValueError("name the key's place once: api_key_env or api_key_block")
+        return self
 
 
 class ImagePolicy(Settings):

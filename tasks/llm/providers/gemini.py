@@ -47,7 +47,7 @@ _FINISH: dict[str, Finish] = {
 def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Resources) -> HttpChat:
     """The model at one endpoint."""
     options = parse_config(Options, settings.options, where="options of provider gemini")
-    return HttpChat(GeminiDialect(options), settings, endpoint, read_key(endpoint.api_key_env), shared)
+    return HttpChat(GeminiDialect(options), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared)
 
 
 class GeminiDialect:

@@ -27,7 +27,9 @@ class Options(Settings):
 def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Resources) -> HttpChat:
     """The model at one endpoint."""
     options = parse_config(Options, settings.options, where="options of provider openai_compatible")
-    return HttpChat(OpenAIDialect(settings.model, options), settings, endpoint, read_key(endpoint.api_key_env), shared)
+    return HttpChat(
+        OpenAIDialect(settings.model, options), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared
+    )
 
 
 class _Function(msgspec.Struct):
