@@ -5,8 +5,9 @@ touched some ten times a second whatever the rate, and nothing has to be running
 at most what it held.
 
 Two buckets decide. One fills at the rate itself and keeps two seconds' worth: what nobody could use in a short stall is not lost,
-and no minute gets more than its 105 %. The other fills a little faster and keeps a fifth of a second's worth: what was saved up
-is caught up with slowly, because a server that counts by the second would refuse a burst.
+and no minute gets more than its 105 % (ten processes; each further one may add its lease, 0.17 %). The other fills a little
+faster and keeps a fifth of a second's worth: what was saved up is caught up with slowly, because a server that counts by the
+second would refuse a burst.
 
 Covers: any number of processes that see the same file (a shared file system with working locks included); a clock that jumps (a
 step forward is worth what may be saved, a step back of over a minute starts the clock anew).
@@ -33,7 +34,7 @@ LEASE_ENDS_S = 1.0
 """What a process took and did not use in this time goes back: a quiet process must not hoard for a burst."""
 
 SAVED_S = 2.0
-"""How much unused budget is kept: a thirtieth of a minute, so that any minute stays below 105 % of its budget with all leases."""
+"""How much unused budget is kept: a thirtieth of a minute, so that it stays below 105 % with ten processes' leases."""
 
 CATCH_UP = 1.15
 """How much faster than the rate saved budget is used up."""
