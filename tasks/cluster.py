@@ -155,6 +155,16 @@ def own_address(settings: ClusterSettings | None) -> str:
         return str(connection.getsockname()[0])
 
 
+def dashboard_link(settings: ClusterSettings) -> str | None:
+    """Where the dashboard of an existing scheduler is; None for a cluster of the run's own, which has none."""
+    if settings.scheduler is None:
+        return None
+    from distributed import Client
+
+    with Client(settings.scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        return str(client.dashboard_link) if client.scheduler_info()["services"].get("dashboard") else None
+
+
 def task_runner(address: str) -> Any:
     """A Prefect task runner for the scheduler at `address`."""
     from prefect_dask.task_runners import DaskTaskRunner

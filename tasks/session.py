@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from tasks.cancellation import obeying_cancel
-from tasks.cluster import ClusterSettings, dask_cluster, placed, task_runner
+from tasks.cluster import ClusterSettings, dashboard_link, dask_cluster, placed, task_runner
 from tasks.errors import MillraceError, RunFailed
 from tasks.hosts import Cluster
 from tasks.journal import read_json, write_json
@@ -73,6 +73,15 @@ class Session:
             self._address = self._stack.enter_context(dask_cluster(self._cluster, self.folder.path))
         except BaseException as error:  # noqa: BLE001 - raised again in the flow's thread by whoever asks for the cluster
             self._trouble = error
+
+    def announce(self) -> None:
+        """Show in the UI where the run's folder, its logs and, on a cluster of the user's, Dask's dashboard are."""
+        from prefect.artifacts import create_markdown_artifact
+
+        lines = [f"Folder: `{self.folder.path}`", f"Log: `{self.folder.logs / 'flow.log'}`"]
+        if link := dashboard_link(self._cluster):
+            lines.append(f"Dask: [{link}]({link})")
+        create_markdown_artifact("\n\n".join(lines), key="run-folder", description="Where the run is")
 
     def close(self) -> None:
         """Stop the cluster, if one was started."""
@@ -169,6 +178,8 @@ def open_session(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, cl
             if swept := sweep():
                 progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
         session = Session(flow, folder, progress, cluster)
+        with contextlib.suppress(Exception):  # the folder, not the API, is the truth of a run; what only shows it must not end it
+            session.announce()
         try:
             yield session
         except MillraceError as error:
