@@ -33,6 +33,8 @@ class Progress:
         self.title = title
         self.artifacts = artifacts
         self.console = Console(file=sys.stderr)
+        # stages are subflows and counts may come from other threads: all artifacts belong to the run that this was made in
+        self.context = contextvars.copy_context()
         self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -88,8 +90,6 @@ class Stage:
         self.started = time.monotonic()
         self.task = progress._bar.add_task(name, total=total or None, unit=unit, rate="")
         self._artifact: UUID | None = None
-        # counts may come from another thread (a supervised program's lines); the artifact belongs to the run of the stage
-        self._context = contextvars.copy_context()
         self._shown_at = 0.0
 
     def advance(self, by: int = 1) -> None:
@@ -109,7 +109,7 @@ class Stage:
         self.progress._bar.update(self.task, completed=self.done, total=self.total or None, rate=rate)
         if self.progress.artifacts and (final or time.monotonic() - self._shown_at > ARTIFACT_EVERY_S):
             self._shown_at = time.monotonic()
-            self._context.copy().run(self._show_artifact)
+            self.progress.context.copy().run(self._show_artifact)
 
     def _show_artifact(self) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
