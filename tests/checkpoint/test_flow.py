@@ -37,16 +37,6 @@ def test_verify_on_a_cluster_finds_a_flipped_byte_and_names_its_tensor(tmp_path:
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_compare_times_the_readers_and_keeps_the_table(tmp_path: Path) -> None:
-    path = save({"w": filled(400, 40)}, tmp_path / "ckpt")
-    code, said = run(tmp_path, "compare", str(path), "--set", "repeats=2")
-    assert code == 0, said
-    assert "x stock" in said
-    assert "ParallelFileSystemReader" in said
-
-
-@pytest.mark.flow
-@pytest.mark.slow
 def test_convert_writes_what_stock_reads(tmp_path: Path) -> None:
     path = save({"model": {"w": filled(30, 5)}, "step": 7}, tmp_path / "ckpt")
     arguments = ["--set", f"convert.to={tmp_path / 'out'}", "--set", "convert.format=dcp", "--set", "convert.shards=2"]
