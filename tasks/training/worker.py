@@ -51,6 +51,11 @@ class Events:
         except BrokenPipeError:  # nobody listens any more; the file has it, and the training goes on
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
+    def close(self) -> None:
+        """Nothing more will be said."""
+        if self.file is not None:
+            self.file.close()
+
 
 class Stopped(Exception):
     """SIGTERM came and the batch at hand is done."""
@@ -232,6 +237,8 @@ def main(argv: list[str]) -> int:
 
             traceback.print_exc()
         return 1
+    finally:
+        events.close()
 
 
 def _train(
