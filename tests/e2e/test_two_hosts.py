@@ -1,0 +1,109 @@
+"""A run on two hosts of their own: a Dask worker on each, one multi-node torchrun over both, a shared folder between them.
+
+The flow is on a third host and is given nothing but the scheduler's address.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.commands import Witnessed, environment, run
+from tests.e2e.netns import Network, network, why_not
+from tests.e2e.test_full import records
+
+pytestmark = [pytest.mark.flow, pytest.mark.chaos, pytest.mark.timeout(600)]
+
+SETTINGS = (
+    "probing:\n"
+    "  baseline: {{name: tests.probing.coin_baseline, slow_s: {slow_s}}}\n"
+    "  lake: {{images: 80}}\n"
+    "  target_failure_count: 120\n"
+    "  failure_batch_size: 4\n"
+    "filtering: {{failures_per_image: null, quota: 12, shard_size: 30}}\n"
+)
+
+
+class Site:
+    """Three hosts with a Dask scheduler and two workers."""
+
+    def __init__(self, hosts: Network, folder: Path, cache: Path) -> None:
+        self.hosts, self.folder, self.cache = hosts, folder, cache
+        self.scheduler = f"tcp://{hosts.address('flow')}:8786"
+        self._running = [self._start("flow", "scheduler", "--host", hosts.address("flow"), "--port", "8786", "--no-dashboard")]
+        for name in ("a", "b"):
+            options = ("--nthreads", "1", "--no-dashboard", "--host", hosts.address(name))
+            self._running.append(self._start(name, "worker", self.scheduler, *options))
+
+    def _start(self, host: str, program: str, *arguments: str) -> Witnessed:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
+        return Witnessed(self.hosts.on(host, *command), environment(self.cache), self.folder / f"{program}-{host}.log")
+
+    def flow(self, config: Path, folder: Path, *more: str) -> Witnessed:
+        """Start `python -m flows.full` on the third host, with two ranks on each of the other two."""
+        settings = (f"cluster.address={self.scheduler}", "probing.torchrun.nnodes=2", *more)
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        command = [sys.executable, "-m", "flows.full", "--config", str(config), "--run-dir", str(folder), *arguments]
+        return Witnessed(self.hosts.on("flow", *command), environment(self.cache))
+
+    def ranks(self, host: str) -> int:
+        """How many processes of the ranks are alive on a host, torchrun and its guards among them."""
+        worker = self._running[{"a": 1, "b": 2}[host]]
+        return sum("tasks.probing.worker" in line for line in worker.children().values())
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for process in reversed(self._running):
+            process.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Site]:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with network("flow", "a", "b") as hosts:
+        site = Site(hosts, tmp_path_factory.mktemp("site"), cache)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, list[dict[str, Any]]]:
+    """What one host finds."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    code, printed = run("full", "--config", str(config_in(folder.parent)), "--run-dir", str(folder), cache=cache)
+    assert code == 0, printed
+    return records(folder)
+
+
+def config_in(folder: Path, slow_s: float = 0.0) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(SETTINGS.format(slow_s=slow_s))
+    return path
+
+
+def wait_for(what: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def test_two_hosts_find_what_one_finds(site: Site, expected: dict[str, Any], tmp_path: Path) -> None:
+    flow = site.flow(config_in(tmp_path), tmp_path / "run")
+    code, printed = flow.finish()
+    assert code == 0, printed
+    flow.wait_until_nothing_is_left()
+    assert records(tmp_path / "run") == expected
+    logs = tmp_path / "run" / "logs"
+    assert sorted(path.name for path in (logs / "ranks").iterdir()) == [site.hosts.address("a"), site.hosts.address("b")]
+    assert len(list((logs / "ranks").rglob("stderr.log"))) == 4
+    assert site.ranks("a") == site.ranks("b") == 0
