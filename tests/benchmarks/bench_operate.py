@@ -55,7 +55,7 @@ class Bench:
         self.server.deploy()
         os.environ["PREFECT_API_URL"] = self.server.api
         asyncio.run(_deploy_bench())
-        self.scheduler, self.dask_workers = stack.enter_context(dask(self.server, folder, self.cache))
+        self.scheduler, self.dask_workers, self.dask_scheduler = stack.enter_context(dask(self.server, folder, self.cache))
         query = "10" if defaults else settings_file("worker")["PREFECT_WORKER_QUERY_SECONDS"]
         (folder / "worker").mkdir()
         self.worker: Witnessed = start_worker(self.server, folder / "worker", self.cache, PREFECT_WORKER_QUERY_SECONDS=query)
@@ -91,7 +91,7 @@ class Bench:
 
     def _used(self) -> dict[str, float]:
         assert self.server.process is not None
-        parts = {"server": [self.server.process], "dask": self.dask_workers}
+        parts = {"server": [self.server.process], "scheduler": [self.dask_scheduler], "dask": self.dask_workers}
         if self.database:
             parts["database"] = [self.database]
         return {f"{name}_cpu_s": sum(part.usage().cpu_s for part in processes) for name, processes in parts.items()}
@@ -143,7 +143,9 @@ def shards(options: argparse.Namespace) -> None:
         run = bench.run("run", options.shards)
     per_shard = 1000 / options.shards
     rows = {"flow": [run["cpu_s"] * per_shard]}
-    rows |= {name: [run[f"{name}_cpu_s"] * per_shard] for name in ("server", "database", "dask") if f"{name}_cpu_s" in run}
+    rows |= {
+        name: [run[f"{name}_cpu_s"] * per_shard] for name in ("server", "database", "scheduler", "dask") if f"{name}_cpu_s" in run
+    }
     show(rows, "CPU ms per shard")
     show({"wall": [(run["done_at"] - run["mapping_at"]) * per_shard]}, "ms per shard")
     show({"UI behind the last shard": [run["behind_s"]]}, "s")

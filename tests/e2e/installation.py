@@ -59,7 +59,7 @@ def installed(folder: Path, cache: Path) -> Iterator[Installation]:
         stack.callback(server.stop)
         server.start()
         server.deploy()
-        scheduler, workers = stack.enter_context(dask(server, folder, cache))
+        scheduler, workers, _ = stack.enter_context(dask(server, folder, cache))
         made = Installation(folder, cache, server, postgres.process, scheduler, workers)
         stack.callback(made.close_worker)
         yield made

@@ -136,8 +136,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def dask(server: Server, folder: Path, cache: Path, workers: int = 2) -> Iterator[tuple[str, list[SupervisedProcess]]]:
-    """A Dask scheduler and workers with nannies, each a program of its own: the scheduler's address, the workers."""
+def dask(
+    server: Server, folder: Path, cache: Path, workers: int = 2
+) -> Iterator[tuple[str, list[SupervisedProcess], SupervisedProcess]]:
+    """A Dask scheduler and workers with nannies, each a program of its own: the scheduler's address, the workers, it."""
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     env = {
@@ -150,7 +152,7 @@ def dask(server: Server, folder: Path, cache: Path, workers: int = 2) -> Iterato
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     with contextlib.ExitStack() as stack:
         command = [*program, "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-        stack.enter_context(supervised(command, env=env, log=folder / "scheduler.log", cgroup=False))
+        scheduler = stack.enter_context(supervised(command, env=env, log=folder / "scheduler.log", cgroup=False))
         started = []
         for number in range(workers):
             place = ["--local-directory", str(folder / f"worker-{number}"), "--host", "127.0.0.1", "--no-dashboard"]
@@ -161,7 +163,7 @@ def dask(server: Server, folder: Path, cache: Path, workers: int = 2) -> Iterato
             lambda: all("Starting established connection" in log.read_text() for log in folder.glob("worker-*.log")),
             "Dask's workers", 60,
         )  # fmt: skip
-        yield address, started
+        yield address, started, scheduler
 
 
 def start_worker(server: Server, folder: Path, cache: Path, **more: str) -> Witnessed:
