@@ -39,9 +39,11 @@ def main() -> int:
         page.set_default_timeout(60_000)
         deployment = read(options.url, f"deployments/name/{options.flow}/{options.flow}")["id"]
 
-        def picture(name: str, path: str, height: int = 1000) -> None:
+        def picture(name: str, path: str, height: int = 1000, tab: str = "") -> None:
             page.set_viewport_size({"width": 1280, "height": height})
             page.goto(f"{options.url}/{path}", wait_until="networkidle")
+            if tab:
+                page.get_by_text(tab, exact=True).last.click()
             page.wait_for_timeout(2000)
             page.screenshot(path=options.out / f"{name}.png")
 
@@ -53,12 +55,13 @@ def main() -> int:
         run = wait_for_run(options.url, deployment)
         wait_for_tasks(options.url, run)
         picture("running", f"runs/flow-run/{run}")
-        picture("running-artifacts", f"runs/flow-run/{run}?tab=Artifacts", 800)
+        picture("running-artifacts", f"runs/flow-run/{run}", 1200, "Artifacts")
         state = wait_for_end(options.url, run)
         picture("finished", f"runs/flow-run/{run}")
-        picture("finished-artifacts", f"runs/flow-run/{run}?tab=Artifacts")
+        picture("finished-tasks", f"runs/flow-run/{run}", 1200, "Task Runs")
+        picture("finished-artifacts", f"runs/flow-run/{run}", 1200, "Artifacts")
         for artifact in read(options.url, "artifacts/latest/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}):
-            picture(f"artifact-{artifact['key']}", f"artifacts/artifact/{artifact['id']}")
+            picture(f"artifact-{artifact['key']}", f"artifacts/key/{artifact['key']}", 1400)
         browser.close()
     print(f"{options.flow} ended as {state}; pictures in {options.out}")  # noqa: T201 - the command's answer
     return 0 if state == "COMPLETED" else 1

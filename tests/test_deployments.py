@@ -10,6 +10,8 @@ import pytest
 import yaml
 from prefect.flows import Flow
 
+from tasks.plugins import plugin_names
+
 ROOT = Path(__file__).parent.parent
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
 
@@ -33,3 +35,23 @@ def test_an_entrypoint_is_a_flow_with_a_default_and_a_help_text_for_every_settin
         if "description" not in field and "$ref" not in field
     ]
     assert not silent
+
+
+def test_plug_ins_are_offered_in_the_form_with_their_own_settings_and_room_for_ones_own() -> None:
+    schema = importlib.import_module("flows.full").full.parameters.model_dump()["definitions"]
+    baseline = schema["ProbingConfig"]["properties"]["baseline"]["anyOf"]
+    assert [form["title"] for form in baseline] == [*plugin_names("tasks.probing.baselines"), "your own"]
+    assert "scenes" in baseline[0]["properties"]
+    provider = schema["ModelSettings"]["properties"]["provider"]["anyOf"]
+    assert provider[0]["enum"] == plugin_names("tasks.llm.providers")
+    assert provider[1]["type"] == "string"
+    assert schema["ModelSettings"]["properties"]["timeout_s"]["title"] == "Timeout (s)"
+
+
+def test_schedules_are_switched_off_and_their_run_folders_are_told_apart_by_day() -> None:
+    schedules = [schedule for entry in DEPLOYMENTS for schedule in entry.get("schedules", [])]
+    assert {schedule["slug"] for schedule in schedules} == {"nightly", "weekly", "hourly"}
+    for schedule in schedules:
+        assert schedule["active"] is False
+        # synthesis goes on with new seeds in one folder; the others would find theirs finished
+        assert ("{date}" in schedule["parameters"]["run_dir"]) == (schedule["slug"] != "hourly")

@@ -98,5 +98,5 @@ def test_a_host_whose_worker_dies_is_named_and_nothing_is_left_on_the_others(mac
     began = time.monotonic()
     with pytest.raises(HostsLost, match=r"lost the hosts 127\.0\.0\.3"):
         run_on_hosts(machines.cluster, pick_hosts(machines.cluster, 2), partial(command_of, tmp_path, RUNNING), kill_one)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 90
     assert alive(tmp_path) == 0
