@@ -109,7 +109,10 @@ def run_here(name: str, host: Host, command_of: CommandOf) -> int:
         with supervised(command, log=log, env=environment, grace_s=GRACE_S) as process:
             while (code := process.wait(0.2)) is None:
                 if lease.over:
-                    return process.stop()
+                    code = process.stop()
+                    if lease.told:
+                        return code
+                    raise HostsLost(host.address)  # the flow hears of it if it was only slow
         return code
 
 

@@ -17,8 +17,8 @@ from typing import Any
 BEAT_S = 2.0
 """Between two renewals of a lease and between two signs of life: some 5 messages a second for ten hosts."""
 
-LEASE_S = 10.0
-"""A lease that nobody has renewed for this long is over: five renewals."""
+LEASE_S = 25.0
+"""A lease that nobody has renewed for this long is over. Overloaded machines were seen to stand still for 7 s."""
 
 GRACE_S = 5.0
 """Between TERM and KILL of a program whose lease is over."""
@@ -129,7 +129,12 @@ class HeldLease:
     @property
     def over(self) -> bool:
         """Whether it is time to stop: the flow said so, or has not been heard of for too long."""
-        return self._value == STOP or time.monotonic() - self._at > LEASE_S
+        return self.told or time.monotonic() - self._at > LEASE_S
+
+    @property
+    def told(self) -> bool:
+        """Whether the flow said that it is time to stop."""
+        return bool(self._value == STOP)
 
     def _keep(self) -> None:
         beat = 0

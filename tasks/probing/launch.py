@@ -168,7 +168,7 @@ def _run_on_machines(
 ) -> None:
     lost: set[str] = set()
     for start in range(settings.max_restarts + 1):
-        hosts = pick_hosts(cluster, settings.nnodes, lost)
+        hosts = pick_hosts(cluster, settings.nnodes, lost) or pick_hosts(cluster, settings.nnodes)  # all at once: mostly a stall
         if not hosts:
             break
         own = settings.rdzv_endpoint is None
@@ -180,7 +180,7 @@ def _run_on_machines(
             codes = run_on_hosts(cluster, hosts, command_of, lambda: _look(work, on_progress), POLL_S)
         except HostsLost as loss:
             log.warning("%s; starting the ranks on what is left", loss)
-            lost.update(loss.args)
+            lost.update(str(address) for address in loss.args)
             continue
         if any(codes):
             ended = ", ".join(f"{code} on {host.address}" for code, host in zip(codes, hosts, strict=True))
