@@ -2,7 +2,8 @@
 
 Both are Dask variables, so they need no port of their own: they travel the connections to the scheduler. The flow renews its
 lease every two seconds; who holds it stops when it is `LEASE_S` old. A host gives a sign of life as often; when none came for
-`SILENT_S` the host is lost, and by then it has stopped by itself. Only own clocks are read: no two clocks are compared.
+`SILENT_S` the host is lost, and by then it has stopped by itself. No two machines' clocks are compared, and only time
+in which one is awake oneself counts: an overloaded machine was seen to stand still for 28 s, which says nothing of the others.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 BEAT_S = 2.0
 """Between two renewals of a lease and between two signs of life: some 5 messages a second for ten hosts."""
 
-LEASE_S = 25.0
-"""A lease that nobody has renewed for this long is over. Overloaded machines were seen to stand still for 7 s."""
+LEASE_S = 15.0
+"""A lease that nobody has renewed for this long is over: seven renewals."""
 
 GRACE_S = 5.0
 """Between TERM and KILL of a program whose lease is over."""
@@ -43,8 +44,10 @@ class Leases:
         self._workers = workers
         self._lease = _variable(self.name, client)
         self._lives = [_variable(_life(self.name, number), client) for number in range(len(workers))]
-        self._heard: dict[int, tuple[tuple[str, int], float]] = {}
-        """The last sign of life of a host: (who gave it, its number), and when it came."""
+        self._heard: dict[int, tuple[str, int]] = {}
+        """The last sign of life of a host: who gave it, and its number."""
+        self._silence = [0.0] * len(workers)
+        """Seconds since a host's last sign of life, or since it was asked to begin when that is known to be in vain."""
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._renew, daemon=True, name="lease")]
         for number in range(len(workers)):
@@ -64,8 +67,7 @@ class Leases:
 
     def lost(self, number: int) -> bool:
         """Whether a host was heard of and no longer is, its worker left before it began, or began anew."""
-        heard = self._heard.get(number)
-        return heard is not None and time.monotonic() - heard[1] > SILENT_S
+        return self._silence[number] > SILENT_S
 
     def end(self) -> None:
         """Tell every host to stop."""
@@ -84,21 +86,24 @@ class Leases:
                 self._lease.set(beat, timeout=BEAT_S)
 
     def _listen(self, number: int) -> None:
+        awake = _Awake(2 * BEAT_S)
         while not self._over.wait(BEAT_S / 2):
+            passed = awake.seconds()
             with contextlib.suppress(Exception):
-                mine, beat = self._lives[number].get(timeout=BEAT_S)
-                before = self._heard.get(number)
-                if before is not None and before[0][0] != mine:
-                    self._heard[number] = (before[0], 0.0)
+                who, beat = self._lives[number].get(timeout=BEAT_S)
+                before = self._heard.setdefault(number, (who, -1))
+                if before[0] != who:  # Dask began anew what died
+                    self._silence[number] = float("inf")
                     return
-                if before is None or before[0] != (mine, beat):
-                    self._heard[number] = ((mine, beat), time.monotonic())
+                if before[1] != beat:
+                    self._heard[number], self._silence[number] = (who, beat), 0.0
                     continue
-            who, at = self._heard.get(number, (("", 0), 0.0))
-            if time.monotonic() - at > 2 * BEAT_S and self._gone(number):
+            if number in self._heard:
+                self._silence[number] += passed
+            if self._silence[number] > 2 * BEAT_S or number not in self._heard:
+                gone = self._gone(number)
                 # a worker that died has taken its program with it at once; `GRACE_S` is for one that is only leaving
-                self._heard[number] = (who, min(at or 0.0, time.monotonic() - SILENT_S + GRACE_S))
-                return
+                self._silence[number] = max(self._silence[number], SILENT_S - GRACE_S) + passed if gone else self._silence[number]
 
     def _gone(self, number: int) -> bool:
         with contextlib.suppress(Exception):
@@ -116,7 +121,7 @@ class HeldLease:
         self._lease, self._life = _variable(name, client), _variable(_life(name, number), client)
         self._mine = uuid.uuid4().hex  # Dask starts a task again whose worker has died: the flow shall see that it is another one
         self._value: Any = None
-        self._at = time.monotonic()
+        self._age, self._awake = 0.0, _Awake(1.0)
         self._over = threading.Event()
 
     def __enter__(self) -> HeldLease:
@@ -128,8 +133,9 @@ class HeldLease:
 
     @property
     def over(self) -> bool:
-        """Whether it is time to stop: the flow said so, or has not been heard of for too long."""
-        return self.told or time.monotonic() - self._at > LEASE_S
+        """Whether it is time to stop: the flow said so, or was silent for too long. To be asked several times a second."""
+        self._age += self._awake.seconds()
+        return self.told or self._age > LEASE_S
 
     @property
     def told(self) -> bool:
@@ -144,8 +150,20 @@ class HeldLease:
                 self._life.set([self._mine, beat], timeout=BEAT_S)
                 value = self._lease.get(timeout=BEAT_S)
                 if value != self._value:
-                    self._value, self._at = value, time.monotonic()
+                    self._value, self._age = value, 0.0
             self._over.wait(BEAT_S / 2)
+
+
+class _Awake:
+    """Counts time, but never more than `most_s` between two looks: what is more, this machine stood still."""
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s, self._at = most_s, time.monotonic()
+
+    def seconds(self) -> float:
+        """The time since the last look."""
+        before, self._at = self._at, time.monotonic()
+        return min(self._at - before, self._most_s)
 
 
 def _life(name: str, number: int) -> str:
