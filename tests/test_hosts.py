@@ -100,3 +100,22 @@ def test_a_host_whose_worker_dies_is_named_and_nothing_is_left_on_the_others(mac
         run_on_hosts(machines.cluster, pick_hosts(machines.cluster, 2), partial(command_of, tmp_path, RUNNING), kill_one)
     assert time.monotonic() - began < 90
     assert alive(tmp_path) == 0
+
+
+def test_programs_end_by_themselves_when_their_flow_is_killed(machines: Machines, tmp_path: Path) -> None:
+    program = (
+        "import sys; from tests.test_hosts import *; cluster, folder = Cluster(sys.argv[1], {}), Path(sys.argv[2])\n"
+        "run_on_hosts(cluster, pick_hosts(cluster, 2), partial(command_of, folder, RUNNING), lambda: None)"
+    )
+    flow = subprocess.Popen([sys.executable, "-c", program, machines.cluster.scheduler, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("pid-*"))) < 2:
+        assert time.monotonic() < deadline
+        assert flow.poll() is None
+        time.sleep(0.1)
+    flow.kill()
+    flow.wait()
+    deadline = time.monotonic() + 60
+    while alive(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -17,7 +17,7 @@ from tests.e2e.commands import Witnessed, environment, run
 from tests.e2e.netns import Network, network, why_not
 from tests.e2e.test_full import records
 
-pytestmark = [pytest.mark.flow, pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.flow, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 SETTINGS = (
     "probing:\n"
@@ -34,6 +34,7 @@ class Site:
 
     def __init__(self, hosts: Network, folder: Path, cache: Path) -> None:
         self.hosts, self.folder, self.cache = hosts, folder, cache
+        self.flows: list[Witnessed] = []
         self.scheduler = f"tcp://{hosts.address('flow')}:8786"
         self._running = [self._start("flow", "scheduler", "--host", hosts.address("flow"), "--port", "8786", "--no-dashboard")]
         for name in ("a", "b"):
@@ -51,7 +52,8 @@ class Site:
         settings = (f"cluster.address={self.scheduler}", "probing.torchrun.nnodes=2", *more)
         arguments = [word for setting in settings for word in ("--set", setting)]
         command = [sys.executable, "-m", "flows.full", "--config", str(config), "--run-dir", str(folder), *arguments]
-        return Witnessed(self.hosts.on("flow", *command), environment(self.cache))
+        self.flows.append(Witnessed(self.hosts.on("flow", *command), environment(self.cache)))
+        return self.flows[-1]
 
     def ranks(self, host: str) -> int:
         """How many processes of the ranks are alive on a host, torchrun and its guards among them."""
@@ -60,7 +62,7 @@ class Site:
 
     def close(self) -> None:
         """End everything that was started."""
-        for process in reversed(self._running):
+        for process in (*self.flows, *reversed(self._running)):
             process.close()
 
 
