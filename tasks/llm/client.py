@@ -16,6 +16,7 @@ import msgspec
 
 from tasks.llm import ImagePart, Reply, Request
 from tasks.llm.failures import AttemptFailed, BudgetSpent, CallFailed, EndpointDown, ReplyInvalid
+from tasks.llm.global_limit import GlobalLimit
 from tasks.llm.images import ImageEncoder
 from tasks.llm.ledger import Ledger
 from tasks.llm.paid import PaidReplies, content_key
@@ -50,6 +51,7 @@ class DurableChat:
         rates: RateBudget,
         ledger: Ledger,
         journal: PaidReplies | None,
+        global_limit: GlobalLimit | None = None,
     ) -> None:
         self.settings = settings
         self.pool = pool
@@ -57,6 +59,7 @@ class DurableChat:
         self.rates = rates
         self.ledger = ledger
         self.journal = journal
+        self.global_limit = global_limit
         self._price = price_of(settings)
         self._where = (settings.provider, settings.model, settings.images.model_dump(), settings.extra, settings.options)
         self._retries = RetryBudget()
@@ -156,6 +159,8 @@ class DurableChat:
             outcome: Reply | AttemptFailed | None = None
             try:
                 self._check_budget()
+                if self.global_limit is not None:
+                    await self.global_limit.acquire()
                 await self.rates.acquire(tokens)
                 retries.sent += 1
                 outcome = await self._attempt(endpoint, request, first=not retries.counted)

@@ -10,6 +10,7 @@ from tasks.config import cache_folder
 from tasks.errors import UsageError
 from tasks.llm.budgets import ByteBudget
 from tasks.llm.client import DurableChat, budget_file
+from tasks.llm.global_limit import GlobalLimit
 from tasks.llm.http_chat import Resources
 from tasks.llm.images import ImageEncoder
 from tasks.llm.ledger import Ledger, read_ledger
@@ -72,6 +73,7 @@ def open_chat(
         rates=rates,
         ledger=Ledger(ledger_folder),
         journal=journal,
+        global_limit=None if settings.global_limit is None else GlobalLimit(settings.global_limit),
     )
     if settings.max_cost_usd is not None and ledger_folder is not None:
         chat.start_from(sum(row.cost_usd for row in read_ledger([ledger_folder])))

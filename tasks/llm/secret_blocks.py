@@ -6,17 +6,11 @@ parameter, no file of the run and no message between processes. Prefect is not i
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import urllib.error
 import urllib.parse
-import urllib.request
 
 from tasks.errors import UsageError
-from tasks.prefect_server import configured_api
-
-TIMEOUT_S = 20.0
+from tasks.prefect_server import ask_server, configured_api
 
 
 def read_secret_block(name: str) -> str:
@@ -32,10 +26,8 @@ def read_secret_block(name: str) -> str:
             "set PREFECT_API_URL, or name an environment variable in api_key_env"
         )
     path = f"block_types/slug/secret/block_documents/name/{urllib.parse.quote(name, safe='')}?include_secrets=true"
-    request = urllib.request.Request(f"{url.rstrip('/')}/{path}", headers=_login())  # noqa: S310 - the user's own server
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310 - as above
-            value = json.loads(reply.read())["data"]["value"]
+        value = ask_server(url, path)["data"]["value"]
     except urllib.error.HTTPError as error:
         if error.code == 404:
             raise UsageError(
@@ -47,11 +39,3 @@ def read_secret_block(name: str) -> str:
     if not isinstance(value, str):
         raise UsageError(f"the Secret block '{name}' holds a {type(value).__name__}, not the text of a key")
     return value
-
-
-def _login() -> dict[str, str]:
-    if key := os.environ.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-    return {}

@@ -100,6 +100,8 @@ class ModelSettings(Settings):
     """Shared by all processes of the run on one machine. null: no limit."""
     tokens_per_minute: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """As above, prompt and answer together, estimated before a call and settled after it."""
+    global_limit: str | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """A global concurrency limit with slot decay on the Prefect server: requests of all runs and machines that name it."""
     timeout_s: PositiveFloat = Field(default=120.0, json_schema_extra=OPERATIONAL)
     """One attempt, from sending to the whole answer."""
     connect_timeout_s: PositiveFloat = Field(default=10.0, json_schema_extra=OPERATIONAL)
