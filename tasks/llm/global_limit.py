@@ -50,9 +50,7 @@ class GlobalLimit:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 make = f"prefect gcl create {name} --limit 60 --slot-decay-per-second 10"
-                raise UsageError(
-                    f"the Prefect server at {url} has no global limit '{name}'; make it: {make}"
-                ) from None
+                raise UsageError(f"the Prefect server at {url} has no global limit '{name}'; make it: {make}") from None
             raise UsageError(f"the Prefect server at {url} does not tell of the limit '{name}': HTTP {error.code}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"the limit '{name}' cannot be read from {url}: {type(error).__name__}") from None

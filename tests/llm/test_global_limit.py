@@ -86,7 +86,7 @@ def test_a_limit_that_is_switched_off_asks_nobody(limits: type[Limits]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nobody", "has no global concurrency limit 'nobody'; make it: prefect gcl create"), ("plain", "no slot decay")],
+    [("nobody", "has no global limit 'nobody'; make it: prefect gcl create"), ("plain", "no slot decay")],
 )
 def test_a_limit_that_is_no_rate_is_one_sentence(limits: type[Limits], name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
