@@ -111,3 +111,27 @@ def test_two_hosts_find_what_one_finds(site: Site, expected: dict[str, Any], tmp
     assert sorted(path.name for path in (logs / "ranks").iterdir()) == [site.hosts.address("a"), site.hosts.address("b")]
     assert len(list((logs / "ranks").rglob("stderr.log"))) == 4
     assert site.ranks("a") == site.ranks("b") == 0
+
+
+def test_a_killed_flow_leaves_no_rank_on_any_host(site: Site, tmp_path: Path) -> None:
+    flow = site.flow(config_in(tmp_path, slow_s=0.4), tmp_path / "run")
+    wait_for(lambda: list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl")), 400)
+    assert site.ranks("a") >= 2
+    flow.kill()
+    flow.close()
+    wait_for(lambda: site.ranks("a") == site.ranks("b") == 0, 60)
+
+
+def test_a_host_that_is_cut_off_costs_no_record(site: Site, expected: dict[str, Any], tmp_path: Path) -> None:
+    flow = site.flow(config_in(tmp_path, slow_s=0.4), tmp_path / "run")
+    wait_for(lambda: len(list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl"))) >= 3, 400)
+    assert site.ranks("b") >= 2
+    site.hosts.cut("b")
+    try:
+        code, printed = flow.finish(300)
+        assert code == 0, printed
+        assert site.ranks("a") == site.ranks("b") == 0  # the one that heard nothing any more has ended its ranks by itself
+    finally:
+        site.hosts.mend("b")
+    assert records(tmp_path / "run") == expected
+    assert "lost the hosts" in (tmp_path / "run" / "logs" / "flow.log").read_text()
