@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTERS ?= 2
 
 .PHONY: full test test-fast lint install serve stop clean
 
@@ -10,7 +11,7 @@ full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
 
 test: $(STAMP) lint  ## Everything that CI runs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 
 test-fast: $(STAMP)  ## Only what takes milliseconds
 	$(BIN)/python -m pytest -m "not slow and not flow and not chaos" $(ARGS)

@@ -8,6 +8,7 @@ somebody has switched on stays on.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -76,6 +77,7 @@ def _template() -> dict[str, Any]:
 
 def main() -> int:
     """The command; returns its exit code."""
+    argparse.ArgumentParser(prog="python -m deployments.register", description=__doc__.split("\n")[0]).parse_args()
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     try:
