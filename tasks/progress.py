@@ -107,7 +107,11 @@ class Stage:
         took = time.monotonic() - self.started
         rate = f"{self.done / took:,.1f}/s" if self.done and took > 0.5 else ""
         self.progress._bar.update(self.task, completed=self.done, total=self.total or None, rate=rate)
-        if self.progress.artifacts and (final or time.monotonic() - self._shown_at > ARTIFACT_EVERY_S):
+        if (
+            self.progress.artifacts
+            and (self.done or self.total)
+            and (final or time.monotonic() - self._shown_at > ARTIFACT_EVERY_S)
+        ):
             self._shown_at = time.monotonic()
             self.progress.context.copy().run(self._show_artifact)
 
