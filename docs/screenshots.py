@@ -50,18 +50,21 @@ def main() -> int:
         picture("deployments", "deployments", 800)
         picture("form", f"deployments/deployment/{deployment}/run", 1500)
         page.goto(f"{options.url}/deployments/deployment/{deployment}", wait_until="networkidle")
+        before = runs_of(options.url, deployment)
         page.get_by_role("button", name="Run", exact=True).first.click()
         page.get_by_text("Quick run").first.click()
-        run = wait_for_run(options.url, deployment)
+        run = wait_for_run(options.url, deployment, before)
         wait_for_tasks(options.url, run)
         picture("running", f"runs/flow-run/{run}")
         picture("running-artifacts", f"runs/flow-run/{run}", 1200, "Artifacts")
         state = wait_for_end(options.url, run)
         picture("finished", f"runs/flow-run/{run}")
-        picture("finished-tasks", f"runs/flow-run/{run}", 1200, "Task Runs")
         picture("finished-artifacts", f"runs/flow-run/{run}", 1200, "Artifacts")
-        for artifact in read(options.url, "artifacts/latest/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}}):
-            picture(f"artifact-{artifact['key']}", f"artifacts/key/{artifact['key']}", 1400)
+        for artifact in read(options.url, "artifacts/latest/filter", {"flow_runs": {"id": {"any_": [run]}}}):
+            if artifact["type"] != "progress":
+                picture(f"artifact-{artifact['key']}", f"artifacts/artifact/{artifact['latest_id']}", 1400)
+        body = {"sort": "START_TIME_DESC", "limit": 1, "flow_runs": {"name": {"like_": "qa in"}}}
+        picture("shards", f"runs/flow-run/{read(options.url, 'flow_runs/filter', body)[0]['id']}", 1200, "Task Runs")
         browser.close()
     print(f"{options.flow} ended as {state}; pictures in {options.out}")  # noqa: T201 - the command's answer
     return 0 if state == "COMPLETED" else 1
@@ -75,13 +78,18 @@ def read(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
         return json.loads(reply.read())
 
 
-def wait_for_run(url: str, deployment: str) -> str:
-    """The id of the deployment's newest run, once it is running."""
+def runs_of(url: str, deployment: str) -> dict[str, str]:
+    """The deployment's runs: id → type of state."""
+    found = read(url, "flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment]}}})
+    return {run["id"]: run["state_type"] for run in found}
+
+
+def wait_for_run(url: str, deployment: str, before: dict[str, str]) -> str:
+    """The id of the deployment's run that was not there before, once it is running."""
     for _ in wait():
-        body = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-        runs = read(url, "flow_runs/filter", body)
-        if runs and runs[0]["state_type"] not in ("SCHEDULED", "PENDING"):
-            return str(runs[0]["id"])
+        for run, state in runs_of(url, deployment).items():
+            if run not in before and state not in ("SCHEDULED", "PENDING"):
+                return run
     raise AssertionError
 
 
