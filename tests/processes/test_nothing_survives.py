@@ -22,7 +22,7 @@ pytestmark = pytest.mark.chaos
 ROOT = Path(__file__).resolve().parents[2]
 CYCLES = int(os.environ.get("MILLRACE_CHAOS_CYCLES", "200"))
 KILLS = max(CYCLES // 20, 1)
-"""Rounds of each way of killing, in each bare cage."""
+"""Rounds of each way of killing, in each cage."""
 NASTY_PROCESSES = 4
 
 
@@ -55,11 +55,6 @@ def finish(supervisor: subprocess.Popen) -> None:
     supervisor.stdout.close()
 
 
-def kills(mode: str) -> int:
-    """The cgroup comes on top: the bare cages have to hold by themselves."""
-    return KILLS if "+" not in mode else max(KILLS // 4, 1)
-
-
 @pytest.mark.timeout(600)
 def test_no_process_survives_a_stop(mode, nasty, witness):
     name, _, cgroup = mode.partition("+")
@@ -78,7 +73,7 @@ def test_no_process_survives_a_stop(mode, nasty, witness):
     ids="+".join,
 )
 def test_no_process_survives_the_sigkill_of(victims, mode, nasty, witness):
-    for _ in range(kills(mode)):
+    for _ in range(KILLS):
         supervisor, pids = start_supervisor(mode, nasty)
         witness.wait_for_ready(NASTY_PROCESSES)
         pids["supervisor"] = supervisor.pid
@@ -89,7 +84,7 @@ def test_no_process_survives_the_sigkill_of(victims, mode, nasty, witness):
 
 
 def test_no_process_survives_when_a_guard_is_stopped_before_its_supervisor_is_killed(mode, nasty, witness):
-    for _ in range(kills(mode)):
+    for _ in range(KILLS):
         supervisor, pids = start_supervisor(mode, nasty)
         witness.wait_for_ready(NASTY_PROCESSES)
         os.kill(pids["guard"], signal.SIGSTOP)
@@ -101,7 +96,7 @@ def test_no_process_survives_when_a_guard_is_stopped_before_its_supervisor_is_ki
 
 
 def test_both_guards_and_the_supervisor_killed_at_once_leave_only_what_the_janitor_removes(mode, nasty, witness):
-    for _ in range(kills(mode)):
+    for _ in range(KILLS):
         supervisor, pids = start_supervisor(mode, nasty)
         witness.wait_for_ready(NASTY_PROCESSES)
         # Stopped first, so that none of the three can do anything about the death of another.
@@ -117,7 +112,7 @@ def test_both_guards_and_the_supervisor_killed_at_once_leave_only_what_the_janit
 
 def test_both_guards_killed_under_a_living_supervisor_leave_nothing(mode, nasty, witness):
     name, _, cgroup = mode.partition("+")
-    for _ in range(kills(mode)):
+    for _ in range(KILLS):
         with supervised(nasty, grace_s=0.0, containment_mode=name, cgroup=bool(cgroup)) as process:
             witness.wait_for_ready(NASTY_PROCESSES)
             for number in (signal.SIGSTOP, signal.SIGKILL):
