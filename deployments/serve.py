@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -84,24 +85,26 @@ def stop(folder: Path) -> int:
         return 0
     state = _state(folder)
     pid = int(state.get("pid", 0))
-    with contextlib.suppress(ProcessLookupError, OSError):
-        keeper = os.pidfd_open(pid)
-        try:
+    with contextlib.ExitStack() as stack:
+        keeper = None
+        with contextlib.suppress(OSError):
+            keeper = os.pidfd_open(pid)
+            stack.callback(os.close, keeper)
             # between the look and here the pid may have become another's: the lock says that its holder still lives
             if _held(folder):
                 signal.pidfd_send_signal(keeper, signal.SIGTERM)
-        finally:
-            os.close(keeper)
-    deadline = time.monotonic() + CANCEL_LIMIT_S + 60.0
-    said = 0
-    while _held(folder):
-        notes = _state(folder).get("ending", [])
-        for line in notes[said:]:
-            print(f"  {line}", flush=True)  # noqa: T201 - the command's answer
-        said = len(notes)
-        if time.monotonic() > deadline:
-            raise RunFailed(f"the keeper (pid {pid}) does not end; see {folder}/logs/keeper.log")
-        time.sleep(0.1)
+        deadline = time.monotonic() + CANCEL_LIMIT_S + 60.0
+        said = 0
+        while _held(folder):
+            notes = _state(folder).get("ending", [])
+            for line in notes[said:]:
+                print(f"  {line}", flush=True)  # noqa: T201 - the command's answer
+            said = len(notes)
+            if time.monotonic() > deadline:
+                raise RunFailed(f"the keeper (pid {pid}) does not end; see {folder}/logs/keeper.log")
+            time.sleep(0.1)
+        if keeper is not None:
+            select.select([keeper], [], [], max(0.0, deadline - time.monotonic()))  # its last instructions, after the lock
     _say(["stopped; the database and the logs stay in " + str(folder)])
     return 0
 

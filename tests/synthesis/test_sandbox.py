@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,8 @@ import pytest
 
 from tasks.synthesis.environments import ToolError
 from tasks.synthesis.environments.python import interpreter
-from tasks.synthesis.tools.sandbox import NAMESPACES, CallLimits, Sandbox
+from tasks.synthesis.tools import zygote
+from tasks.synthesis.tools.sandbox import CallLimits, Sandbox
 
 LIMITS = CallLimits(wall_s=4, cpu_s=2)
 
@@ -106,10 +110,11 @@ def test_what_code_prints_is_captured_and_cut(sandbox: Sandbox) -> None:
 
 
 def test_namespaces_hold_without_the_audit_hook() -> None:
-    """The kernel's walls alone: no host files, no network, no other processes, a fork bomb ends with its call."""
+    """The kernel's walls alone: no host files, no network, no other processes."""
     opened = Sandbox(CallLimits(wall_s=3, cpu_s=2), namespaces=True, audit_hook=False)
     try:
-        if opened.isolation != NAMESPACES.replace(" and audit hook", ""):
+        assert "audit hook" not in opened.isolation
+        if "namespaces" not in opened.isolation:
             assert opened.reason  # this kernel grants no namespaces, and the sandbox says so
             return
         code = [
@@ -127,11 +132,77 @@ def test_namespaces_hold_without_the_audit_hook() -> None:
         assert [error for error, _, _ in results[4:]] == [True, True, True]
         assert "etc" not in results[1][1]
         assert "home" not in results[1][1]
-        with pytest.raises(ToolError):
-            opened.run(["import os\nwhile True:\n try: os.fork()\n except OSError: pass"])
+    finally:
+        opened.close()
+
+
+BOMBS = {
+    "forks": "import os\nwhile True:\n try: os.fork()\n except OSError: pass",
+    "threads": (
+        "import _thread, time\n_thread.stack_size(32768)\nstarted = 0\n"
+        "for _ in range(3000):\n try:\n  _thread.start_new_thread(time.sleep, (9,))\n  started += 1\n except RuntimeError: pass\n"
+        "started"
+    ),
+    "programs": "import os\nwhile True:\n try: os.posix_spawn('/bin/sleep', ['sleep', '9'], {})\n except OSError: pass",
+}
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_the_kernel_lets_no_bomb_fill_the_process_table(bomb: str, namespaces: bool) -> None:
+    """Without the audit hook, which code can get past, and as any user: the process limit alone does not hold for root."""
+    opened = Sandbox(CallLimits(wall_s=2, cpu_s=1), namespaces=namespaces, audit_hook=False)
+    try:
+        assert "call filter" in opened.isolation
+        most, over = 0, threading.Event()
+
+        def count() -> None:
+            nonlocal most
+            while not over.is_set():
+                family = [psutil.Process(opened.pid), *psutil.Process(opened.pid).children(recursive=True)]
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    most = max(most, sum(process.num_threads() for process in family))
+
+        counting = threading.Thread(target=count)
+        counting.start()
+        try:
+            results = opened.run([BOMBS[bomb]])
+        except ToolError:
+            results = []
+        finally:
+            over.set()
+            counting.join()
+        assert results in ([], [(False, "0", "")])
+        assert 1 <= most <= 4, "zygote, the one that waits, the call and its name"
         assert opened.run(["5"])[0][1] == "5"
     finally:
         opened.close()
+
+
+def test_the_kernel_refuses_programs_sockets_and_signals_without_namespaces_too() -> None:
+    opened = Sandbox(LIMITS, namespaces=False, audit_hook=False)
+    try:
+        attempts = ["os.execv('/bin/true', ['true'])", "socket.socket()", "os.kill(os.getppid(), 9)", "os.fork()"]
+        results = opened.run(["import os, socket", *attempts])
+        assert [error for error, _, _ in results[1:]] == [True] * len(attempts)
+        assert all("Operation not permitted" in text for _, text, _ in results[1:])
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("machine", sorted(zygote.REFUSED_CALLS))
+def test_every_jump_of_the_filter_ends_in_its_last_two_instructions(machine: str) -> None:
+    program = zygote.filter_program(machine)
+    assert program is not None
+    instructions = list(struct.iter_unpack("=HBBI", program))
+    refusal = len(instructions) - 1
+    for place, (code, then, _, value) in enumerate(instructions):
+        if code in (zygote.BPF_JUMP_EQUAL, zygote.BPF_JUMP_AT_LEAST) and value != zygote.REFUSED_CALLS[machine][0]:
+            assert place + 1 + then == refusal
+
+
+def test_a_machine_without_a_filter_is_known_as_such() -> None:
+    assert zygote.filter_program("riscv64") is None
 
 
 def test_the_sandbox_ends_with_its_owner_even_when_that_is_killed() -> None:

@@ -4,11 +4,10 @@ A zygote process (`zygote.py`) shuts itself into namespaces once and forks a lim
 starting an interpreter.
 
 Covers, in namespaces: no network, no files of the host (a read-only Python and 16 MB of scratch are all there is), no
-environment, no
-view of other processes, no survivors. Covers, always: CPU time, memory, file size, number of processes, wall clock, size of
-output.
-Does not cover: a hole in the kernel; and where namespaces are refused (`isolation` then says `limits and audit hook only`), code
-that breaks out of the interpreter itself is held by the limits alone.
+environment, no view of other processes, no survivors. Covers, where the kernel filters system calls: no new process or thread,
+no program, no socket. Covers, always: CPU time, memory, file size, wall clock, size of output.
+Does not cover: a hole in the kernel; and where namespaces are refused (`isolation` then ends in `only`), code that breaks out of
+the interpreter itself reads what its user can read. Without the filter the number of processes is limited too, but not for root.
 """
 
 from __future__ import annotations
@@ -27,10 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from tasks.synthesis.environments import ToolError
-
-NAMESPACES = "namespaces, limits and audit hook"
-WEAKER = "limits and audit hook only"
-
 
 START_WITHIN_S, ANSWER_WITHIN_S = 120.0, 60.0
 """How long a fresh sandbox, and an answer beyond its own time limit, are waited for: starved by other load, a start took 30 s."""
@@ -59,7 +54,7 @@ class Sandbox:
         self._folder = ""
         self._buffer = b""
         self.isolation = ""
-        """What is in force on this host; known once it is open."""
+        """What is in force on this host, as `namespaces, call filter, limits, audit hook`; known once it is open."""
         self.reason = ""
         """Why namespaces are not in force; empty when they are."""
         self._open()
@@ -107,9 +102,8 @@ class Sandbox:
             start_new_session=True,
         )  # fmt: skip
         ready = self._answer(START_WITHIN_S)
-        self.isolation = NAMESPACES if ready["confined"] else WEAKER
-        if not self._hooked:
-            self.isolation = self.isolation.replace(" and audit hook", "")
+        in_force = {"namespaces": ready["confined"], "call filter": ready["filtered"], "limits": True, "audit hook": self._hooked}
+        self.isolation = ", ".join(name for name, holds in in_force.items() if holds) + ("" if ready["confined"] else " only")
         self.reason = ready["why"]
 
     def _ask(self, request: dict[str, Any]) -> Any:

@@ -6,10 +6,10 @@ killed.
 
 In namespaces (when the kernel grants them): own user, mount, network, IPC, host-name namespaces, a root file system that holds
 nothing but a read-only Python and one small scratch folder, no /proc, no capabilities, and a new process namespace per call:
-when the
-call's first process ends, the kernel ends all that it started. Always: resource limits and an audit hook that refuses sockets,
-processes, signals, ctypes and files outside the scratch folder. The hook alone is a weaker guarantee; `ready` says which is in
-force.
+when the call's first process ends, the kernel ends all that it started. Where the kernel filters system calls (seccomp): no new
+process or thread, no program, socket or signal, whoever runs this. Always: resource limits and an audit hook that refuses
+sockets, processes, signals, ctypes and files outside the scratch folder. The hook alone is a weaker guarantee; `ready` says what
+is in force.
 """
 
 # Running foreign code is this file's work, os calls are what it confines, and pathlib is not among what it loads:
@@ -19,19 +19,42 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import errno
 import json
 import os
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
 MNT_DETACH = 2
+SECCOMP_MODE_FILTER, SECCOMP_ALLOW, SECCOMP_FAIL, SECCOMP_KILL = 2, 0x7FFF0000, 0x00050000, 0x80000000
+BPF_LOAD, BPF_JUMP_EQUAL, BPF_JUMP_AT_LEAST, BPF_RETURN = 0x20, 0x15, 0x35, 0x06
+FIRST_X32_CALL = 0x40000000
+REFUSED_CALLS = {
+    "x86_64": (0xC000003E, {
+        "clone": 56, "fork": 57, "vfork": 58, "clone3": 435, "execve": 59, "execveat": 322, "socket": 41, "socketpair": 53,
+        "kill": 62, "pidfd_open": 434, "pidfd_getfd": 438, "pidfd_send_signal": 424, "ptrace": 101, "process_vm_readv": 310,
+        "process_vm_writev": 311, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "bpf": 321,
+        "perf_event_open": 298, "io_uring_setup": 425, "userfaultfd": 323, "keyctl": 250, "add_key": 248, "request_key": 249,
+        "open_by_handle_at": 304,
+    }),
+    "aarch64": (0xC00000B7, {
+        "clone": 220, "clone3": 435, "execve": 221, "execveat": 281, "socket": 198, "socketpair": 199,
+        "kill": 129, "pidfd_open": 434, "pidfd_getfd": 438, "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270,
+        "process_vm_writev": 271, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "bpf": 280,
+        "perf_event_open": 241, "io_uring_setup": 425, "userfaultfd": 282, "keyctl": 219, "add_key": 217, "request_key": 218,
+        "open_by_handle_at": 265,
+    }),
+}  # fmt: skip
+"""Per machine: its audit number (linux/audit.h) and the system calls that fail with EPERM (asm/unistd.h). RLIMIT_NPROC does not
+hold for root, a class walk gets past the audit hook: only this keeps a fork bomb from the host's process table."""
 PRELOADED = [
     "base64", "bisect", "calendar", "collections", "csv", "datetime", "decimal", "difflib", "fractions", "functools", "graphlib",
     "hashlib", "heapq", "html", "io", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics",
@@ -98,6 +121,56 @@ def drop_privileges(libc: ctypes.CDLL) -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     libc.capset(header, (ctypes.c_uint32 * 6)())
+
+
+def filter_program(machine: str) -> bytes | None:
+    """The filter's instructions (struct sock_filter, linux/filter.h); None for a machine that it does not know."""
+    if machine not in REFUSED_CALLS:
+        return None
+    audit_number, calls = REFUSED_CALLS[machine]
+    instruction = struct.Struct("=HBBI")
+    program = [
+        instruction.pack(BPF_LOAD, 0, 0, 4),  # seccomp_data.arch
+        instruction.pack(BPF_JUMP_EQUAL, 1, 0, audit_number),
+        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_KILL),
+        instruction.pack(BPF_LOAD, 0, 0, 0),  # seccomp_data.nr
+        instruction.pack(BPF_JUMP_AT_LEAST, len(calls) + 1, 0, FIRST_X32_CALL),
+    ]
+    program += [
+        instruction.pack(BPF_JUMP_EQUAL, len(calls) - place, 0, number) for place, number in enumerate(sorted(calls.values()))
+    ]
+    program += [
+        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_ALLOW),
+        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_FAIL | errno.EPERM),
+    ]
+    return b"".join(program)
+
+
+def refuse_calls(libc: ctypes.CDLL) -> None:
+    """Install the filter; it cannot be taken out again. Needs PR_SET_NO_NEW_PRIVS before it.
+
+    Raises:
+        OSError: this kernel or this machine does not have it.
+    """
+    instructions = filter_program(os.uname().machine)
+    if instructions is None:
+        raise OSError(errno.ENOSYS, f"no system-call filter for {os.uname().machine}")
+    held = ctypes.create_string_buffer(instructions, len(instructions))
+    program = ctypes.create_string_buffer(struct.pack("HP", len(instructions) // 8, ctypes.addressof(held)))
+    check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "seccomp")
+
+
+def filters_calls(libc: ctypes.CDLL) -> bool:
+    """Whether the filter can be installed here, tried in a child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            refuse_calls(libc)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def limit(limits: dict[str, int]) -> None:
@@ -174,7 +247,9 @@ def evaluate(expressions: list[str], write: int) -> None:
             line = line[os.write(write, line) :]
 
 
-def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, hooked: bool, scratch: str) -> dict[str, object]:
+def serve_one(
+    request: dict[str, object], libc: ctypes.CDLL, confined: bool, filtered: bool, hooked: bool, scratch: str
+) -> dict[str, object]:
     """Fork, run, collect within the wall-clock limit, and leave nothing of it behind."""
     limits: dict[str, int] = request["limits"]  # type: ignore[assignment]
     expressions: list[str] = request["expressions"]  # type: ignore[assignment]
@@ -185,7 +260,7 @@ def serve_one(request: dict[str, object], libc: ctypes.CDLL, confined: bool, hoo
         try:
             os.close(read)
             os.close(held)
-            run_child(expressions, limits, libc, confined, hooked, scratch, write, lifeline)
+            run_child(expressions, limits, libc, confined, filtered, hooked, scratch, write, lifeline)
         finally:
             os._exit(0)
     os.close(write)
@@ -208,6 +283,7 @@ def run_child(
     limits: dict[str, int],
     libc: ctypes.CDLL,
     confined: bool,
+    filtered: bool,
     hooked: bool,
     scratch: str,
     write: int,
@@ -236,6 +312,8 @@ def run_child(
             os.dup(write)
     drop_privileges(libc)
     limit(limits)
+    if filtered:
+        refuse_calls(libc)
     if hooked:
         watch(scratch)
     evaluate(expressions, write)
@@ -285,8 +363,10 @@ def main() -> None:
         except OSError as error:
             why = str(error)
     os.chdir(scratch)
+    filtered = filters_calls(libc)
     requests = b""
-    os.write(1, json.dumps({"confined": confined, "why": why, "python": sys.version.split()[0]}).encode() + b"\n")
+    ready = {"confined": confined, "why": why, "filtered": filtered, "python": sys.version.split()[0]}
+    os.write(1, json.dumps(ready).encode() + b"\n")
     while True:
         while b"\n" not in requests:
             data = os.read(0, 65536)
@@ -294,7 +374,8 @@ def main() -> None:
                 return
             requests += data
         line, _, requests = requests.partition(b"\n")
-        os.write(1, json.dumps(serve_one(json.loads(line), libc, confined, settings["audit_hook"], scratch)).encode() + b"\n")
+        answer = serve_one(json.loads(line), libc, confined, filtered, settings["audit_hook"], scratch)
+        os.write(1, json.dumps(answer).encode() + b"\n")
 
 
 if __name__ == "__main__":
