@@ -55,7 +55,7 @@ def check(config: ProbingFlowConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check))
+    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, maps=True))
 
 from prefect import flow, unmapped
 

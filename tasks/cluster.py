@@ -9,9 +9,10 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,74 @@ def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -
             )
         return
     _check(settings.scheduler, settings, run_dir, hosts, api=None)
+
+
+class ClusterStart:
+    """A cluster that is being started in the background, while its owner does something else.
+
+    Args:
+        settings: where.
+        run_dir: as for `dask_cluster`.
+    """
+
+    def __init__(self, settings: ClusterSettings, run_dir: Path | None) -> None:
+        self.settings = settings
+        self._run_dir = run_dir
+        self._address: str | None = None
+        self._trouble: BaseException | None = None
+        self._stack = ExitStack()
+        self._thread = threading.Thread(target=self._start, name="cluster", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """The scheduler's address; waits for it, and raises what `dask_cluster` raised."""
+        self._thread.join()
+        if self._trouble is not None:
+            raise self._trouble
+        assert self._address is not None
+        return self._address
+
+    def close(self) -> None:
+        """Stop the cluster."""
+        self._thread.join()
+        self._stack.close()
+
+    def _start(self) -> None:
+        try:
+            self._address = self._stack.enter_context(dask_cluster(self.settings, self._run_dir))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asks for the address
+            self._trouble = error
+
+
+_ahead: ClusterStart | None = None
+"""Started by the command line before the flow, for the run's session to take."""
+
+
+@contextmanager
+def started_ahead(settings: ClusterSettings) -> Iterator[None]:
+    """Begin to start the run's local cluster for the session that is opened in the block; stop it if none took it.
+
+    Any other kind of cluster is checked against the run first, which is the session's.
+    """
+    global _ahead  # noqa: PLW0603 - one run per process; the flow between the command and the session is Prefect's to call
+    if settings.scheduler is None and not settings.class_path and not settings.resources:
+        _ahead = ClusterStart(settings, None)
+    try:
+        yield
+    finally:
+        left, _ahead = _ahead, None
+        if left is not None:
+            left.close()
+
+
+def begin_cluster(settings: ClusterSettings, run_dir: Path) -> ClusterStart:
+    """The cluster that was started ahead with the same settings, or a new start. The caller closes it."""
+    global _ahead
+    if _ahead is not None and _ahead.settings == settings:
+        taken, _ahead = _ahead, None
+        return taken
+    return ClusterStart(settings, run_dir)
 
 
 @contextmanager

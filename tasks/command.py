@@ -10,6 +10,7 @@ run really starts: `--help`, `--dry-run`, a wrong config and a finished folder a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
@@ -49,6 +50,7 @@ def main(
     plan: Callable[[Any, Path], Sequence[str]],
     check: Callable[[Any, Path], object] = lambda config, run_dir: None,
     begin: Callable[[Any, argparse.Namespace], object] = lambda config, options: None,
+    maps: bool = False,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run the flow `flows.NAME.NAME(config=…, run_dir=…)` from the command line and return the exit code.
@@ -61,6 +63,7 @@ def main(
         plan: the lines that `--dry-run` prints; touches nothing.
         check: raises what is wrong with config or input before anything is started.
         begin: what a flow has to say or see to before the run folder is looked at; gets the config and the parsed options.
+        maps: whether it begins by mapping shards, so that a local cluster is started beside the API.
         argv: the arguments; None takes those of the process.
     """
     parser = argument_parser(name, model, doc)
@@ -79,7 +82,7 @@ def main(
             print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
         check(config, run_dir)
-        return start(name, config, run_dir, sections(config))
+        return start(name, config, run_dir, sections(config), maps=maps)
 
     return guarded(work)
 
@@ -113,14 +116,18 @@ def settings_help(model: type[BaseModel], prefix: str = "") -> str:
     return "\n".join(lines).replace("%", "%%")
 
 
-def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel]) -> int:
+def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel], *, maps: bool = False) -> int:
     """Take the run folder, see that there is a Prefect API, import the flow and run it."""
     with RunFolder.open(run_dir, sections) as folder:
         from tasks import cancellation, local_api
-        from tasks.cluster import own_address
+        from tasks.cluster import own_address, started_ahead
         from tasks.flow_log import log_to_file
 
-        with local_api.prefect_api(folder.logs, own_address(getattr(config, "cluster", None))) as wait_until_ready:
+        cluster = getattr(config, "cluster", None)
+        with (
+            local_api.prefect_api(folder.logs, own_address(cluster)) as wait_until_ready,
+            started_ahead(cluster) if maps and cluster else contextlib.nullcontext(),
+        ):
             module = importlib.import_module(f"flows.{name}")
             log_to_file(folder.logs / "flow.log")
             # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names

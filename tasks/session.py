@@ -7,7 +7,6 @@ skipped when the run is taken up again.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from tasks.cancellation import obeying_cancel
-from tasks.cluster import ClusterSettings, dashboard_link, dask_cluster, placed, task_runner
+from tasks.cluster import ClusterSettings, ClusterStart, begin_cluster, dashboard_link, placed, task_runner
 from tasks.errors import MillraceError, RunFailed
 from tasks.hosts import Cluster
 from tasks.journal import read_json, write_json
@@ -37,27 +36,18 @@ class Session:
         self.progress = progress
         self.timeline = Timeline(folder.since)
         self._cluster = cluster
-        self._address: str | None = None
-        self._trouble: BaseException | None = None
-        self._starting: threading.Thread | None = None
-        self._stack = contextlib.ExitStack()
+        self._begun: ClusterStart | None = None
 
-    def start_cluster(self) -> None:
+    def start_cluster(self) -> ClusterStart:
         """Begin starting the cluster in the background; work that needs none goes on meanwhile."""
-        if self._starting is None:
-            self._starting = threading.Thread(target=self._start, name="cluster", daemon=True)
-            self._starting.start()
+        if self._begun is None:
+            self._begun = begin_cluster(self._cluster, self.folder.path)
+        return self._begun
 
     @property
     def scheduler(self) -> str:
         """The Dask scheduler's address; starts the cluster if need be and waits for it."""
-        self.start_cluster()
-        assert self._starting is not None
-        self._starting.join()
-        if self._trouble is not None:
-            raise self._trouble
-        assert self._address is not None
-        return self._address
+        return self.start_cluster().address
 
     @property
     def cluster(self) -> Cluster:
@@ -67,12 +57,6 @@ class Session:
     def on_gpus(self, needed: bool) -> AbstractContextManager[Any]:
         """Tasks mapped in the block go to workers that offer `cluster.resources`, when they compute on a GPU (`needed`)."""
         return placed(self._cluster.resources if needed else {})
-
-    def _start(self) -> None:
-        try:
-            self._address = self._stack.enter_context(dask_cluster(self._cluster, self.folder.path))
-        except BaseException as error:  # noqa: BLE001 - raised again in the flow's thread by whoever asks for the cluster
-            self._trouble = error
 
     def announce(self) -> None:
         """Show in the UI where the run's folder, its logs and, on a cluster of the user's, Dask's dashboard are."""
@@ -85,9 +69,8 @@ class Session:
 
     def close(self) -> None:
         """Stop the cluster, if one was started."""
-        if self._starting is not None:
-            self._starting.join()
-        self._stack.close()
+        if self._begun is not None:
+            self._begun.close()
 
     def stage(self, name: str, work: Callable[[Path], dict[str, Any]], *, on_cluster: bool = True) -> dict[str, Any]:
         """Do one stage as a Prefect subflow and keep its summary; a stage that is complete is only read.
