@@ -92,7 +92,7 @@ def start_local(*, workers: int, adapt: tuple[int, int] | None) -> Any:
         n_workers=adapt[0] if adapt else workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address="127.0.0.1:0",  # None takes 8787, which belongs to a dashboard of the user's, and warns when it is taken
+        dashboard_address="127.0.0.1:0",  # None takes 8787, a dashboard of the user's, and warns if it is taken
         scheduler_kwargs={"dashboard": False},
         silence_logs=logging.ERROR,
         host="127.0.0.1",
