@@ -24,6 +24,8 @@ from tasks.config import OPERATIONAL, Settings
 from tasks.errors import RunFailed, UsageError
 
 CONNECT_TIMEOUT_S = 20
+LOST_WORKER_TIMEOUT = "300 s"
+"""After which a worker that died and did not come back is given up; within Dask's 15 s a busy machine does not start one."""
 
 
 class ClusterSettings(Settings):
@@ -197,6 +199,7 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
     settings_of_dask = {
         "distributed.scheduler.allowed-failures": 1,
         "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT,
         # 60 lines of start-up talk otherwise go to the terminal; errors still show
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ SHORT_NAMES: dict[str, tuple[str, str]] = {
     "kubernetes": ("dask_kubernetes.operator.KubeCluster", "kubernetes"),
 }
 """Name in a config → (class, the extra of this project that installs it; empty: it comes with Millrace)."""
+LONGEST_PAUSE_S = 30.0
+"""Between two attempts to open workers again that Dask has given up; the first waits a second."""
 
 
 def cluster_class(name: str) -> type[Any]:
@@ -81,6 +84,7 @@ def start_class(name: str, arguments: Mapping[str, Any], *, workers: int, adapt:
         cluster.adapt(minimum=adapt[0], maximum=adapt[1])
     elif "n_workers" not in arguments:
         cluster.scale(workers)
+    keep_workers(cluster)
     return cluster
 
 
@@ -99,4 +103,42 @@ def start_local(*, workers: int, adapt: tuple[int, int] | None) -> Any:
     )
     if adapt is not None:
         cluster.adapt(minimum=adapt[0], maximum=adapt[1])  # type: ignore[no-untyped-call]
+    keep_workers(cluster)
     return cluster
+
+
+def keep_workers(cluster: Any) -> None:
+    """Open a local worker again after Dask has given it up.
+
+    A nanny restarts its worker, but the cluster closes a nanny for good when its worker is not there at the end of
+    `distributed.deploy.lost-worker-timeout` after a death, also when it is only on its way back from another one. Shards that
+    kill their workers one after another could so cost a cluster all of them, and its run would wait for ever (distributed
+    2026.8: `SpecCluster._update_worker_status`). Does nothing for clusters whose workers are not processes of this machine.
+    """
+    from distributed import Nanny, SpecCluster
+    from distributed.core import Status
+    from tornado.ioloop import PeriodicCallback
+
+    if not isinstance(cluster, SpecCluster) or not all(isinstance(worker, Nanny) for worker in cluster.workers.values()):
+        return
+    tries, next_try = 0, 0.0
+
+    async def look() -> None:
+        nonlocal tries, next_try
+        if cluster.status != Status.running:
+            looking.stop()
+            return
+        closed = (Status.closed, Status.failed)
+        given_up = [name for name, nanny in cluster.workers.items() if isinstance(nanny, Nanny) and nanny.status in closed]
+        if not given_up and set(cluster.worker_spec) <= set(cluster.workers):
+            tries = 0 if time.monotonic() > next_try + LONGEST_PAUSE_S else tries
+        elif time.monotonic() >= next_try:
+            tries += 1
+            next_try = time.monotonic() + min(LONGEST_PAUSE_S, 2.0 ** (tries - 1))
+            for name in given_up:
+                del cluster.workers[name]
+            await cluster._correct_state()  # type: ignore[no-untyped-call]
+
+    looking = PeriodicCallback(look, 1000)
+    loop: Any = cluster.loop
+    loop.add_callback(looking.start)

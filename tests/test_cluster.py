@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 from tasks.cluster import ClusterSettings, begin_cluster, check_cluster, dask_cluster, placed, started_ahead
 from tasks.config import load_config
@@ -239,3 +239,17 @@ def test_only_a_local_cluster_is_started_ahead(changes: dict[str, Any]) -> None:
     before = set(threading.enumerate())
     with started_ahead(ClusterSettings(**changes)):
         assert set(threading.enumerate()) <= before
+
+
+def _leave() -> None:
+    os._exit(9)
+
+
+def test_a_worker_that_dask_has_given_up_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask closes the nanny of a worker that takes longer to come back than this, and opens none in its place."""
+    monkeypatch.setattr("tasks.cluster.LOST_WORKER_TIMEOUT", "0.1 s")
+    with dask_cluster(ClusterSettings(workers=1)) as address, Client(address, set_as_default=False) as client:
+        dying = client.submit(_leave, pure=False)
+        with pytest.raises(KilledWorker):
+            dying.result(timeout=90)
+        assert client.submit(os.getpid, pure=False).result(timeout=90) != os.getpid()
