@@ -122,8 +122,9 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
         from tasks import cancellation, local_api
         from tasks.cluster import own_address, started_ahead
         from tasks.flow_log import log_to_file
+        from tasks.prefect_server import configured_api
 
-        cluster = getattr(config, "cluster", None)
+        cluster, theirs = getattr(config, "cluster", None), configured_api()
         with (
             local_api.prefect_api(folder.logs, own_address(cluster)) as wait_until_ready,
             started_ahead(cluster) if maps and cluster else contextlib.nullcontext(),
@@ -133,8 +134,9 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
             # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names
             config = getattr(module, type(config).__name__).model_validate(config.model_dump())
             wait_until_ready()
+            watched = contextlib.nullcontext() if theirs else local_api.without_heartbeats()
             try:
-                with cancellation.called_by_hand():
+                with cancellation.called_by_hand(), watched:
                     summary = getattr(module, name)(config=config, run_dir=folder.path)
             except Exception as error:
                 if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:  # whatever broke first: the API's database, a journal …

@@ -104,6 +104,16 @@ def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], None]
         os.environ.update(old)
 
 
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """No heartbeats of flows in the block: nothing watches them in an API that ends with the run, and Prefect 3.8 waits up to a
+    second at the end of each flow for the thread that sends them."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
 def drain() -> None:
     """Send what Prefect still has to say, so that stopping the API leaves nobody waiting for it (75 s otherwise)."""
     from prefect.events.worker import EventsWorker
