@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("what", choices=("overhead", "memory", "start"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=None, help="overhead: the first so many; memory: 100,000 unless told")
-    parser.add_argument("--folder", default=None, help="memory: where its files go (2 GB for a million seeds)")
+    parser.add_argument("--folder", type=Path, default=None, help="memory: where its files go (2 GB for a million seeds)")
     parser.add_argument("--environment", default="math")
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -98,6 +98,8 @@ def work(config: SynthesisConfig, plan: Path, path: Path) -> tuple[dict[str, Any
 
 def memory(options: argparse.Namespace) -> None:
     seeds = options.seeds or 100_000
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         with (folder / "seeds.txt").open("w") as file:
