@@ -1,16 +1,10 @@
-"""What the end-to-end tests share: one cache, so that lake and database template are made once."""
+"""What the end-to-end tests share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for the whole test session of this process."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -59,9 +59,3 @@ def small_config() -> Callable[..., SynthesisConfig]:
 def shipped(name: str) -> Path:
     """A config of the repository."""
     return Path(__file__).parents[2] / "configs" / "synthesis" / f"{name}.yaml"
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for the flows of the whole test session of this process."""
-    return tmp_path_factory.mktemp("cache")
