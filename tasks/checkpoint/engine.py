@@ -166,14 +166,21 @@ class Engine:
         return runs
 
     def _help_or_wait(self) -> None:
-        """Do the next run here, or wait for a worker when all are taken."""
+        """Take a run that a worker has done, do the next one here, or wait for a worker when all are taken.
+
+        In this order: runs that are done and not taken count as under way, and with enough of them the workers would get no more.
+        """
         try:
-            run = self._todo.get_nowait()
+            run = self._done.get_nowait()
         except queue.Empty:
-            run = self._done.get()
-        else:
-            assert run is not None
-            self._perform(run)
+            try:
+                run_or_none = self._todo.get_nowait()
+            except queue.Empty:
+                run = self._done.get()
+            else:
+                assert run_or_none is not None
+                run = run_or_none
+                self._perform(run)
         self._take(run)
 
     def _take(self, run: Run) -> None:

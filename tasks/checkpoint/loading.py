@@ -144,10 +144,14 @@ class Loading:
                 self._builder.add_rows(pending, shape)
                 return
         self.metrics.staged_items += not self._alone
-        data = read.data_start
-        run = Run(read.file, data, data + read.nbytes, array("Q"), self.engine.scratch(), [pending], payload=read.nbytes)
-        run.work = partial(self._staging.load, read, target)
-        self.engine.submit(run)
+        itemsize = read.head.dtype.itemsize
+        base = read.offset + read.head.data_offset
+        for part, place in self._staging.shares(read, target):
+            start = base + part.start * itemsize
+            run = Run(read.file, start, start + part.span * itemsize, array("Q"), self.engine.scratch(), [pending])
+            run.payload = place.numel() * itemsize
+            run.work = partial(self._staging.load, read, part, place)
+            self.engine.submit(run)
 
     def _with_own_head(self, pending: Pending) -> Read | None:
         """The read with the head that the item really has; None: it was passed on to torch or is a problem."""

@@ -9,12 +9,15 @@ from typing import Any
 import psutil
 import torch
 
-from tasks.checkpoint.geometry import copy_by_pieces
+from tasks.checkpoint.geometry import Box, copy_by_pieces, pieces
 from tasks.checkpoint.plan import OpenFiles, Read
 from tasks.checkpoint.vector_io import read_fully
 
 MOST_STAGING_BYTES = 48 << 20
 """All threads together. With scratch memory it stays under the 64 MiB that a load may cost on top of the state dict."""
+
+BUFFERS_PER_TRANSFER = 16
+"""Buffers that one thread fills and sends to an accelerator before it waits for the last: until then copies overlap with reads."""
 
 
 def staging_bytes(wanted: int | None, threads: int) -> int:
@@ -34,8 +37,13 @@ class Staging:
         self.nbytes = nbytes
         self._mine = threading.local()
 
-    def load(self, read: Read, target: torch.Tensor) -> None:
-        """Fill `target` with what `read` asks for. Raises OSError, EOFError."""
+    def shares(self, read: Read, target: torch.Tensor) -> list[tuple[Box, torch.Tensor]]:
+        """What `read` asks for and its destination, cut alike into parts that threads can load side by side."""
+        buffers = 1 if target.is_cpu else BUFFERS_PER_TRANSFER
+        return list(pieces(read.box, target, max(1, buffers * self.nbytes // read.head.dtype.itemsize)))
+
+    def load(self, read: Read, box: Box, target: torch.Tensor) -> None:
+        """Fill `target` with the part `box` of the tensor that `read` asks for. Raises OSError, EOFError."""
         buffers = self._buffers(target.device)
         handle, dtype = self.opened.handles[read.file], read.head.dtype
         base = read.offset + read.head.data_offset
@@ -48,7 +56,7 @@ class Staging:
             return buffer[:nbytes].view(dtype)
 
         with buffers:
-            copy_by_pieces(read.box, target, dtype, self.nbytes, fetch, asynchronous=target.is_cuda)
+            copy_by_pieces(box, target, dtype, self.nbytes, fetch, asynchronous=target.is_cuda)
 
     def _buffers(self, device: torch.device) -> _Buffers:
         kept: dict[torch.device, _Buffers] = self._mine.__dict__.setdefault("kept", {})
