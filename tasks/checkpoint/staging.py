@@ -17,7 +17,7 @@ MOST_STAGING_BYTES = 48 << 20
 """All threads together. With scratch memory it stays under the 64 MiB that a load may cost on top of the state dict."""
 
 BUFFERS_PER_TRANSFER = 16
-"""Buffers that one thread fills and sends to an accelerator before it waits for the last: until then copies overlap with reads."""
+"""Buffers that a thread fills and sends to an accelerator before it waits for the last; till then copies overlap with reads."""
 
 
 def staging_bytes(wanted: int | None, threads: int) -> int:
