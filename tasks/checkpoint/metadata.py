@@ -19,6 +19,7 @@ from torch.distributed.checkpoint import metadata as records
 from torch.distributed.checkpoint.metadata import Metadata
 
 from tasks.checkpoint.heap import gc_paused
+from tasks.checkpoint.pickle_scan import excess_in
 from tasks.checkpoint.problems import CheckpointError, Problem, UntrustedCheckpoint
 
 _CLASSES: dict[tuple[str, str], type] = {
@@ -106,9 +107,9 @@ def read_metadata(stream: io.BufferedIOBase, *, where: str, file: str = ".metada
     """Unpickle a checkpoint's metadata.
 
     Covers: a pickle that names anything but the records torch writes (refused, nothing run), one that tries to change those
-    classes themselves (undone, refused), one cut short or damaged. Does not cover: damage that leaves a well-formed pickle
-    with other numbers in it; a sealed checkpoint (`flows.checkpoint verify`) detects that too. Nor a pickle that asks for
-    gigabytes of memory while it is read: the C unpickler takes them (a made-up memo index), and a slower one would not do.
+    classes themselves (undone, refused), one cut short or damaged, one that would take memory out of proportion to its length.
+    Does not cover: damage that leaves a well-formed pickle with other numbers in it; a sealed checkpoint
+    (`flows.checkpoint verify`) detects that too.
 
     Args:
         stream: the open file.
@@ -121,9 +122,12 @@ def read_metadata(stream: io.BufferedIOBase, *, where: str, file: str = ".metada
         CheckpointError: it can't be read, or holds something other than a checkpoint's metadata.
     """
     extra = {(kind.__module__, kind.__qualname__): kind for kind in allow}
+    data = stream.read()
+    if excess := excess_in(data):
+        raise CheckpointError(where, [Problem(f"damaged: {excess}, in a pickle of {len(data)} bytes", file)])
     with gc_paused(), _classes_unchanged() as changed:
         try:
-            found = _RestrictedUnpickler(stream, extra).load()
+            found = _RestrictedUnpickler(io.BytesIO(data), extra).load()
         except _Refused as refused:
             hint = "if it is yours, pass its class in allow_globals=(...)"
             problem = Problem(

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import pickle
 import pickletools
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from tasks.checkpoint.metadata import read_metadata
 from tasks.checkpoint.payloads import _CALLING, refusal
+from tasks.checkpoint.pickle_scan import _COUNTS, _FIXED, _LINES, excess_in
 from tasks.checkpoint.problems import CheckpointError, UntrustedCheckpoint
 from tasks.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
@@ -92,21 +93,64 @@ def test_a_pickle_of_something_else_is_not_taken_for_metadata() -> None:
         read_metadata(io.BytesIO(pickle.dumps(Metadata({}))), where="here")
 
 
-# The same places every time: one flip in some thousands turns an opcode into one that makes the C unpickler take gigabytes.
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 8))
-def test_metadata_cut_or_flipped_anywhere_raises_our_error_or_loads(tmp_path: Path, place: float, bit: int) -> None:
-    folder = tmp_path / "ckpt"
-    if not folder.exists():
-        save({"a": filled(3), "b": {"c": filled(2, 2), "d": 5}}, folder)
-    data = bytearray((folder / ".metadata").read_bytes())
-    at = int(place * len(data))
-    if bit == 8:
-        del data[at:]
-    else:
-        data[at] ^= 1 << bit
-    with contextlib.suppress(CheckpointError):
-        read_metadata(io.BytesIO(bytes(data)), where="here")
+def test_metadata_cut_or_flipped_anywhere_raises_our_error_or_loads_in_little_memory(tmp_path: Path) -> None:
+    """Every cut and every flipped bit; some of them turn an opcode into one that asks for gigabytes."""
+    save({"a": filled(3), "b": {"c": filled(2, 2), "d": 5}}, tmp_path)
+    whole = (tmp_path / ".metadata").read_bytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused = 0
+    for at in range(len(whole)):
+        for damaged in (whole[:at], *(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :] for bit in range(8))):
+            try:
+                read_metadata(io.BytesIO(damaged), where="here")
+            except CheckpointError:
+                refused += 1
+    assert refused > len(whole)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
+
+
+GREEDY = {
+    "long binput": b"\x80\x04Nr\xff\xff\xff\x7f.",
+    "put": b"Np4000000000\n.",
+    "after a string": b"\x80\x04\x8c\x03abc\x94Nr\xff\xff\xff\x70.",
+    "after lines": b"cos\nsystem\nI1\nr\x00\x00\x00\x60.",
+    "bytes": b"\x80\x04\x8e\x00\x00\x00\x00\x10\x00\x00\x00N.",
+    "bytearray": b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00N.",
+}
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_a_pickle_that_asks_for_gigabytes_is_refused_before_it_gets_them(name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"damaged: .*in a pickle of"):
+        read_metadata(io.BytesIO(GREEDY[name]), where="here")
+
+
+LONG = "x" * 300
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.sampled_from([2**70, LONG, LONG.encode()]),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner) | st.frozensets(st.integers()),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=PLAIN, protocol=st.integers(0, 5))
+def test_no_real_pickle_is_called_excessive_and_the_scan_reaches_its_end(value: Any, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert excess_in(data) is None
+    poisoned = data[:-1] + b"r\xff\xff\xff\x7f."  # in place of STOP: found only by a scan that reads each opcode before it
+    assert excess_in(poisoned) is not None
+
+
+def test_every_opcode_is_skipped_or_looked_into() -> None:
+    known = {ord(opcode.code) for opcode in pickletools.opcodes}
+    alone = {code for code in known if _FIXED.match(bytes([code]) + bytes(16)).end() > 0}  # type: ignore[union-attr]
+    assert alone | set(_COUNTS) | set(_LINES) | {ord("r"), ord(".")} == known
 
 
 def test_a_class_of_ones_own_can_be_allowed(tmp_path: Path) -> None:
