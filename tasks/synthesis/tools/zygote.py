@@ -164,12 +164,13 @@ def filters_calls(libc: ctypes.CDLL) -> bool:
     """Whether the filter can be installed here, tried in a child."""
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             refuse_calls(libc)
-        except OSError:
-            os._exit(1)
-        os._exit(0)
+            code = 0
+        finally:
+            os._exit(code)
     return os.waitpid(child, 0)[1] == 0
 
 
