@@ -61,7 +61,17 @@ def check(config: FilteringFlowConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("filtering", FilteringFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, maps=True))
+    sys.exit(
+        main(
+            "filtering",
+            FilteringFlowConfig,
+            doc=__doc__,
+            sections=sections,
+            plan=plan,
+            check=check,
+            maps=lambda config: config.cluster,
+        )
+    )
 
 from prefect import flow, unmapped
 

@@ -55,7 +55,17 @@ def check(config: ProbingFlowConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, maps=True))
+    sys.exit(
+        main(
+            "probing",
+            ProbingFlowConfig,
+            doc=__doc__,
+            sections=sections,
+            plan=plan,
+            check=check,
+            maps=lambda config: config.cluster,
+        )
+    )
 
 from prefect import flow, unmapped
 

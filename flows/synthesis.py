@@ -57,8 +57,7 @@ def synthesis(config: SynthesisConfig = SynthesisConfig(), run_dir: RunDir = Pat
     """
     check(config, run_dir)
     reopen_for_new_seeds(config, run_dir)  # a schedule runs in one folder: what is done stays done
-    cluster = config.cluster.model_copy(update={"workers": config.max_workers})
-    with open_session("synthesis", sections(config), run_dir, cluster) as run:
+    with open_session("synthesis", sections(config), run_dir, config.workers_cluster) as run:
         statistics = synthesise(run, config)
         return conclude(run, config, statistics)
 

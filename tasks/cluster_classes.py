@@ -119,7 +119,8 @@ def keep_workers(cluster: Any) -> None:
     from distributed.core import Status
     from tornado.ioloop import PeriodicCallback
 
-    if not isinstance(cluster, SpecCluster) or not all(isinstance(worker, Nanny) for worker in cluster.workers.values()):
+    kind = (cluster.new_spec or {}).get("cls") if isinstance(cluster, SpecCluster) else None
+    if not (isinstance(kind, type) and issubclass(kind, Nanny)):
         return
     tries, next_try = 0, 0.0
 
@@ -128,6 +129,8 @@ def keep_workers(cluster: Any) -> None:
         if cluster.status != Status.running:
             looking.stop()
             return
+        if getattr(getattr(cluster, "_adaptive", None), "_adapting", False):
+            return  # it closes workers first and takes them from the list of wanted ones after
         closed = (Status.closed, Status.failed)
         given_up = [name for name, nanny in cluster.workers.items() if isinstance(nanny, Nanny) and nanny.status in closed]
         if not given_up and set(cluster.worker_spec) <= set(cluster.workers):

@@ -25,6 +25,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tasks.cluster import ClusterSettings
 from tasks.config import load_config
 from tasks.errors import Interrupted, MillraceError
 from tasks.run_dir import dated
@@ -50,7 +51,7 @@ def main(
     plan: Callable[[Any, Path], Sequence[str]],
     check: Callable[[Any, Path], object] = lambda config, run_dir: None,
     begin: Callable[[Any, argparse.Namespace], object] = lambda config, options: None,
-    maps: bool = False,
+    maps: Callable[[Any], ClusterSettings] | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run the flow `flows.NAME.NAME(config=…, run_dir=…)` from the command line and return the exit code.
@@ -63,7 +64,7 @@ def main(
         plan: the lines that `--dry-run` prints; touches nothing.
         check: raises what is wrong with config or input before anything is started.
         begin: what a flow has to say or see to before the run folder is looked at; gets the config and the parsed options.
-        maps: whether it begins by mapping shards, so that a local cluster is started beside the API.
+        maps: for a flow that begins by mapping shards: the cluster its session asks for; a local one is started beside the API.
         argv: the arguments; None takes those of the process.
     """
     parser = argument_parser(name, model, doc)
@@ -82,7 +83,7 @@ def main(
             print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
         check(config, run_dir)
-        return start(name, config, run_dir, sections(config), maps=maps)
+        return start(name, config, run_dir, sections(config), ahead=maps(config) if maps else None)
 
     return guarded(work)
 
@@ -116,7 +117,9 @@ def settings_help(model: type[BaseModel], prefix: str = "") -> str:
     return "\n".join(lines).replace("%", "%%")
 
 
-def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel], *, maps: bool = False) -> int:
+def start(
+    name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, BaseModel], *, ahead: ClusterSettings | None = None
+) -> int:
     """Take the run folder, see that there is a Prefect API, import the flow and run it."""
     with RunFolder.open(run_dir, sections) as folder:
         from tasks import cancellation, local_api
@@ -127,7 +130,7 @@ def start(name: str, config: BaseModel, run_dir: Path, sections: Mapping[str, Ba
         cluster, theirs = getattr(config, "cluster", None), configured_api()
         with (
             local_api.prefect_api(folder.logs, own_address(cluster)) as wait_until_ready,
-            started_ahead(cluster) if maps and cluster else contextlib.nullcontext(),
+            started_ahead(ahead) if ahead else contextlib.nullcontext(),
         ):
             module = importlib.import_module(f"flows.{name}")
             log_to_file(folder.logs / "flow.log")

@@ -38,6 +38,8 @@ _CLASSES: dict[tuple[str, str], type] = {
 }
 """What a checkpoint's metadata is made of. All are records without behaviour on construction."""
 
+MOST_DIMENSIONS = 64
+"""Of a tensor; torch's own limit."""
 _OLD_HOME = "torch.distributed._shard.sharded_tensor.metadata"
 """Where torch before 2.3 kept `TensorProperties` and its memory format enum."""
 
@@ -60,6 +62,8 @@ def _constructors() -> dict[tuple[str, str], Any]:
     """Fresh functions in place of everything that isn't one of torch's records: a pickle can't change what it can't reach."""
 
     def size(values: Any = ()) -> torch.Size:
+        if len(values) > MOST_DIMENSIONS:
+            raise pickle.UnpicklingError(f"a size of {len(values)} dimensions")
         return torch.Size(values)
 
     def layout(name: str) -> torch.layout:
@@ -107,9 +111,9 @@ def read_metadata(stream: io.BufferedIOBase, *, where: str, file: str = ".metada
     """Unpickle a checkpoint's metadata.
 
     Covers: a pickle that names anything but the records torch writes (refused, nothing run), one that tries to change those
-    classes themselves (undone, refused), one cut short or damaged, one that would take memory out of proportion to its length.
+    classes themselves (undone, refused), one cut short or damaged, one with a memo index or a length out of proportion.
     Does not cover: damage that leaves a well-formed pickle with other numbers in it; a sealed checkpoint
-    (`flows.checkpoint verify`) detects that too.
+    (`flows.checkpoint verify`) detects that too. Nor a hostile one that copies the same long collection again and again.
 
     Args:
         stream: the open file.

@@ -68,8 +68,10 @@ def excess_in(data: bytes) -> str | None:
                     place = data.find(b"\n", place) + 1
                     if place == 0:
                         return None
-                text = data[begin:place].strip()
-                index = int(text) if code == _PUT and text.isdigit() and len(text) < 4000 else 0
+                text = data[begin : place - 1]
+                if code == _PUT and not (text.isdigit() and len(text) < 20):
+                    return f"a memo index that no pickler writes at byte {begin - 1}"  # int() reads more than picklers write
+                index = int(text) if code == _PUT else 0
             if index > end:
                 return f"memo index {index} at byte {begin - 1}"
         else:

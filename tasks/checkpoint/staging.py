@@ -18,6 +18,8 @@ MOST_STAGING_BYTES = 48 << 20
 
 BUFFERS_PER_TRANSFER = 16
 """Buffers that a thread fills and sends to an accelerator before it waits for the last; till then copies overlap with reads."""
+MOST_SHARES = 1024
+"""Of one tensor, about: each is an entry in a list."""
 
 
 def staging_bytes(wanted: int | None, threads: int) -> int:
@@ -40,7 +42,8 @@ class Staging:
     def shares(self, read: Read, target: torch.Tensor) -> list[tuple[Box, torch.Tensor]]:
         """What `read` asks for and its destination, cut alike into parts that threads can load side by side."""
         buffers = 1 if target.is_cpu else BUFFERS_PER_TRANSFER
-        return list(pieces(read.box, target, max(1, buffers * self.nbytes // read.head.dtype.itemsize)))
+        share = max(buffers * self.nbytes, read.nbytes // MOST_SHARES)
+        return list(pieces(read.box, target, max(1, share // read.head.dtype.itemsize)))
 
     def load(self, read: Read, box: Box, target: torch.Tensor) -> None:
         """Fill `target` with the part `box` of the tensor that `read` asks for. Raises OSError, EOFError."""

@@ -125,6 +125,11 @@ class SynthesisConfig(Settings):
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on; `max_workers` sets its number of workers."""
 
+    @property
+    def workers_cluster(self) -> ClusterSettings:
+        """`cluster` with `max_workers` workers: what a run asks for."""
+        return self.cluster.model_copy(update={"workers": self.max_workers})
+
     @model_validator(mode="before")
     @classmethod
     def _of_a_run(cls, value: Any) -> Any:

@@ -112,6 +112,10 @@ def test_metadata_cut_or_flipped_anywhere_raises_our_error_or_loads_in_little_me
 GREEDY = {
     "long binput": b"\x80\x04Nr\xff\xff\xff\x7f.",
     "put": b"Np4000000000\n.",
+    "put with a sign": b"Np+4000000000\n.",
+    "put with underscores": b"Np4_000_000_000\n.",
+    "put with a null": b"Np4000000000\0x\n.",
+    "put with zeros": b"Np" + b"0" * 4100 + b"4000000000\n.",
     "after a string": b"\x80\x04\x8c\x03abc\x94Nr\xff\xff\xff\x70.",
     "after lines": b"cos\nsystem\nI1\nr\x00\x00\x00\x60.",
     "bytes": b"\x80\x04\x8e\x00\x00\x00\x00\x10\x00\x00\x00N.",

@@ -182,8 +182,24 @@ def test_the_kernel_lets_no_bomb_fill_the_process_table(bomb: str, namespaces: b
 def test_the_kernel_refuses_programs_sockets_and_signals_without_namespaces_too() -> None:
     opened = Sandbox(LIMITS, namespaces=False, audit_hook=False)
     try:
-        attempts = ["os.execv('/bin/true', ['true'])", "socket.socket()", "os.kill(os.getppid(), 9)", "os.fork()"]
-        results = opened.run(["import os, socket", *attempts])
+        attempts = [
+            "os.execv('/bin/true', ['true'])",
+            "socket.socket()",
+            "os.kill(os.getppid(), 9)",
+            "signal.pthread_kill(threading.main_thread().ident, 9)",
+            "os.fork()",
+            "resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1))",
+            "called('shmget', 0, 4096, 0o1600)",
+            "called('msgget', 0, 0o1600)",
+            "called('semget', 0, 1, 0o1600)",
+        ]
+        called = (
+            "import ctypes, os, resource, signal, socket, threading\n"
+            "library = ctypes.CDLL(None, use_errno=True)\n"
+            "def called(name, *arguments):\n"
+            " if getattr(library, name)(*arguments) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))"
+        )
+        results = opened.run([called, *attempts])
         assert [error for error, _, _ in results[1:]] == [True] * len(attempts)
         assert all("Operation not permitted" in text for _, text, _ in results[1:])
     finally:
@@ -199,6 +215,34 @@ def test_every_jump_of_the_filter_ends_in_its_last_two_instructions(machine: str
     for place, (code, then, _, value) in enumerate(instructions):
         if code in (zygote.BPF_JUMP_EQUAL, zygote.BPF_JUMP_AT_LEAST) and value != zygote.REFUSED_CALLS[machine][0]:
             assert place + 1 + then == refusal
+
+
+def test_an_answer_that_is_none_is_an_error_of_the_call() -> None:
+    opened = Sandbox(LIMITS, audit_hook=False)
+    try:
+        for forged in ("b'x\\n'", "b'7\\n'", "b'[' * 100000 + b'\\n'"):
+            code = f"import os\nfor n in range(3, 30):\n try: os.write(n, {forged})\n except OSError: pass\nos._exit(0)"
+            with pytest.raises(ToolError):
+                opened.run([code])
+        assert opened.run(["5"])[0][1] == "5"
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_folders_that_are_too_deep_to_remove_do_not_break_the_sandbox(namespaces: bool) -> None:
+    opened = Sandbox(LIMITS, namespaces=namespaces)
+    folder = opened._folder
+    try:
+        with contextlib.suppress(ToolError):
+            opened.run(["import os\nfor _ in range(1500):\n os.mkdir('d')\n os.chdir('d')"])
+        for _ in range(2):
+            with contextlib.suppress(ToolError):
+                opened.run(["1"])
+        assert opened.run(["5"])[0][1] == "5"
+    finally:
+        opened.close()
+    assert not Path(folder).exists()
 
 
 def test_a_machine_without_a_filter_is_known_as_such() -> None:

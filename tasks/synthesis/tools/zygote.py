@@ -7,7 +7,7 @@ killed.
 In namespaces (when the kernel grants them): own user, mount, network, IPC, host-name namespaces, a root file system that holds
 nothing but a read-only Python and one small scratch folder, no /proc, no capabilities, and a new process namespace per call:
 when the call's first process ends, the kernel ends all that it started. Where the kernel filters system calls (seccomp): no new
-process or thread, no program, socket or signal, whoever runs this. Always: resource limits and an audit hook that refuses
+process or thread, no program, no socket, no kill, whoever runs this. Always: resource limits and an audit hook that refuses
 sockets, processes, signals, ctypes and files outside the scratch folder. The hook alone is a weaker guarantee; `ready` says what
 is in force.
 """
@@ -33,21 +33,26 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
-MNT_DETACH = 2
+MNT_DETACH, AT_RECURSIVE = 2, 0x8000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 SECCOMP_MODE_FILTER, SECCOMP_ALLOW, SECCOMP_FAIL, SECCOMP_KILL = 2, 0x7FFF0000, 0x00050000, 0x80000000
 BPF_LOAD, BPF_JUMP_EQUAL, BPF_JUMP_AT_LEAST, BPF_RETURN = 0x20, 0x15, 0x35, 0x06
 FIRST_X32_CALL = 0x40000000
 REFUSED_CALLS = {
     "x86_64": (0xC000003E, {
         "clone": 56, "fork": 57, "vfork": 58, "clone3": 435, "execve": 59, "execveat": 322, "socket": 41, "socketpair": 53,
-        "kill": 62, "pidfd_open": 434, "pidfd_getfd": 438, "pidfd_send_signal": 424, "ptrace": 101, "process_vm_readv": 310,
+        "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "prlimit64": 302,
+        "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240, "pidfd_open": 434, "pidfd_getfd": 438,
+        "pidfd_send_signal": 424, "ptrace": 101, "process_vm_readv": 310,
         "process_vm_writev": 311, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "bpf": 321,
         "perf_event_open": 298, "io_uring_setup": 425, "userfaultfd": 323, "keyctl": 250, "add_key": 248, "request_key": 249,
         "open_by_handle_at": 304,
     }),
     "aarch64": (0xC00000B7, {
         "clone": 220, "clone3": 435, "execve": 221, "execveat": 281, "socket": 198, "socketpair": 199,
-        "kill": 129, "pidfd_open": 434, "pidfd_getfd": 438, "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270,
+        "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "prlimit64": 261,
+        "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 180, "pidfd_open": 434, "pidfd_getfd": 438,
+        "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270,
         "process_vm_writev": 271, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "bpf": 280,
         "perf_event_open": 241, "io_uring_setup": 425, "userfaultfd": 282, "keyctl": 219, "add_key": 217, "request_key": 218,
         "open_by_handle_at": 265,
@@ -99,6 +104,9 @@ def shut_in(libc: ctypes.CDLL, root: str) -> None:
         os.makedirs(root + path, exist_ok=True)
         mount(path, root + path, None, MS_BIND | MS_REC)
         mount("none", root + path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+        # what is mounted below it too, where the kernel (5.12) can: mount_setattr(2), the same number on every machine
+        attributes = struct.pack("=QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, 0)
+        libc.syscall(442, -100, (root + path).encode(), AT_RECURSIVE, attributes, len(attributes))
     for link in ("/lib", "/lib64"):
         if os.path.islink(link) and not os.path.lexists(root + link):
             os.symlink(os.readlink(link), root + link)
