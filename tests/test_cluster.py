@@ -24,6 +24,15 @@ from tasks.errors import RunFailed, UsageError
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """A nanny sets its workers' variables in its own process too, where they would reach whatever is tested next."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @contextmanager
 def scheduler() -> Iterator[str]:
     """A scheduler in this process, without workers."""
