@@ -20,7 +20,7 @@ import pytest
 
 from tasks.synthesis.environments import ToolError
 from tasks.synthesis.environments.python import interpreter
-from tasks.synthesis.tools import zygote
+from tasks.synthesis.tools import call_filter
 from tasks.synthesis.tools.sandbox import CallLimits, Sandbox
 
 LIMITS = CallLimits(wall_s=4, cpu_s=2)
@@ -206,14 +206,14 @@ def test_the_kernel_refuses_programs_sockets_and_signals_without_namespaces_too(
         opened.close()
 
 
-@pytest.mark.parametrize("machine", sorted(zygote.REFUSED_CALLS))
+@pytest.mark.parametrize("machine", sorted(call_filter.AUDIT_NUMBERS))
 def test_every_jump_of_the_filter_ends_in_its_last_two_instructions(machine: str) -> None:
-    program = zygote.filter_program(machine)
+    program = call_filter.filter_program(machine)
     assert program is not None
     instructions = list(struct.iter_unpack("=HBBI", program))
     refusal = len(instructions) - 1
     for place, (code, then, _, value) in enumerate(instructions):
-        if code in (zygote.BPF_JUMP_EQUAL, zygote.BPF_JUMP_AT_LEAST) and value != zygote.REFUSED_CALLS[machine][0]:
+        if code in (call_filter.BPF_JUMP_EQUAL, call_filter.BPF_JUMP_AT_LEAST) and value != call_filter.AUDIT_NUMBERS[machine]:
             assert place + 1 + then == refusal
 
 
@@ -246,7 +246,7 @@ def test_folders_that_are_too_deep_to_remove_do_not_break_the_sandbox(namespaces
 
 
 def test_a_machine_without_a_filter_is_known_as_such() -> None:
-    assert zygote.filter_program("riscv64") is None
+    assert call_filter.filter_program("riscv64") is None
 
 
 def test_the_sandbox_ends_with_its_owner_even_when_that_is_killed() -> None:

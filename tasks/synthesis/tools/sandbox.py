@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.synthesis.environments import ToolError
+from tasks.synthesis.tools.call_filter import filter_program
 
 START_WITHIN_S, ANSWER_WITHIN_S = 120.0, 60.0
 """How long a fresh sandbox, and an answer beyond its own time limit, are waited for: starved by other load, a start took 30 s."""
@@ -97,7 +99,10 @@ class Sandbox:
 
     def _open(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="sandbox-")
-        settings = json.dumps({"namespaces": self._wanted, "audit_hook": self._hooked, "scratch": self._folder})
+        program = filter_program(os.uname().machine) or b""
+        settings = json.dumps(
+            {"namespaces": self._wanted, "audit_hook": self._hooked, "scratch": self._folder, "call_filter": program.hex()}
+        )
         zygote = Path(__file__).with_name("zygote.py")
         self._buffer = b""
         self._process = subprocess.Popen(

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ast
 import ctypes
-import errno
 import json
 import os
 import resource
@@ -35,31 +34,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
 MNT_DETACH, AT_RECURSIVE = 2, 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
-SECCOMP_MODE_FILTER, SECCOMP_ALLOW, SECCOMP_FAIL, SECCOMP_KILL = 2, 0x7FFF0000, 0x00050000, 0x80000000
-BPF_LOAD, BPF_JUMP_EQUAL, BPF_JUMP_AT_LEAST, BPF_RETURN = 0x20, 0x15, 0x35, 0x06
-FIRST_X32_CALL = 0x40000000
-REFUSED_CALLS = {
-    "x86_64": (0xC000003E, {
-        "clone": 56, "fork": 57, "vfork": 58, "clone3": 435, "execve": 59, "execveat": 322, "socket": 41, "socketpair": 53,
-        "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "prlimit64": 302,
-        "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240, "pidfd_open": 434, "pidfd_getfd": 438,
-        "pidfd_send_signal": 424, "ptrace": 101, "process_vm_readv": 310,
-        "process_vm_writev": 311, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "bpf": 321,
-        "perf_event_open": 298, "io_uring_setup": 425, "userfaultfd": 323, "keyctl": 250, "add_key": 248, "request_key": 249,
-        "open_by_handle_at": 304,
-    }),
-    "aarch64": (0xC00000B7, {
-        "clone": 220, "clone3": 435, "execve": 221, "execveat": 281, "socket": 198, "socketpair": 199,
-        "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "prlimit64": 261,
-        "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 180, "pidfd_open": 434, "pidfd_getfd": 438,
-        "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270,
-        "process_vm_writev": 271, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "bpf": 280,
-        "perf_event_open": 241, "io_uring_setup": 425, "userfaultfd": 282, "keyctl": 219, "add_key": 217, "request_key": 218,
-        "open_by_handle_at": 265,
-    }),
-}  # fmt: skip
-"""Per machine: its audit number (linux/audit.h) and the system calls that fail with EPERM (asm/unistd.h). RLIMIT_NPROC does not
-hold for root, a class walk gets past the audit hook: only this keeps a fork bomb from the host's process table."""
+SECCOMP_MODE_FILTER = 2
 PRELOADED = [
     "base64", "bisect", "calendar", "collections", "csv", "datetime", "decimal", "difflib", "fractions", "functools", "graphlib",
     "hashlib", "heapq", "html", "io", "ipaddress", "itertools", "json", "math", "operator", "random", "re", "statistics",
@@ -131,51 +106,21 @@ def drop_privileges(libc: ctypes.CDLL) -> None:
     libc.capset(header, (ctypes.c_uint32 * 6)())
 
 
-def filter_program(machine: str) -> bytes | None:
-    """The filter's instructions (struct sock_filter, linux/filter.h); None for a machine that it does not know."""
-    if machine not in REFUSED_CALLS:
-        return None
-    audit_number, calls = REFUSED_CALLS[machine]
-    instruction = struct.Struct("=HBBI")
-    program = [
-        instruction.pack(BPF_LOAD, 0, 0, 4),  # seccomp_data.arch
-        instruction.pack(BPF_JUMP_EQUAL, 1, 0, audit_number),
-        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_KILL),
-        instruction.pack(BPF_LOAD, 0, 0, 0),  # seccomp_data.nr
-        instruction.pack(BPF_JUMP_AT_LEAST, len(calls) + 1, 0, FIRST_X32_CALL),
-    ]
-    program += [
-        instruction.pack(BPF_JUMP_EQUAL, len(calls) - place, 0, number) for place, number in enumerate(sorted(calls.values()))
-    ]
-    program += [
-        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_ALLOW),
-        instruction.pack(BPF_RETURN, 0, 0, SECCOMP_FAIL | errno.EPERM),
-    ]
-    return b"".join(program)
+def refuse_calls(libc: ctypes.CDLL, program: bytes) -> None:
+    """Install the filter (call_filter.py); it cannot be taken out again. Needs PR_SET_NO_NEW_PRIVS before it."""
+    held = ctypes.create_string_buffer(program, len(program))
+    pointer = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(held)))
+    check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, pointer, 0, 0), "seccomp")
 
 
-def refuse_calls(libc: ctypes.CDLL) -> None:
-    """Install the filter; it cannot be taken out again. Needs PR_SET_NO_NEW_PRIVS before it.
-
-    Raises:
-        OSError: this kernel or this machine does not have it.
-    """
-    instructions = filter_program(os.uname().machine)
-    if instructions is None:
-        raise OSError(errno.ENOSYS, f"no system-call filter for {os.uname().machine}")
-    held = ctypes.create_string_buffer(instructions, len(instructions))
-    program = ctypes.create_string_buffer(struct.pack("HP", len(instructions) // 8, ctypes.addressof(held)))
-    check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "seccomp")
-
-
-def filters_calls(libc: ctypes.CDLL) -> bool:
-    """Whether the filter can be installed here, tried in a child."""
+def installable(libc: ctypes.CDLL, program: bytes) -> bool:
+    """Whether the kernel takes the filter, tried in a child."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
             libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            refuse_calls(libc)
+            refuse_calls(libc, program)
             code = 0
         finally:
             os._exit(code)
@@ -257,7 +202,7 @@ def evaluate(expressions: list[str], write: int) -> None:
 
 
 def serve_one(
-    request: dict[str, object], libc: ctypes.CDLL, confined: bool, filtered: bool, hooked: bool, scratch: str
+    request: dict[str, object], libc: ctypes.CDLL, confined: bool, call_filter: bytes, hooked: bool, scratch: str
 ) -> dict[str, object]:
     """Fork, run, collect within the wall-clock limit, and leave nothing of it behind."""
     limits: dict[str, int] = request["limits"]  # type: ignore[assignment]
@@ -269,7 +214,7 @@ def serve_one(
         try:
             os.close(read)
             os.close(held)
-            run_child(expressions, limits, libc, confined, filtered, hooked, scratch, write, lifeline)
+            run_child(expressions, limits, libc, confined, call_filter, hooked, scratch, write, lifeline)
         finally:
             os._exit(0)
     os.close(write)
@@ -292,7 +237,7 @@ def run_child(
     limits: dict[str, int],
     libc: ctypes.CDLL,
     confined: bool,
-    filtered: bool,
+    call_filter: bytes,
     hooked: bool,
     scratch: str,
     write: int,
@@ -321,8 +266,8 @@ def run_child(
             os.dup(write)
     drop_privileges(libc)
     limit(limits)
-    if filtered:
-        refuse_calls(libc)
+    if call_filter:
+        refuse_calls(libc, call_filter)
     if hooked:
         watch(scratch)
     evaluate(expressions, write)
@@ -372,9 +317,11 @@ def main() -> None:
         except OSError as error:
             why = str(error)
     os.chdir(scratch)
-    filtered = filters_calls(libc)
+    call_filter = bytes.fromhex(settings["call_filter"])
+    if call_filter and not installable(libc, call_filter):
+        call_filter = b""
     requests = b""
-    ready = {"confined": confined, "why": why, "filtered": filtered, "python": sys.version.split()[0]}
+    ready = {"confined": confined, "why": why, "filtered": bool(call_filter), "python": sys.version.split()[0]}
     os.write(1, json.dumps(ready).encode() + b"\n")
     while True:
         while b"\n" not in requests:
@@ -383,7 +330,7 @@ def main() -> None:
                 return
             requests += data
         line, _, requests = requests.partition(b"\n")
-        answer = serve_one(json.loads(line), libc, confined, filtered, settings["audit_hook"], scratch)
+        answer = serve_one(json.loads(line), libc, confined, call_filter, settings["audit_hook"], scratch)
         os.write(1, json.dumps(answer).encode() + b"\n")
 
 
