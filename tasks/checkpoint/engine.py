@@ -155,13 +155,8 @@ class Engine:
 
     def finished(self, *, wait: bool = False) -> list[Run]:
         """The runs that came back since the last call; with `wait`, all that are still under way too."""
-        while self._under_way:
-            try:
-                self._take(self._done.get_nowait())
-            except queue.Empty:
-                if not wait:
-                    break
-                self._help_or_wait()
+        while self._under_way and (wait or not self._done.empty()):
+            self._help_or_wait()
         runs, self._finished = self._finished, []
         return runs
 
@@ -170,18 +165,12 @@ class Engine:
 
         In this order: runs that are done and not taken count as under way, and with enough of them the workers would get no more.
         """
-        try:
-            run = self._done.get_nowait()
-        except queue.Empty:
-            try:
-                run_or_none = self._todo.get_nowait()
-            except queue.Empty:
-                run = self._done.get()
-            else:
-                assert run_or_none is not None
-                run = run_or_none
+        run = _next(self._done)
+        if run is None:
+            run = _next(self._todo)
+            if run is not None:
                 self._perform(run)
-        self._take(run)
+        self._take(run or self._done.get())
 
     def _take(self, run: Run) -> None:
         self._under_way -= 1
@@ -216,6 +205,13 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a failing item must not take the worker with it
             _fail(run, f"{type(error).__name__}: {error}")
         run.seconds = perf_counter() - start
+
+
+def _next(runs: queue.SimpleQueue[Run] | queue.SimpleQueue[Run | None]) -> Run | None:
+    try:
+        return runs.get_nowait()
+    except queue.Empty:
+        return None
 
 
 def _fail(run: Run, what: str) -> None:
