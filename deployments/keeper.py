@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from deployments.register import POOL
 from tasks.errors import MillraceError, RunFailed
 from tasks.journal import write_json
 from tasks.local_api import free_port, install_database
+from tasks.prefect_server import ask_server
 from tasks.processes import SupervisedProcess, supervised
 
 ROOT = Path(__file__).parent.parent
@@ -219,11 +219,7 @@ class Keeper:
         return runs
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - our own http://127.0.0.1 URL
-            f"{self.api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - as above
-            return json.loads(reply.read())
+        return ask_server(self.api, path, body, limit_s=10.0)
 
     def _up(self, what: str) -> None:
         self.state["up"].append(what)

@@ -31,7 +31,7 @@ def configured_api() -> str | None:
     return str(chosen) if chosen else None
 
 
-def ask_server(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask_server(url: str, path: str, body: dict[str, Any] | None = None, *, limit_s: float = ANSWER_LIMIT_S) -> Any:
     """What the server's REST API at `url` answers: a GET, or a POST of `body` as JSON.
 
     Logs in with `PREFECT_API_KEY` or `PREFECT_API_AUTH_STRING` where one is set.
@@ -42,7 +42,7 @@ def ask_server(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **_login()}
     request = urllib.request.Request(f"{url.rstrip('/')}/{path}", data, headers)  # noqa: S310 - the user's own server
-    with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as reply:  # noqa: S310 - as above
+    with urllib.request.urlopen(request, timeout=limit_s) as reply:  # noqa: S310 - as above
         return json.loads(reply.read())
 
 

@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,9 @@ import pytest
 
 from deployments.register import QUEUES
 from tasks.local_api import free_port
+from tasks.prefect_server import ask_server
 from tests.e2e.commands import ROOT, environment
+from tests.e2e.services import wait_for
 
 
 class Served:
@@ -43,10 +43,7 @@ class Served:
         return found
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.state['api']}/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.loads(reply.read())
+        return ask_server(self.state["api"], path, body, limit_s=30.0)
 
     def processes(self) -> list[psutil.Process]:
         """The keeper and all that came of it."""
@@ -63,11 +60,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Se
     assert made.command("stop")[0] == 0
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 90.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)
+def any_alive(processes: list[psutil.Process]) -> bool:
+    return any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
@@ -89,7 +83,7 @@ def test_a_deployed_flow_runs_on_the_served_dask_workers(served: Served, tmp_pat
     config = {"environment_mode": "math", "number_of_seed": 3, "max_depth": 3}
     parameters = {"config": config, "run_dir": str(tmp_path / "run-{date}")}
     run = served.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
-    wait_for(lambda: served.ask(f"flow_runs/{run}")["end_time"] is not None, 200)
+    wait_for(lambda: served.ask(f"flow_runs/{run}")["end_time"] is not None, "end of the run", 200)
     ended = served.ask(f"flow_runs/{run}")
     assert ended["state"]["type"] == "COMPLETED", ended["state"]
     day = ended["expected_start_time"][:10]
@@ -117,19 +111,23 @@ def test_a_port_in_use_is_one_sentence(served: Served, tmp_path: Path) -> None:
 def test_a_part_that_dies_is_started_again(served: Served) -> None:
     victims = [process for process in served.processes() if "distributed.cli.dask_worker" in " ".join(process.cmdline())]
     victims[-1].kill()
-    wait_for(lambda: served.state["restarts"].get("dask-worker-0") == 1)
+    wait_for(lambda: served.state["restarts"].get("dask-worker-0") == 1, "new Dask worker", 90)
     assert "started again 1 times: dask-worker-0" in served.command("status")[1]
 
 
 def test_kill_minus_nine_of_the_keeper_and_stop_both_leave_nothing(served: Served) -> None:
     family = served.processes()
     os.kill(served.state["pid"], signal.SIGKILL)
-    wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family))
+    wait_for(
+        lambda: not any_alive(family),
+        "end of them all",
+        90,
+    )
     assert served.command("status")[0] == 1
     code, printed = served.start()  # the database is still there
     assert code == 0, printed
     family = served.processes()
     code, printed = served.command("stop")
     assert code == 0, printed
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
+    assert not any_alive(family)
     assert served.command("stop") == (0, f"nothing of {served.folder} is running\n")

@@ -6,7 +6,6 @@ The flow is on a third host and is given nothing but the scheduler's address.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.e2e.commands import Witnessed, environment, run
 from tests.e2e.netns import Network, network, why_not
+from tests.e2e.services import wait_for
 from tests.e2e.test_full import records
 
 pytestmark = [pytest.mark.flow, pytest.mark.chaos, pytest.mark.timeout(900)]
@@ -41,7 +41,7 @@ class Site:
             options = ("--nthreads", "1", "--no-dashboard", "--host", hosts.address(name))
             self._running.append(self._start(name, "worker", self.scheduler, *options))
         log = folder / "scheduler-flow.log"
-        wait_for(lambda: log.read_text().count("Starting worker compute stream") == 2, 120)
+        wait_for(lambda: log.read_text().count("Starting worker compute stream") == 2, "second Dask worker", 120)
 
     def _start(self, host: str, program: str, *arguments: str) -> Witnessed:
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
@@ -94,13 +94,6 @@ def config_in(folder: Path, slow_s: float = 0.0) -> Path:
     return path
 
 
-def wait_for(what: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.1)
-
-
 def test_two_hosts_find_what_one_finds(site: Site, expected: dict[str, Any], tmp_path: Path) -> None:
     flow = site.flow(config_in(tmp_path), tmp_path / "run")
     code, printed = flow.finish()
@@ -115,16 +108,16 @@ def test_two_hosts_find_what_one_finds(site: Site, expected: dict[str, Any], tmp
 
 def test_a_killed_flow_leaves_no_rank_on_any_host(site: Site, tmp_path: Path) -> None:
     flow = site.flow(config_in(tmp_path, slow_s=0.4), tmp_path / "run")
-    wait_for(lambda: list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl")), 400)
+    wait_for(lambda: list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl")), "finished unit", 400)
     assert site.ranks("a") >= 2
     flow.kill()
     flow.close()
-    wait_for(lambda: site.ranks("a") == site.ranks("b") == 0, 60)
+    wait_for(lambda: site.ranks("a") == site.ranks("b") == 0, "end of the ranks", 60)
 
 
 def test_a_host_that_is_cut_off_costs_no_record(site: Site, expected: dict[str, Any], tmp_path: Path) -> None:
     flow = site.flow(config_in(tmp_path, slow_s=0.4), tmp_path / "run")
-    wait_for(lambda: len(list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl"))) >= 3, 400)
+    wait_for(lambda: len(list((tmp_path / "run" / "probing" / "work").glob("unit-*.jsonl"))) >= 3, "third finished unit", 400)
     assert site.ranks("b") >= 2
     site.hosts.cut("b")
     try:
