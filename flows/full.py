@@ -79,7 +79,7 @@ def check(config: FullConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("full", FullConfig, doc=__doc__, sections=sections, plan=plan, check=check, maps=lambda config: config.cluster))
+    sys.exit(main("full", FullConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact

@@ -55,17 +55,7 @@ def check(config: ProbingFlowConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(
-        main(
-            "probing",
-            ProbingFlowConfig,
-            doc=__doc__,
-            sections=sections,
-            plan=plan,
-            check=check,
-            maps=lambda config: config.cluster,
-        )
-    )
+    sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
 from prefect import flow, unmapped
 

@@ -62,7 +62,7 @@ def check(config: QaFlowConfig, run_dir: Path) -> None:
 if __name__ == "__main__":
     from tasks.command import main
 
-    sys.exit(main("qa", QaFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, maps=lambda config: config.cluster))
+    sys.exit(main("qa", QaFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
 from collections import Counter
 

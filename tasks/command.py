@@ -51,7 +51,7 @@ def main(
     plan: Callable[[Any, Path], Sequence[str]],
     check: Callable[[Any, Path], object] = lambda config, run_dir: None,
     begin: Callable[[Any, argparse.Namespace], object] = lambda config, options: None,
-    maps: Callable[[Any], ClusterSettings] | None = None,
+    ahead: str = "",
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run the flow `flows.NAME.NAME(config=…, run_dir=…)` from the command line and return the exit code.
@@ -64,7 +64,8 @@ def main(
         plan: the lines that `--dry-run` prints; touches nothing.
         check: raises what is wrong with config or input before anything is started.
         begin: what a flow has to say or see to before the run folder is looked at; gets the config and the parsed options.
-        maps: for a flow that begins by mapping shards: the cluster its session asks for; a local one is started beside the API.
+        ahead: for a flow that begins by mapping shards: the field of its config with the cluster that its session asks for.
+            A local one is started beside the API.
         argv: the arguments; None takes those of the process.
     """
     parser = argument_parser(name, model, doc)
@@ -83,7 +84,7 @@ def main(
             print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
         check(config, run_dir)
-        return start(name, config, run_dir, sections(config), ahead=maps(config) if maps else None)
+        return start(name, config, run_dir, sections(config), ahead=getattr(config, ahead) if ahead else None)
 
     return guarded(work)
 
@@ -125,28 +126,25 @@ def start(
         from tasks import cancellation, local_api
         from tasks.cluster import own_address, started_ahead
         from tasks.flow_log import log_to_file
-        from tasks.prefect_server import configured_api
 
-        cluster, theirs = getattr(config, "cluster", None), configured_api()
         with (
-            local_api.prefect_api(folder.logs, own_address(cluster)) as wait_until_ready,
+            local_api.prefect_api(folder.logs, own_address(getattr(config, "cluster", None))) as ready,
             started_ahead(ahead) if ahead else contextlib.nullcontext(),
         ):
             module = importlib.import_module(f"flows.{name}")
             log_to_file(folder.logs / "flow.log")
             # run by `-m`, the flow's file was `__main__` until now; Prefect and Dask must meet its classes by their real names
             config = getattr(module, type(config).__name__).model_validate(config.model_dump())
-            wait_until_ready()
-            watched = contextlib.nullcontext() if theirs else local_api.without_heartbeats()
-            try:
-                with cancellation.called_by_hand(), watched:
-                    summary = getattr(module, name)(config=config, run_dir=folder.path)
-            except Exception as error:
-                if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:  # whatever broke first: the API's database, a journal …
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path)) from error
-                raise
-            finally:
-                local_api.drain()
+            with ready():
+                try:
+                    with cancellation.called_by_hand():
+                        summary = getattr(module, name)(config=config, run_dir=folder.path)
+                except Exception as error:
+                    if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:  # whatever broke first: the API's database …
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path)) from error
+                    raise
+                finally:
+                    local_api.drain()
     return 3 if summary.get("status") == "short" else 0
 
 

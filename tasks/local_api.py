@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tasks.config import cache_folder
@@ -50,11 +50,11 @@ QUIET: dict[str, str] = {
 
 
 @contextmanager
-def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], None]]:
+def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """See that there is an API for the block: the configured one, or a local one that ends with it.
 
-    Sets the environment for this process and its children before Prefect is imported. Yields a function that returns when
-    the API answers; the server starts meanwhile, so import what you need before calling it.
+    Sets the environment for this process and its children before Prefect is imported. Yields a function whose
+    context begins when the API answers; the server starts meanwhile, so import what you need before calling it.
 
     Args:
         logs: the folder for the server's log and database.
@@ -73,7 +73,7 @@ def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], None]
         # as deployments/worker.env: a run outlives two minutes without its server, or with one that has lost its database
         os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
         os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")
-        yield lambda: None
+        yield nullcontext
         return
     home = cache_folder() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
@@ -98,16 +98,20 @@ def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], None]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     try:
         with supervised(command, log=logs / "prefect-server.log", grace_s=0.5) as server:
-            yield lambda: _wait_until_healthy(url, server, logs / "prefect-server.log")
+            yield lambda: _ready(url, server, logs / "prefect-server.log")
     finally:
         os.environ.clear()
         os.environ.update(old)
 
 
 @contextmanager
-def without_heartbeats() -> Iterator[None]:
-    """No heartbeats of flows in the block: nothing watches them in an API that ends with the run, and Prefect 3.8 waits up to a
-    second at the end of each flow for the thread that sends them."""
+def _ready(url: str, server: SupervisedProcess, log: Path) -> Iterator[None]:
+    """Wait for the local API, and send it no heartbeats of flows in the block.
+
+    Nothing watches them in an API that ends with the run, and Prefect 3.8 waits up to a second at the end of each flow for the
+    thread that sends them.
+    """
+    _wait_until_healthy(url, server, log)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):

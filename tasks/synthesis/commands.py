@@ -31,7 +31,7 @@ def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapp
         return command.guarded(lambda: _compare(argv[1:]))
     return command.main(
         "synthesis", SynthesisConfig, doc=(doc or "") + SUBCOMMANDS, sections=sections, plan=plan_lines,
-        check=check, begin=begin, maps=lambda config: config.workers_cluster, argv=argv,
+        check=check, begin=begin, ahead="workers_cluster", argv=argv,
     )  # fmt: skip
 
 

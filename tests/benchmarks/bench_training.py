@@ -131,12 +131,12 @@ def main() -> None:
         return
     from tasks import local_api
 
-    with tempfile.TemporaryDirectory() as logs, local_api.prefect_api(Path(logs)) as wait_until_ready:
+    with tempfile.TemporaryDirectory() as logs, local_api.prefect_api(Path(logs)) as ready:
         began = time.perf_counter()
-        wait_until_ready()
-        print(f"API ready after {time.perf_counter() - began:.1f} s (once for all runs of a config)")
-        bench_runs(options.repeats, options.epochs, prefect=True)
-        local_api.drain()
+        with ready():
+            print(f"API ready after {time.perf_counter() - began:.1f} s (once for all runs of a config)")
+            bench_runs(options.repeats, options.epochs, prefect=True)
+            local_api.drain()
 
 
 if __name__ == "__main__":
