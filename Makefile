@@ -32,7 +32,7 @@ install: $(STAMP)  ## Only prepare .venv
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ".[test]"
-	$(BIN)/python -m tasks.local_api
+	$(BIN)/python -m millrace.orchestration.local_api
 	touch $@
 
 clean:  ## Remove .venv and caches of the tools; runs/ stays

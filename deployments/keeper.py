@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from deployments.register import POOL
-from tasks.errors import MillraceError, RunFailed
-from tasks.journal import write_json
-from tasks.local_api import free_port, install_database
-from tasks.prefect_server import ask_server
-from tasks.processes import SupervisedProcess, supervised
+from millrace.errors import MillraceError, RunFailed
+from millrace.orchestration.local_api import free_port, install_database
+from millrace.prefect_rest import ask_server
+from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.run.journal import write_json
 
 ROOT = Path(__file__).parent.parent
 CANCEL_LIMIT_S = 90.0
@@ -28,7 +28,7 @@ CANCEL_LIMIT_S = 90.0
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """How long a part that ended by itself stays down, by how often it has; a minute of life forgives all."""
 DASK = {
-    # a shard that kills its worker is tried on one more, and takes no queued neighbours with it (tasks/cluster.py)
+    # a shard that kills its worker is tried on one more, and takes no queued neighbours with it (clusters/cluster.py)
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1.0",
 }

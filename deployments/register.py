@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from tasks.errors import MillraceError, RunFailed, UsageError
-from tasks.prefect_server import configured_api
+from millrace.errors import MillraceError, RunFailed, UsageError
+from millrace.prefect_rest import configured_api
 
 HERE = Path(__file__).parent
 POOL = "millrace"

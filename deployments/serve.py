@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.keeper import CANCEL_LIMIT_S, ROOT, Keeper
-from tasks.errors import MillraceError, RunFailed, UsageError
-from tasks.journal import read_json
+from millrace.errors import MillraceError, RunFailed, UsageError
+from millrace.run.journal import read_json
 
 START_LIMIT_S = 240.0
 """The server's first start took up to 38 s on two busy cores, registering seven deployments as long again."""

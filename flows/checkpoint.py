@@ -17,9 +17,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from tasks.checkpoint.settings import Action, CheckpointConfig
-from tasks.cluster import ClusterSettings, cluster_field
-from tasks.config import Settings
+from millrace.checkpoint.settings import Action, CheckpointConfig
+from millrace.config import Settings
+from millrace.orchestration.clusters.cluster import ClusterSettings, cluster_field
 
 
 class CheckpointFlowConfig(Settings):
@@ -47,7 +47,7 @@ def plan(config: CheckpointFlowConfig, run_dir: Path) -> list[str]:
 
 def check(config: CheckpointFlowConfig, run_dir: Path) -> None:
     """Raises what is wrong with the config or the input."""
-    from tasks.errors import InputError, UsageError
+    from millrace.errors import InputError, UsageError
 
     path, target = config.checkpoint.path, config.checkpoint.convert.to
     if path is None:
@@ -83,7 +83,7 @@ def arguments(given: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    from tasks.command import main
+    from millrace.cli import main
 
     options = arguments(sys.argv[1:])
     sys.exit(main("checkpoint", CheckpointFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, argv=options))
@@ -92,14 +92,14 @@ from dataclasses import asdict
 
 from prefect import flow, unmapped
 
-from tasks.checkpoint import steps
-from tasks.checkpoint.compare import table
-from tasks.checkpoint.problems import CheckpointError
-from tasks.checkpoint.verify import parts_of, seal_checkpoint
-from tasks.errors import RunFailed
-from tasks.journal import write_jsonl
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
+from millrace.checkpoint.compare import table
+from millrace.checkpoint.problems import CheckpointError
+from millrace.checkpoint.verify import parts_of, seal_checkpoint
+from millrace.errors import RunFailed
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.run.journal import write_jsonl
+from tasks import checkpoint as steps
 
 
 @flow(name="checkpoint", flow_run_name="checkpoint in {run_dir}")

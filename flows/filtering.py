@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from tasks.cluster import ClusterSettings, check_cluster, cluster_field
-from tasks.config import Settings
-from tasks.filtering.settings import FilteringSettings
+from millrace.config import Settings
+from millrace.filtering.settings import FilteringSettings
+from millrace.orchestration.clusters.cluster import ClusterSettings, check_cluster, cluster_field
 
 
 class FilteringFlowConfig(Settings):
@@ -37,16 +37,16 @@ def sections(config: FilteringFlowConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: FilteringFlowConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
-    from tasks.filtering.funnel import plan_lines
+    from millrace.filtering.funnel import plan_lines
 
     return [f"run folder: {run_dir}", f"outcomes: {config.input or run_dir / 'probing'}", *plan_lines(config.filtering)]
 
 
 def check(config: FilteringFlowConfig, run_dir: Path) -> None:
     """Raises what is wrong with the config or the input."""
-    from tasks.errors import InputError
-    from tasks.filtering.funnel import checked_routes
-    from tasks.filtering.records import input_files
+    from millrace.errors import InputError
+    from millrace.filtering.funnel import checked_routes
+    from millrace.filtering.outcome_files import input_files
 
     checked_routes(config.filtering)
     check_cluster(config.cluster, run_dir)
@@ -59,19 +59,19 @@ def check(config: FilteringFlowConfig, run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tasks.command import main
+    from millrace.cli import main
 
     sys.exit(main("filtering", FilteringFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
 from prefect import flow, unmapped
 
-from tasks.filtering import steps
-from tasks.filtering.funnel import checked_routes, quarantine_path, summarise
-from tasks.filtering.records import input_files, plan_parts
-from tasks.filtering.selection import select_failures
-from tasks.journal import read_json
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
+from millrace.filtering.funnel import checked_routes, quarantine_path, summarise
+from millrace.filtering.outcome_files import input_files, plan_parts
+from millrace.filtering.selection import select_failures
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.run.journal import read_json
+from tasks import filtering as steps
 
 PART_BYTES = 64 << 20
 """How much of a file one task scans: at 400 MB a second much less than a task costs would not pay."""

@@ -16,11 +16,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, check_cluster, cluster_field
-from tasks.config import Settings
-from tasks.filtering.settings import FilteringSettings
-from tasks.probing.settings import ProbingConfig
-from tasks.qa.settings import QaSettings
+from millrace.config import Settings
+from millrace.filtering.settings import FilteringSettings
+from millrace.orchestration.clusters.cluster import ClusterSettings, check_cluster, cluster_field
+from millrace.probing.settings import ProbingConfig
+from millrace.qa.settings import QaSettings
 
 
 class FullConfig(Settings):
@@ -43,12 +43,12 @@ def sections(config: FullConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: FullConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
-    from tasks.filtering import funnel
-    from tasks.llm.estimate import lines_of
-    from tasks.probing import expected
-    from tasks.probing import preflight as probing
-    from tasks.qa import expected as expected_of_qa
-    from tasks.qa import preflight as qa
+    from millrace.filtering import funnel
+    from millrace.llm.estimate import lines_of
+    from millrace.probing import expected_calls as expected
+    from millrace.probing import preflight as probing
+    from millrace.qa import expected_calls as expected_of_qa
+    from millrace.qa import preflight as qa
 
     stages = [*probing.plan_lines(config.probing), *funnel.plan_lines(config.filtering), *qa.plan_lines(config.qa)]
     failures, images = expected.most_failures(config.probing), sum(expected.images_of(config.probing))
@@ -64,9 +64,9 @@ def plan(config: FullConfig, run_dir: Path) -> list[str]:
 
 def check(config: FullConfig, run_dir: Path) -> None:
     """Raises what is wrong with the config, the lake or an endpoint."""
-    from tasks.filtering.funnel import checked_routes
-    from tasks.probing import preflight as probing
-    from tasks.qa import preflight as qa
+    from millrace.filtering.funnel import checked_routes
+    from millrace.probing import preflight as probing
+    from millrace.qa import preflight as qa
 
     probing.check(config.probing)
     checked_routes(config.filtering)
@@ -77,7 +77,7 @@ def check(config: FullConfig, run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tasks.command import main
+    from millrace.cli import main
 
     sys.exit(main("full", FullConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
@@ -87,11 +87,11 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.filtering import filter_failures
 from flows.probing import is_short, probe_images
 from flows.qa import write_questions
-from tasks.journal import write_json
-from tasks.report import ReportData, write_report
-from tasks.results import as_markdown, rate_table, report_data, summarise
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.reporting.full_report import ReportData, write_report
+from millrace.reporting.full_results import as_markdown, rate_table, report_data, summarise
+from millrace.run.journal import write_json
 
 
 @flow(name="full", flow_run_name="full in {run_dir}")

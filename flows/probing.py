@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, check_cluster, cluster_field
-from tasks.config import Settings
-from tasks.probing.settings import ProbingConfig
+from millrace.config import Settings
+from millrace.orchestration.clusters.cluster import ClusterSettings, check_cluster, cluster_field
+from millrace.probing.settings import ProbingConfig
 
 
 class ProbingFlowConfig(Settings):
@@ -36,16 +36,16 @@ def sections(config: ProbingFlowConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: ProbingFlowConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
-    from tasks.llm.estimate import lines_of
-    from tasks.probing.expected import expected_calls
-    from tasks.probing.preflight import plan_lines
+    from millrace.llm.estimate import lines_of
+    from millrace.probing.expected_calls import expected_calls
+    from millrace.probing.preflight import plan_lines
 
     return [f"run folder: {run_dir}", *plan_lines(config.probing), *lines_of(expected_calls(config.probing))]
 
 
 def check(config: ProbingFlowConfig, run_dir: Path) -> None:
     """Raises what is wrong with the config, the lake or an endpoint."""
-    from tasks.probing import preflight
+    from millrace.probing import preflight
 
     preflight.check(config.probing)
     check_cluster(config.cluster, run_dir, hosts=config.probing.torchrun.nnodes)
@@ -53,18 +53,19 @@ def check(config: ProbingFlowConfig, run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tasks.command import main
+    from millrace.cli import main
 
     sys.exit(main("probing", ProbingFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
 from prefect import flow, unmapped
 
-from tasks.lake import steps as lake
-from tasks.lake.build import plan_lake
-from tasks.probing import preflight, steps
-from tasks.probing.launch import Counts
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
+from millrace.digits.lake_build import plan_lake
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.probing import preflight
+from millrace.probing.ranks.launch import Counts
+from tasks import lake
+from tasks import probing as steps
 
 IMAGES_PER_SHARD = 100
 """Of the embedded lake: two seconds of drawing, so that two workers share the default lake evenly."""

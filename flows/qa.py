@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.cluster import ClusterSettings, check_cluster, cluster_field
-from tasks.config import Settings
-from tasks.qa.settings import QaSettings
+from millrace.config import Settings
+from millrace.orchestration.clusters.cluster import ClusterSettings, check_cluster, cluster_field
+from millrace.qa.settings import QaSettings
 
 
 class QaFlowConfig(Settings):
@@ -36,10 +36,10 @@ def sections(config: QaFlowConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: QaFlowConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints."""
-    from tasks.journal import read_json
-    from tasks.llm.estimate import lines_of
-    from tasks.qa.expected import expected_calls
-    from tasks.qa.preflight import plan_lines
+    from millrace.llm.estimate import lines_of
+    from millrace.qa.expected_calls import expected_calls
+    from millrace.qa.preflight import plan_lines
+    from millrace.run.journal import read_json
 
     selected = run_dir / "filtering" / "summary.json"
     calls = expected_calls(config.qa, read_json(selected)["out"]) if selected.exists() else []
@@ -48,9 +48,9 @@ def plan(config: QaFlowConfig, run_dir: Path) -> list[str]:
 
 def check(config: QaFlowConfig, run_dir: Path) -> None:
     """Raises what is wrong with the config or the input."""
-    from tasks.errors import InputError
-    from tasks.qa.preflight import check as check_settings
-    from tasks.qa.preflight import reach
+    from millrace.errors import InputError
+    from millrace.qa.preflight import check as check_settings
+    from millrace.qa.preflight import reach
 
     check_settings(config.qa)
     check_cluster(config.cluster, run_dir)
@@ -60,7 +60,7 @@ def check(config: QaFlowConfig, run_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tasks.command import main
+    from millrace.cli import main
 
     sys.exit(main("qa", QaFlowConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
 
@@ -68,18 +68,18 @@ from collections import Counter
 
 from prefect import flow, unmapped
 
-from tasks.journal import read_json
-from tasks.llm.settings import runs_here
-from tasks.probing import steps as probing
-from tasks.probing.ask import needs_gpu
-from tasks.qa import steps
-from tasks.qa.card import CardFacts
-from tasks.qa.write import StageReport, check_yield
-from tasks.qa.writers import writer_settings
-from tasks.results import rate_of
-from tasks.run_dir import RunDir
-from tasks.run_folder import versions
-from tasks.session import Session, open_session
+from millrace.llm.settings import runs_here
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.probing.ask import needs_gpu
+from millrace.qa.dataset.dataset_card import CardFacts
+from millrace.qa.writers import writer_settings
+from millrace.qa.writing.write_shards import StageReport, check_yield
+from millrace.reporting.full_results import rate_of
+from millrace.run.folder import versions
+from millrace.run.journal import read_json
+from tasks import probing
+from tasks import qa as steps
 
 
 @flow(name="qa", flow_run_name="qa in {run_dir}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.synthesis.config import SynthesisConfig
+from millrace.synthesis.settings import SynthesisConfig
 
 
 def sections(config: SynthesisConfig) -> Mapping[str, BaseModel]:
@@ -26,7 +26,7 @@ def sections(config: SynthesisConfig) -> Mapping[str, BaseModel]:
 
 
 if __name__ == "__main__":
-    from tasks.synthesis.commands import main
+    from millrace.synthesis.runs.commands import main
 
     sys.exit(main(sys.argv[1:], doc=__doc__, sections=sections))
 
@@ -34,17 +34,19 @@ import uuid
 
 from prefect import flow, unmapped
 
-from tasks.errors import RunFailed
-from tasks.journal import write_json
-from tasks.llm.settings import runs_here
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
-from tasks.synthesis import steps
-from tasks.synthesis.commands import check
-from tasks.synthesis.plan import Plan, seeds_digest
-from tasks.synthesis.report import write_report
-from tasks.synthesis.results import report_data, summarise
-from tasks.synthesis.run import MAX_ROUNDS, assembled_when_short, is_short, reopen_for_new_seeds
+from millrace.errors import RunFailed
+from millrace.llm.settings import runs_here
+from millrace.orchestration.artifacts import LiveArtifact, show_markdown, show_table
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.run.journal import write_json
+from millrace.synthesis.runs.commands import check
+from millrace.synthesis.runs.live import shown_live
+from millrace.synthesis.runs.report import as_markdown, write_report
+from millrace.synthesis.runs.shard_plan import Plan, seeds_digest
+from millrace.synthesis.runs.summary import report_data, summarise
+from millrace.synthesis.runs.synthesis_run import MAX_ROUNDS, assembled_when_short, is_short, reopen_for_new_seeds
+from tasks import synthesis as steps
 
 
 @flow(name="synthesis", flow_run_name="synthesis in {run_dir}")
@@ -86,20 +88,21 @@ def synthesise(run: Session, config: SynthesisConfig) -> dict[str, Any]:
 def work_through(run: Session, config: SynthesisConfig, plan: Plan) -> None:
     """Map the shards over the cluster, again and again for those whose worker died, until all are done."""
     launch = uuid.uuid4().hex
-    with run.progress.stage("synthesising", plan.seeds, "seeds") as stage, steps.shown_live(plan, stage, run.folder.path):
+    live = LiveArtifact("synthesis-live", "Synthesis so far")
+    with run.progress.stage("synthesising", plan.seeds, "seeds") as stage, shown_live(plan, stage, run.folder.path, live.show):
         for _ in range(MAX_ROUNDS):
             waiting = [shard for shard in plan.shards if not plan.result_of(shard).exists()]
             if not waiting:
                 return
             results = [plan.result_of(shard) for shard in waiting]
-            before = steps.progress_of(plan)
+            before = plan.bytes_done()
             with run.on_gpus(config.policy == "chat" and runs_here(config.chat)):
                 futures = steps.synthesise_shard.map(unmapped(config), waiting, results, unmapped(launch))
             try:
                 run.gather("synthesis", futures, lambda done: None)
             except RunFailed as error:
                 own = error.__cause__ is None  # a shard said so itself: an endpoint is down, a journal is damaged
-                if own or steps.progress_of(plan) == before:
+                if own or plan.bytes_done() == before:
                     raise
                 run.progress.say("a worker process ended in the middle of a shard; its unfinished seeds are handed out again")
 
@@ -111,7 +114,8 @@ def conclude(run: Session, config: SynthesisConfig, statistics: dict[str, Any]) 
     summary = summarise(folder, status, statistics, run.timeline.seconds())
     data = report_data(config, folder, summary)
     write_report(data, folder / "report.html")
-    steps.publish_report(data, folder)
+    show_markdown("synthesis-report", as_markdown(data, folder), "What came of the seeds")
+    show_table("synthesis-rejections", data.rejections(), "Why candidates were rejected")
     write_json(folder / "summary.json", summary)
     run.folder.finish("synthesis", status, seeds_sha256=seeds_digest(config))
     run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.training.settings import TrainingConfig
+from millrace.training.settings import TrainingConfig
 
 
 def sections(config: TrainingConfig) -> Mapping[str, BaseModel]:
@@ -23,36 +23,36 @@ def sections(config: TrainingConfig) -> Mapping[str, BaseModel]:
 
 def plan(config: TrainingConfig, run_dir: Path) -> list[str]:
     """What `--dry-run` prints: every run."""
-    from tasks.training.dry_run import plan_lines
+    from millrace.training.dry_run import plan_lines
 
     return [f"run folder: {run_dir}", *plan_lines(config)]
 
 
 def check(config: TrainingConfig, run_dir: Path) -> None:
     """See that every run can be planned, before anything is started."""
-    from tasks.training.campaign import plan_for
+    from millrace.training.campaign import plan_for
 
     plan_for(config)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["doctor"]:
-        from tasks.training.doctor import main as doctor
+        from millrace.training.doctor import main as doctor
 
         sys.exit(doctor(sys.argv[2:]))
-    from tasks.command import main
+    from millrace.cli import main
 
     sys.exit(main("training", TrainingConfig, doc=__doc__, sections=sections, plan=plan, check=check))
 
 from prefect import flow
 
-from tasks.cluster import ClusterSettings
-from tasks.journal import write_json
-from tasks.run_dir import RunDir
-from tasks.session import Session, open_session
-from tasks.training import steps
-from tasks.training.campaign import open_campaign, plan_for
-from tasks.training.report import write_report
+from millrace.orchestration.clusters.cluster import ClusterSettings
+from millrace.orchestration.run_dir import RunDir
+from millrace.orchestration.session import Session, open_session
+from millrace.run.journal import write_json
+from millrace.training.campaign import open_campaign, plan_for
+from millrace.training.results.report import write_report
+from tasks import training as steps
 
 
 @flow(name="training", flow_run_name="training in {run_dir}")

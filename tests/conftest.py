@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.fixtures.baselines", "tests.fixtures.lakes", "tests.fixtures.questions"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hear Ctrl-C, and have children hear it: a shell that runs the tests in the background has had SIGINT ignored."""

@@ -9,10 +9,10 @@ from typing import Literal
 import pytest
 from pydantic import Field, PositiveInt
 
-from tasks import errors
-from tasks.config import OPERATIONAL, Settings, fingerprint_of, load_config
-from tasks.errors import ItemFailed, MillraceError, UsageError, did_you_mean
-from tasks.probing.settings import ProbingConfig
+from millrace import errors
+from millrace.config import OPERATIONAL, Settings, fingerprint_of, load_config
+from millrace.errors import ItemFailed, MillraceError, UsageError, did_you_mean
+from millrace.probing.settings import ProbingConfig
 
 
 class Inner(Settings):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tasks.synthesis.environments import Operator, Start, Tool, ToolError, Unprovable, Value, result_of
+from millrace.synthesis.environments import Operator, Start, Tool, ToolError, Unprovable, Value, result_of
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY = datetime.timedelta(days=1)

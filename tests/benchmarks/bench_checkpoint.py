@@ -32,10 +32,10 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 
-from tasks.checkpoint.peers import peers
-from tasks.checkpoint.plan import OpenFiles, plan_reads
-from tasks.checkpoint.reader import ParallelFileSystemReader
-from tasks.checkpoint.vector_io import PosixFiles
+from millrace.checkpoint.engine.read_plan import OpenFiles, plan_reads
+from millrace.checkpoint.engine.vector_io import PosixFiles
+from millrace.checkpoint.peers import peers
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import CutTensor, same
 
 State = dict[str, torch.Tensor]

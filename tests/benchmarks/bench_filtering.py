@@ -38,13 +38,13 @@ from typing import Any
 
 import orjson
 
-from tasks.filtering.funnel import filter_outcomes
-from tasks.filtering.records import plan_parts
-from tasks.filtering.routing import load_routes
-from tasks.filtering.scan import FAILURES, Scan, scan_part
-from tasks.filtering.selection import select_failures
-from tasks.filtering.settings import FilteringSettings
-from tasks.filtering.shards import write_shard
+from millrace.filtering.funnel import filter_outcomes
+from millrace.filtering.outcome_files import plan_parts
+from millrace.filtering.routing import load_routes
+from millrace.filtering.scan import FAILURES, Scan, scan_part
+from millrace.filtering.selection import select_failures
+from millrace.filtering.selection_shards import write_shard
+from millrace.filtering.settings import FilteringSettings
 
 KINDS = ("correct", "wrong", "correct", "hallucinated", "correct", "right_abstain", "wrong", "infra_error")
 CONFIG = FilteringSettings(quota=500, shard_size=500)

@@ -68,10 +68,10 @@ class Meter:
 
 
 async def run_ours(options: argparse.Namespace, image: Path | None) -> dict[str, Any]:
-    from tasks.llm import ImagePart, Request, user
-    from tasks.llm.batch import complete_many
-    from tasks.llm.open_chat import open_chat
-    from tasks.llm.settings import EndpointSettings, ModelSettings
+    from millrace.llm import ImagePart, Request, user
+    from millrace.llm.client.batch import complete_many
+    from millrace.llm.open_chat import open_chat
+    from millrace.llm.settings import EndpointSettings, ModelSettings
 
     bare = options.client == "ours_bare"
     settings = ModelSettings(
@@ -195,7 +195,7 @@ def client_main(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def server(*arguments: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "tasks.llm.serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "millrace.llm.mock_server", "--port", "0", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         assert process.stdout is not None

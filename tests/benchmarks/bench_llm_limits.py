@@ -27,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 async def storm(in_flight: int, latency_ms: float) -> dict[str, float]:
     """One storm: seconds until half was in flight, requests refused until then, seconds to come back to 90 %."""
-    from tasks.llm import Request, user
-    from tasks.llm.batch import complete_many
-    from tasks.llm.faults import FaultPlan, Misfortune
-    from tasks.llm.open_chat import open_chat
-    from tasks.llm.providers.scripted import ScriptedChat, default_reply
-    from tasks.llm.serve import LocalServer
-    from tasks.llm.settings import EndpointSettings, ModelSettings
+    from millrace.llm import Request, user
+    from millrace.llm.client.batch import complete_many
+    from millrace.llm.mock_server.faults import FaultPlan, Misfortune
+    from millrace.llm.mock_server.serve import LocalServer
+    from millrace.llm.open_chat import open_chat
+    from millrace.llm.providers.scripted import ScriptedChat, default_reply
+    from millrace.llm.settings import EndpointSettings, ModelSettings
 
     calm = FaultPlan(latency_ms=latency_ms, jitter=0.3)
     server = LocalServer(ScriptedChat(default_reply), calm)
@@ -77,7 +77,7 @@ async def storm(in_flight: int, latency_ms: float) -> dict[str, float]:
 WORKER = """
 import asyncio, json, sys, time
 from pathlib import Path
-from tasks.llm.rates import RateBudget
+from millrace.llm.throttle.rates import RateBudget
 
 async def main():
     budget = RateBudget(Path(sys.argv[1]), requests_per_minute=float(sys.argv[2]))

@@ -5,7 +5,7 @@ environments of their own. This file imports nothing of this project:
 
     python -m venv /tmp/distilabel && /tmp/distilabel/bin/pip install 'distilabel[openai]' requests
     python -m venv /tmp/curator && /tmp/curator/bin/pip install bespokelabs-curator
-    python -m tasks.llm.serve --port 8000 --latency-ms 200            # in another terminal, from our own environment
+    python -m millrace.llm.mock_server --port 8000 --latency-ms 200            # in another terminal, from our own environment
     /tmp/distilabel/bin/python tests/benchmarks/bench_llm_peers.py distilabel --calls 2048 --in-flight 128
     /tmp/curator/bin/python tests/benchmarks/bench_llm_peers.py curator --calls 2048 --in-flight 128
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tasks.journal import read_json
-from tasks.processes import SupervisedProcess
+from millrace.processes.supervised import SupervisedProcess
+from millrace.run.journal import read_json
 from tests.e2e.commands import ROOT, Witnessed
 from tests.e2e.installation import full_config
 from tests.e2e.services import Postgres, Server, dask, postgres_programs, settings_file, start_worker, wait_for

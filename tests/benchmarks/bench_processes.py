@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.processes import available_containment, supervised
-from tasks.supervision import janitor, kernel
+from millrace.processes import janitor, kernel
+from millrace.processes.supervised import available_containment, supervised
 
 PRINTING = """
 import sys, time

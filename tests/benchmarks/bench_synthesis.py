@@ -28,11 +28,11 @@ from typing import Any
 
 import orjson
 
-from tasks.config import load_config
-from tasks.synthesis import shard
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.plan import plan_shards
-from tasks.synthesis.run import finish_run
+from millrace.config import load_config
+from millrace.synthesis import work_shard as shard
+from millrace.synthesis.runs.shard_plan import plan_shards
+from millrace.synthesis.runs.synthesis_run import finish_run
+from millrace.synthesis.settings import SynthesisConfig
 
 ROOT = Path(__file__).parents[2]
 INSIDE = ("exploring", "selecting", "proving")

@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tasks.config import parse_config
-from tasks.training.campaign import Campaign, open_campaign
-from tasks.training.launch import environment_for
-from tasks.training.mutation import mutate
-from tasks.training.parameters import Parameter
-from tasks.training.programs import build_command
-from tasks.training.settings import TrainingConfig
+from millrace.config import parse_config
+from millrace.training.campaign import Campaign, open_campaign
+from millrace.training.launch import environment_for
+from millrace.training.mutation import mutate
+from millrace.training.parameters import Parameter
+from millrace.training.programs import build_command
+from millrace.training.settings import TrainingConfig
 
 PARAMETERS = {
     "epochs": Parameter(type="int", default=10, range=(5, 15)),
@@ -99,7 +99,7 @@ def bench_runs(repeats: int, epochs: int, *, prefect: bool) -> None:
 def _in_prefect(campaign: Campaign, number: int) -> float:
     from prefect import flow
 
-    from tasks.training import steps
+    from tasks import training as steps
 
     took: list[float] = []
 
@@ -129,7 +129,7 @@ def main() -> None:
     if options.no_prefect:
         bench_runs(options.repeats, options.epochs, prefect=False)
         return
-    from tasks import local_api
+    from millrace.orchestration import local_api
 
     with tempfile.TemporaryDirectory() as logs, local_api.prefect_api(Path(logs)) as ready:
         began = time.perf_counter()

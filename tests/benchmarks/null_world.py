@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from tasks.synthesis.environments import Start
+from millrace.synthesis.environments import Start
 
 
 class NullEnvironment:

@@ -10,11 +10,11 @@ from typing import Any
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
 
-from tasks.cluster import ClusterSettings
-from tasks.config import Settings
-from tasks.journal import write_json
-from tasks.session import open_session
-from tasks.timeline import timed
+from millrace.config import Settings
+from millrace.orchestration.clusters.cluster import ClusterSettings
+from millrace.orchestration.session import open_session
+from millrace.orchestration.shard_task import timed
+from millrace.run.journal import write_json
 
 
 class OperateConfig(Settings):

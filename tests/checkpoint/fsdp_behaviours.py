@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.reader import ParallelFileSystemReader
 
 
 class Training:

@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 from torch.distributed.tensor import Shard as ShardOn
 
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.fsdp_behaviours import check_fully_sharded_models
 
 SIZES = (1, 2, 4)

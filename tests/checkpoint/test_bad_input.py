@@ -16,9 +16,9 @@ import torch.distributed.checkpoint as dcp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.checkpoint.problems import CheckpointError, Problem
-from tasks.checkpoint.reader import ParallelFileSystemReader
-from tasks.checkpoint.vector_io import PosixFiles
+from millrace.checkpoint.engine.vector_io import PosixFiles
+from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
 
 STATE = {f"layer{index}.weight": filled(20, index + 3, seed=index) for index in range(5)}

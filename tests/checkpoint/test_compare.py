@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.checkpoint.compare import compare_readers, table
-from tasks.checkpoint.peers import peers
-from tasks.checkpoint.safetensors_format import build_header
+from millrace.checkpoint.compare import compare_readers, table
+from millrace.checkpoint.formats.safetensors_format import build_header
+from millrace.checkpoint.peers import peers
 from tests.checkpoint.saved_checkpoints import filled, same, save
 
 STATE = {"a": filled(300, 40), "b": filled(7, dtype=torch.bfloat16, seed=1), "c": filled(2, 3, 4, dtype=torch.int16, seed=2)}

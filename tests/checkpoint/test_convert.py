@@ -13,13 +13,13 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from tasks.checkpoint.convert import convert_checkpoint
-from tasks.checkpoint.problems import CheckpointError
-from tasks.checkpoint.reader import ParallelFileSystemReader
-from tasks.checkpoint.seal import SEAL_NAME
-from tasks.checkpoint.settings import ConvertSettings
-from tasks.checkpoint.verify import parts_of, seal_checkpoint, verify_file
-from tasks.errors import InputError, UsageError
+from millrace.checkpoint.convert import convert_checkpoint
+from millrace.checkpoint.problems import CheckpointError
+from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.seal import SEAL_NAME
+from millrace.checkpoint.settings import ConvertSettings
+from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_file
+from millrace.errors import InputError, UsageError
 from tests.checkpoint.saved_checkpoints import CutTensor, cause_of, filled, load, same, save
 
 TENSORS = {
@@ -134,8 +134,8 @@ def test_a_conversion_that_fails_in_the_middle_leaves_nothing(tmp_path: Path) ->
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from tasks.checkpoint.convert import convert_checkpoint
-from tasks.checkpoint.settings import ConvertSettings
+from millrace.checkpoint.convert import convert_checkpoint
+from millrace.checkpoint.settings import ConvertSettings
 import torch
 torch.set_num_threads(1)
 pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.checkpoint.reader import ParallelFileSystemReader
-from tasks.checkpoint.vector_io import PosixFiles
+from millrace.checkpoint.engine.vector_io import PosixFiles
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import load, save
 
 

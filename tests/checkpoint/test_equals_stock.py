@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.planner import LoadPlan, ReadItem
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import Box, CutTensor, cause_of, filled, load, same, save
 
 DTYPES = [

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import filled, load, same, save
 from tests.e2e.commands import Command
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.checkpoint.heads import HEAD_BYTES, HeadParser, check_descriptor, parse_head
-from tasks.checkpoint.item_pickle import UnusualItemError, read_tensor_pickle, usual_tensor
+from millrace.checkpoint.formats.item_heads import HEAD_BYTES, HeadParser, check_descriptor, parse_head
+from millrace.checkpoint.formats.item_pickle import UnusualItemError, read_tensor_pickle, usual_tensor
 
 
 def saved(value: Any) -> bytes:

@@ -17,8 +17,8 @@ import contextlib, gc, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import torch
 import torch.distributed.checkpoint as dcp
-from tasks.checkpoint.heap import HeapFreeze
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.engine.gc_pause import HeapFreeze
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import load
 
 def settled(limit_s=60):

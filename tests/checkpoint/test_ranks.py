@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.training.launch import loopback_interface
-from tasks.training.programs import MEET_ON_LOOPBACK
+from millrace.training.launch import loopback_interface
+from millrace.training.programs import MEET_ON_LOOPBACK
 
 ROOT = Path(__file__).parents[2]
 

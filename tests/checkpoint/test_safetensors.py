@@ -17,9 +17,9 @@ import torch.distributed.checkpoint as dcp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.checkpoint.problems import CheckpointError
-from tasks.checkpoint.reader import ParallelFileSystemReader
-from tasks.checkpoint.safetensors_format import DTYPES, SafetensorsError, build_header, header_length, parse_header
+from millrace.checkpoint.formats.safetensors_format import DTYPES, SafetensorsError, build_header, header_length, parse_header
+from millrace.checkpoint.problems import CheckpointError
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import filled, load, same
 
 WRITTEN = Path(__file__).parent / "written_by_torch"

@@ -12,8 +12,8 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint._extension import ExtensionRegistry, StreamTransformExtension
 
-from tasks.checkpoint.problems import CheckpointError
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.problems import CheckpointError
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same
 
 

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
-from tasks.checkpoint.metadata import read_metadata
-from tasks.checkpoint.payloads import _CALLING, refusal
-from tasks.checkpoint.pickle_scan import _COUNTS, _FIXED, _LINES, excess_in
-from tasks.checkpoint.problems import CheckpointError, UntrustedCheckpoint
-from tasks.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.formats.byte_items import _CALLING, refusal
+from millrace.checkpoint.formats.dcp_metadata import read_metadata
+from millrace.checkpoint.formats.pickle_scan import _COUNTS, _FIXED, _LINES, excess_in
+from millrace.checkpoint.problems import CheckpointError, UntrustedCheckpoint
+from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
 
 

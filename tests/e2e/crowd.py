@@ -2,7 +2,7 @@
 
 Each answer is made from a hash of what is asked, so a run against it has one right result, whatever the line does.
 
-    python -m tasks.llm.serve --provider tests.e2e.crowd:crowd
+    python -m millrace.llm.mock_server --provider tests.e2e.crowd:crowd
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from tasks.llm import Reply, Request, Usage
-from tasks.llm.providers.scripted import count_tokens
-from tasks.probing.served import BaselineChat
+from millrace.digits.baseline.served import BaselineChat
+from millrace.llm import Reply, Request, Usage
+from millrace.llm.providers.scripted import count_tokens
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
 
 WORDS = ("stripes", "dots", "waves", "rings", "crosses", "stars", "squares", "arrows")

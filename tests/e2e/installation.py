@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.processes import SupervisedProcess
+from millrace.processes.supervised import SupervisedProcess
 from tests.e2e.commands import Witnessed
 from tests.e2e.services import Postgres, Server, dask, postgres_programs, start_worker
 from tests.training.conftest import GOOD, PARAMETERS

@@ -21,8 +21,8 @@ from uuid import UUID
 
 import httpx
 
-from tasks.local_api import free_port
-from tasks.processes import SupervisedProcess, supervised
+from millrace.orchestration.local_api import free_port
+from millrace.processes.supervised import SupervisedProcess, supervised
 from tests.e2e.commands import ROOT, Witnessed
 
 AS_NOBODY = "import os, sys; os.setgid(65534); os.setuid(65534); os.chdir('/'); os.execvp(sys.argv[1], sys.argv[1:])"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.journal import read_json, read_jsonl, write_json
+from millrace.run.journal import read_json, read_jsonl, write_json
 from tests.e2e.commands import Command, run
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]

@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks import charts
-from tasks.journal import read_json
-from tasks.lake.build import build_lake
-from tasks.llm.run_chats import ledger_of_run
-from tasks.llm.serve import LocalServer
+from millrace.digits.lake_build import build_lake
+from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.run_chats import ledger_of_run
+from millrace.reporting import charts
+from millrace.run.journal import read_json
 from tests.e2e.commands import Command, run
 from tests.e2e.crowd import crowd
 from tests.e2e.test_full import records

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.journal import read_json, read_jsonl
+from millrace.run.journal import read_json, read_jsonl
 from tests.e2e.commands import Command, run
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 
-from tasks.journal import read_json, read_jsonl
+from millrace.run.journal import read_json, read_jsonl
 from tests.e2e.commands import Witnessed, environment
 from tests.e2e.installation import ENDED, Installation, full_config, installed, synthesis_config, training_config
 from tests.e2e.services import postgres_programs, wait_for

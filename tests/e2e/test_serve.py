@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from deployments.register import QUEUES
-from tasks.local_api import free_port
-from tasks.prefect_server import ask_server
+from millrace.orchestration.local_api import free_port
+from millrace.prefect_rest import ask_server
 from tests.e2e.commands import ROOT, environment
 from tests.e2e.services import wait_for
 

@@ -58,7 +58,7 @@ class Site:
     def ranks(self, host: str) -> int:
         """How many processes of the ranks are alive on a host, torchrun and its guards among them."""
         worker = self._running[{"a": 1, "b": 2}[host]]
-        return sum("tasks.probing.worker" in line for line in worker.children().values())
+        return sum("millrace.probing.ranks.worker" in line for line in worker.children().values())
 
     def close(self) -> None:
         """End everything that was started."""

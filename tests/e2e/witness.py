@@ -4,7 +4,7 @@
 
 The witness is inherited by all of them: it makes itself a child subreaper (prctl(2)), so each descendant whose parent ends
 becomes its own child, and the kernel says ECHILD to its `wait` only when the last one is gone. A pipe or an environment variable
-would not do: the guards of tasks/supervision/ close what they inherit, and the sandboxes of synthesis have an empty environment.
+would not do: the guards of millrace/processes/ close what they inherit, and the sandboxes of synthesis have an empty environment.
 
 It writes JSON lines to STATUS_FD: the command's pid, then how it ended; it ends when nothing is left. When LIFELINE_FD closes,
 because the tests were killed, it kills what is there.

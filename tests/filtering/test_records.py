@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import InputError
-from tasks.filtering.records import Part, input_files, is_array, plan_parts, read_records
+from millrace.errors import InputError
+from millrace.filtering.outcome_files import Part, input_files, is_array, plan_parts, read_records
 
 nasty_text = st.text(alphabet=st.sampled_from('"\\{}[],: \nab汉\u2028é'), max_size=12)
 json_values = st.recursive(

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tasks.errors import InputError, UsageError
-from tasks.filtering.funnel import FilteringReport, filter_outcomes, most_selected
-from tasks.filtering.selection import quotas_for
-from tasks.filtering.settings import FilteringSettings
-from tasks.journal import read_jsonl
+from millrace.errors import InputError, UsageError
+from millrace.filtering.funnel import FilteringReport, filter_outcomes, most_selected
+from millrace.filtering.selection import quotas_for
+from millrace.filtering.settings import FilteringSettings
+from millrace.run.journal import read_jsonl
 
 Make = Callable[..., dict[str, Any]]
 MakeMany = Callable[[int], list[dict[str, Any]]]

@@ -11,17 +11,17 @@ import msgspec
 import orjson
 import pytest
 
-from tasks.errors import ItemFailed, UsageError
-from tasks.filtering.funnel import filter_outcomes
-from tasks.filtering.records import plan_parts
-from tasks.filtering.routing import PIPELINES, load_routes, parse_routes
-from tasks.filtering.scan import scan_part
-from tasks.filtering.selection import select_failures
-from tasks.filtering.settings import FilteringSettings
-from tasks.filtering.shards import images_of, write_shard
-from tasks.journal import read_jsonl
-from tasks.lake.build import build_lake
-from tasks.lake.parquet import LakeRow, stream_rows
+from millrace.digits.lake_build import build_lake
+from millrace.errors import ItemFailed, UsageError
+from millrace.filtering.funnel import filter_outcomes
+from millrace.filtering.outcome_files import plan_parts
+from millrace.filtering.routing import PIPELINES, load_routes, parse_routes
+from millrace.filtering.scan import scan_part
+from millrace.filtering.selection import select_failures
+from millrace.filtering.selection_shards import images_of, write_shard
+from millrace.filtering.settings import FilteringSettings
+from millrace.lake.parquet import LakeRow, stream_rows
+from millrace.run.journal import read_jsonl
 
 Make = Callable[..., dict[str, Any]]
 MakeMany = Callable[[int], list[dict[str, Any]]]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.errors import ItemFailed
-from tasks.lake.images import REASONS, decode_image, image_bytes
+from millrace.errors import ItemFailed
+from millrace.lake.images import REASONS, decode_image, image_bytes
 from tests.lake.pictures import encoded
 
 PNG = encoded()

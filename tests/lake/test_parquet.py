@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import InputError, ItemFailed
-from tasks.lake import reader
-from tasks.lake.images import REASONS
-from tasks.lake.parquet import (
+from millrace.errors import InputError, ItemFailed
+from millrace.lake import reader
+from millrace.lake.images import REASONS
+from millrace.lake.parquet import (
     BadRow,
     DecodedRow,
     ImageRef,
@@ -276,7 +276,7 @@ def test_a_changed_or_missing_image_is_noticed(write_table: Write, tmp_path: Pat
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from tasks.lake.parquet import stream_rows
+from millrace.lake.parquet import stream_rows
 file, count = Path(sys.argv[1]), 0
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 rows = stream_rows(file)

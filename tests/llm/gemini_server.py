@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from tasks.llm import ImagePart, Message, Reply, Request, Tool, ToolCall, user
-from tasks.llm.http_server import HttpServer, Incoming, Outgoing
+from millrace.llm import ImagePart, Message, Reply, Request, Tool, ToolCall, user
+from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 
 KEY = "AIza-test-0123456789abcdef"
 

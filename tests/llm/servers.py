@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tasks.llm import ChatModel, Reply, Request, user
-from tasks.llm.client import DurableChat
-from tasks.llm.faults import FaultPlan
-from tasks.llm.open_chat import open_chat
-from tasks.llm.providers.scripted import ScriptedChat, default_reply
-from tasks.llm.serve import LocalServer
-from tasks.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm import ChatModel, Reply, Request, user
+from millrace.llm.client.durable_chat import DurableChat
+from millrace.llm.mock_server.faults import FaultPlan
+from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.open_chat import open_chat
+from millrace.llm.providers.scripted import ScriptedChat, default_reply
+from millrace.llm.settings import EndpointSettings, ModelSettings
 
 T = TypeVar("T")
 

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasks.errors import ItemFailed, UsageError
-from tasks.llm import ImagePart, Reply, Request, Usage, user
-from tasks.llm.batch import complete_many
-from tasks.llm.client import DurableChat
-from tasks.llm.failures import AttemptFailed, BudgetSpent, CallFailed, EndpointDown, ReplyInvalid
-from tasks.llm.http_server import HttpServer, Incoming, Outgoing
-from tasks.llm.ledger import read_ledger
-from tasks.llm.serve import LocalServer
-from tasks.llm.settings import EndpointSettings, ModelSettings, Price
+from millrace.errors import ItemFailed, UsageError
+from millrace.llm import ImagePart, Reply, Request, Usage, user
+from millrace.llm.client.batch import complete_many
+from millrace.llm.client.durable_chat import DurableChat
+from millrace.llm.failures import AttemptFailed, BudgetSpent, CallFailed, EndpointDown, ReplyInvalid
+from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
+from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.settings import EndpointSettings, ModelSettings, Price
+from millrace.llm.store.ledger import read_ledger
 from tests.llm.servers import opened, question, run, serving
 
 EVERYTHING = {
@@ -284,7 +284,7 @@ def test_a_spending_limit_stops_cleanly_and_a_re_run_goes_on_from_there(tmp_path
 
 def test_a_spending_limit_needs_a_price() -> None:
     settings = ModelSettings(model="unheard-of", endpoints=(EndpointSettings(base_url="http://x/v1"),), max_cost_usd=1.0)
-    from tasks.llm.open_chat import open_chat
+    from millrace.llm.open_chat import open_chat
 
     with pytest.raises(UsageError, match="price"):
         open_chat(settings, None)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import UsageError
-from tasks.llm.global_limit import GlobalLimit
+from millrace.errors import UsageError
+from millrace.llm.throttle.global_limit import GlobalLimit
 
 
 class Limits(BaseHTTPRequestHandler):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import RunFailed
-from tasks.llm import Request, system, user
-from tasks.llm.open_chat import open_chat
-from tasks.llm.settings import ModelSettings
+from millrace.errors import RunFailed
+from millrace.llm import Request, system, user
+from millrace.llm.open_chat import open_chat
+from millrace.llm.settings import ModelSettings
 from tests.llm.servers import run
 
 transformers = pytest.importorskip("transformers", reason="needs the optional extra: pip install millrace[huggingface]")

@@ -11,11 +11,11 @@ import pybase64
 import pytest
 from PIL import Image
 
-from tasks.llm import ImagePart, Request, user
-from tasks.llm import images as images_module
-from tasks.llm.failures import CallFailed
-from tasks.llm.images import ImageEncoder, encode_image
-from tasks.llm.settings import ImagePolicy
+from millrace.llm import ImagePart, Request, user
+from millrace.llm import images as images_module
+from millrace.llm.failures import CallFailed
+from millrace.llm.images import ImageEncoder, encode_image
+from millrace.llm.settings import ImagePolicy
 from tests.llm.servers import opened, run, serving
 
 

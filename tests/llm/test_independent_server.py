@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.llm import Reply
-from tasks.llm.blocking import BlockingChat
-from tasks.llm.open_chat import open_chat
-from tasks.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm import Reply
+from millrace.llm.client.blocking import BlockingChat
+from millrace.llm.open_chat import open_chat
+from millrace.llm.settings import EndpointSettings, ModelSettings
 from tests.llm.servers import question
 
 URL = os.environ.get("MILLRACE_TEST_ENDPOINT")

@@ -25,10 +25,10 @@ CALLS = 400
 CLIENT = """
 import asyncio, json, sys
 from pathlib import Path
-from tasks.llm import Request, user
-from tasks.llm.batch import complete_many
-from tasks.llm.open_chat import open_chat
-from tasks.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm import Request, user
+from millrace.llm.client.batch import complete_many
+from millrace.llm.open_chat import open_chat
+from millrace.llm.settings import EndpointSettings, ModelSettings
 
 async def main():
     endpoint = EndpointSettings(base_url=sys.argv[1])

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.llm import Reply
-from tasks.llm.breaker import Breaker
-from tasks.llm.budgets import ByteBudget
-from tasks.llm.failures import AttemptFailed, EndpointDown
-from tasks.llm.limits import InFlightLimit
-from tasks.llm.pool import Endpoint, EndpointPool
+from millrace.llm import Reply
+from millrace.llm.failures import AttemptFailed, EndpointDown
+from millrace.llm.throttle.byte_budget import ByteBudget
+from millrace.llm.throttle.circuit_breaker import Breaker
+from millrace.llm.throttle.concurrency import InFlightLimit
+from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
 from tests.llm.servers import run
 
 

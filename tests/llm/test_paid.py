@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import RunFailed
-from tasks.llm import ImagePart, Reply, Request, ToolCall, Usage, system, tool, user
-from tasks.llm.ledger import Ledger, read_ledger
-from tasks.llm.locations import Locations
-from tasks.llm.paid import PaidReplies, content_key
-from tasks.llm.prices import cost_usd
-from tasks.llm.segments import SegmentWriter, line_of, read_segment
-from tasks.llm.settings import Price
+from millrace.errors import RunFailed
+from millrace.llm import ImagePart, Reply, Request, ToolCall, Usage, system, tool, user
+from millrace.llm.prices import cost_usd
+from millrace.llm.settings import Price
+from millrace.llm.store.ledger import Ledger, read_ledger
+from millrace.llm.store.locations import Locations
+from millrace.llm.store.reply_journal import PaidReplies, content_key
+from millrace.llm.store.segments import SegmentWriter, line_of, read_segment
 from tests.llm.servers import run
 
 

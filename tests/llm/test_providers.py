@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tasks.errors import UsageError
-from tasks.llm import ChatModel, ImagePart, Reply, Request, ToolCall, assistant, system, tool, tool_result, user
-from tasks.llm.budgets import ByteBudget
-from tasks.llm.failures import AttemptFailed, CallFailed
-from tasks.llm.faults import FaultPlan
-from tasks.llm.http_chat import Resources
-from tasks.llm.images import ImageEncoder
-from tasks.llm.providers import gemini as gemini_provider
-from tasks.llm.providers import huggingface, openai_compatible, scripted
-from tasks.llm.serve import LocalServer
-from tasks.llm.settings import EndpointSettings, ImagePolicy, ModelSettings
-from tasks.plugins import plugin_names
+from millrace.errors import UsageError
+from millrace.llm import ChatModel, ImagePart, Reply, Request, ToolCall, assistant, system, tool, tool_result, user
+from millrace.llm.failures import AttemptFailed, CallFailed
+from millrace.llm.images import ImageEncoder
+from millrace.llm.mock_server.faults import FaultPlan
+from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.providers import gemini as gemini_provider
+from millrace.llm.providers import huggingface, openai_compatible, scripted
+from millrace.llm.settings import EndpointSettings, ImagePolicy, ModelSettings
+from millrace.llm.throttle.byte_budget import ByteBudget
+from millrace.llm.transport.http_chat import Resources
+from millrace.plugins.loading import plugin_names
 from tests.llm.gemini_server import KEY, GeminiServer, exhausted, gemini
 from tests.llm.servers import run, serving
 
@@ -101,7 +101,7 @@ def picture() -> bytes:
 
 
 def test_every_provider_in_the_folder_is_checked_here() -> None:
-    assert set(OPENED) == set(plugin_names("tasks.llm.providers"))
+    assert set(OPENED) == set(plugin_names("millrace.llm.providers"))
 
 
 @every_provider
@@ -307,7 +307,7 @@ def test_tool_arguments_that_are_no_json_are_kept_as_text() -> None:
 
 def test_a_server_without_schema_mode_is_asked_in_weaker_ways() -> None:
     """Some servers answer 400 to `json_schema`; the client notices once and remembers."""
-    from tasks.llm.http_server import HttpServer, Incoming, Outgoing
+    from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 
     asked_with: list[str] = []
 

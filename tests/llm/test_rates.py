@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.llm.rates import BURST_S, SAVED_S, RateBudget
+from millrace.llm.throttle.rates import BURST_S, SAVED_S, RateBudget
 from tests.llm.servers import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def test_waiting_is_first_come_first_served() -> None:
 WORKER = """
 import asyncio, json, sys, time
 from pathlib import Path
-from tasks.llm.rates import RateBudget
+from millrace.llm.throttle.rates import RateBudget
 
 async def main():
     budget = RateBudget(Path(sys.argv[1]), requests_per_minute=float(sys.argv[2]))

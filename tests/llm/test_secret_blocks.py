@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tasks.errors import UsageError
-from tasks.llm.keys import read_key
-from tasks.llm.settings import EndpointSettings
+from millrace.errors import UsageError
+from millrace.llm.keys import read_key
+from millrace.llm.settings import EndpointSettings
 
 BLOCKS = {"good": "sk-from-a-block", "empty": "  ", "table": {"a": 1}}
 

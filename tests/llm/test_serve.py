@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ItemFailed, UsageError
-from tasks.llm import Reply, Request, user
-from tasks.llm.blocking import BlockingChat
-from tasks.llm.estimate import Planned, estimate_lines, image_tokens, lines_of
-from tasks.llm.failures import CallFailed, EndpointDown
-from tasks.llm.http_server import HttpServer, Incoming, Outgoing
-from tasks.llm.open_chat import open_chat
-from tasks.llm.preflight import preflight, reach_all
-from tasks.llm.serve import main as serve_main
-from tasks.llm.settings import EndpointSettings, ModelSettings
+from millrace.errors import ItemFailed, UsageError
+from millrace.llm import Reply, Request, user
+from millrace.llm.client.blocking import BlockingChat
+from millrace.llm.estimate import Planned, estimate_lines, image_tokens, lines_of
+from millrace.llm.failures import CallFailed, EndpointDown
+from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
+from millrace.llm.mock_server.serve import main as serve_main
+from millrace.llm.open_chat import open_chat
+from millrace.llm.preflight import preflight, reach_all
+from millrace.llm.settings import EndpointSettings, ModelSettings
 from tests.llm.servers import opened, question, run, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextlib.contextmanager
 def command(*arguments: str) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.llm.serve", "--port", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "millrace.llm.mock_server", "--port", "0", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:
@@ -86,7 +89,11 @@ def test_a_taken_port_is_one_sentence() -> None:
         async with serving() as (_, url):
             port = url.rsplit(":", 1)[1].split("/")[0]
             done = subprocess.run(
-                [sys.executable, "-m", "tasks.llm.serve", "--port", port], cwd=ROOT, capture_output=True, text=True, check=False
+                [sys.executable, "-m", "millrace.llm.mock_server", "--port", port],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 2
             return done.stderr
@@ -253,7 +260,9 @@ def test_an_estimate_is_labelled_and_an_unknown_price_is_said() -> None:
 
 def test_importing_the_client_is_quick_and_brings_no_heavy_library() -> None:
     heavy = ("prefect", "torch", "openai", "pandas", "PIL", "numpy")
-    code = f"import sys, tasks.llm.open_chat, tasks.llm.batch; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        f"import sys, millrace.llm.open_chat, millrace.llm.client.batch; print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from tasks.llm.batch import complete_many
-from tasks.llm.faults import FaultPlan, Misfortune
+from millrace.llm.client.batch import complete_many
+from millrace.llm.mock_server.faults import FaultPlan, Misfortune
 from tests.llm.servers import opened, question, run, serving
 
 IN_FLIGHT = 64

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import UsageError
-from tasks.identity import random_for
-from tasks.llm import Reply, Request, user
-from tasks.llm.example_values import example_of
-from tasks.llm.failures import ReplyInvalid
-from tasks.llm.repair import json_in
-from tasks.llm.structured import first_problem, parsed
+from millrace.errors import UsageError
+from millrace.llm import Reply, Request, user
+from millrace.llm.client.json_repair import json_in
+from millrace.llm.client.structured import first_problem, parsed
+from millrace.llm.example_values import example_of
+from millrace.llm.failures import ReplyInvalid
+from millrace.run.ids import random_for
 from tests.llm.servers import opened, run, serving
 
 SCHEMA = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.llm import transport
-from tasks.llm.transport import BulkTransport, Pieces
+from millrace.llm.transport import http1 as transport
+from millrace.llm.transport.http1 import BulkTransport, Pieces
 from tests.llm.servers import Speaker, always, read_request, run, speaking
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"

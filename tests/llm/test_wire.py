@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tasks.llm.failures import AttemptFailed
-from tasks.llm.slot import SlotTransport
-from tasks.llm.wire import Wire
+from millrace.llm.failures import AttemptFailed
+from millrace.llm.transport.exchange import Wire
+from millrace.llm.transport.https import SlotTransport
 from tests.llm.servers import always, read_request, run, speaking
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tasks.config import Settings
-from tasks.probing.baselines import ClaimPrompt, Completion, Question
+from millrace.config import Settings
+from millrace.probing.baselines import ClaimPrompt, Completion, Question
 
 
 class BaselineSettings(Settings):

@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from tasks.lake.compose import draw_scene
-from tasks.lake.recipes import BROAD, SceneRecipe
-from tasks.lake.scene import Scene, SceneDigit
+from millrace.digits.scenes.compose import draw_scene
+from millrace.digits.scenes.recipes import BROAD, SceneRecipe
+from millrace.digits.scenes.scene import Scene, SceneDigit
 
 SIDE = 200
 

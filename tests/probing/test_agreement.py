@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.probing.agreement import Agreement
+from millrace.probing.agreement import Agreement
 
 VOTES = st.dictionaries(
     st.sampled_from("abcd"), st.sampled_from(["correct", "wrong", "hallucinated", "right_abstain"]), max_size=4

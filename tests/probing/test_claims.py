@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.errors import UsageError
-from tasks.probing.claims import CLAIM_SETS, claim_set_names, fill, load_claims, placeholders
-from tasks.probing.settings import ProbingConfig
+from millrace.errors import UsageError
+from millrace.probing.claims import CLAIM_SETS, claim_set_names, fill, load_claims, placeholders
+from millrace.probing.settings import ProbingConfig
 
 ENABLED = {
     "entity_basic_grounding": "FR_BASIC_VISUAL_ENTITY_GROUNDING_FAILURE",

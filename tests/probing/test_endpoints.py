@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.errors import RunFailed
-from tasks.journal import Journal
-from tasks.lake.build import build_lake
-from tasks.lake.files import lake_files
-from tasks.llm import Reply, Request
-from tasks.llm.providers.scripted import ScriptedChat
-from tasks.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
-from tasks.probing.ask import ask_shard
-from tasks.probing.baselines import baseline_settings, open_baseline
-from tasks.probing.claims import load_claims
-from tasks.probing.judges import judge_settings, open_judge
-from tasks.probing.probe import Probe, probe_unit
-from tasks.probing.served import BaselineChat
-from tasks.probing.units import units_of
+from millrace.digits.baseline.served import BaselineChat
+from millrace.digits.lake_build import build_lake
+from millrace.errors import RunFailed
+from millrace.lake.files import lake_files
+from millrace.llm import Reply, Request
+from millrace.llm.providers.scripted import ScriptedChat
+from millrace.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
+from millrace.probing.ask import ask_shard
+from millrace.probing.baselines import baseline_settings, open_baseline
+from millrace.probing.claims import load_claims
+from millrace.probing.judges import judge_settings, open_judge
+from millrace.probing.ranks.probe_unit import Probe, probe_unit
+from millrace.probing.ranks.units import units_of
+from millrace.run.journal import Journal
 from tests.llm.servers import served
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.probing.handout import Handout, Stop, find_stop
+from millrace.probing.ranks.handout import Handout, Stop, find_stop
 
 
 class MemoryStore:

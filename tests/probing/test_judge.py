@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tasks.lake.scene import Scene
-from tasks.probing.baselines import Completion
-from tasks.probing.claims import Claim, load_claims
-from tasks.probing.judges import Verdict, judge_settings, open_judge
-from tasks.probing.outcomes import FAILURES, OUTCOMES, SUCCESSES, Outcome, decide, failure_id_of, failure_rate
-from tasks.probing.subjects import Subject, choose_subject
-from tasks.probing.truth import Truth, truth_of
-from tasks.probing.vocabulary import KINDS, SLOT_KINDS, percent
+from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS, percent
+from millrace.digits.scenes.scene import Scene
+from millrace.digits.subjects import Subject, choose_subject
+from millrace.digits.truth import Truth, truth_of
+from millrace.probing.baselines import Completion
+from millrace.probing.claims import Claim, load_claims
+from millrace.probing.judges import Verdict, judge_settings, open_judge
+from millrace.probing.outcomes import FAILURES, OUTCOMES, SUCCESSES, Outcome, decide, failure_id_of, failure_rate
 from tests.probing.scenes import digit, drawn_scenes, row, scene
 
 CLAIMS = load_claims("default")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import RunFailed
-from tasks.journal import read_jsonl
-from tasks.lake.build import build_lake
-from tasks.probing.claims import load_claims
-from tasks.probing.launch import Counts, run_ranks
-from tasks.probing.outcomes import FAILURES
-from tasks.probing.settings import ProbingConfig, TorchrunSettings
-from tasks.probing.settle import settle
-from tasks.probing.worker import plan_of
+from millrace.digits.lake_build import build_lake
+from millrace.errors import RunFailed
+from millrace.probing.claims import load_claims
+from millrace.probing.outcomes import FAILURES
+from millrace.probing.ranks.launch import Counts, run_ranks
+from millrace.probing.ranks.settlement import settle
+from millrace.probing.ranks.worker import plan_of
+from millrace.probing.settings import ProbingConfig, TorchrunSettings
+from millrace.run.journal import read_jsonl
 
 COIN = "tests.probing.coin_baseline"
 

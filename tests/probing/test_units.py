@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import InputError
-from tasks.probing.units import Unit, UnitPlan, units_of
+from millrace.errors import InputError
+from millrace.probing.ranks.units import Unit, UnitPlan, units_of
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.processes import available_containment
+from millrace.processes.supervised import available_containment
 
 PROGRAMS = Path(__file__).parent / "programs"
 NASTY = PROGRAMS / "nasty.py"

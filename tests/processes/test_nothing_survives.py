@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.processes import supervised
-from tasks.supervision import containment, janitor, kernel
+from millrace.processes import containment, janitor, kernel
+from millrace.processes.supervised import supervised
 
 pytestmark = pytest.mark.chaos
 
@@ -167,9 +167,9 @@ def test_no_process_of_an_unprivileged_user_survives_its_supervisor(unprivileged
     request.addfinalizer(lambda: shutil.rmtree(open_folder))
     open_folder.chmod(0o755)
     witness = make_witness(open_folder / "witness")
-    shutil.copytree(ROOT / "tasks" / "supervision", open_folder / "copy" / "tasks" / "supervision")
-    for name in ("__init__.py", "processes.py", "errors.py"):
-        shutil.copy(ROOT / "tasks" / name, open_folder / "copy" / "tasks" / name)
+    shutil.copytree(ROOT / "millrace" / "processes", open_folder / "copy" / "millrace" / "processes")
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(ROOT / "millrace" / name, open_folder / "copy" / "millrace" / name)
     programs = shutil.copytree(Path(__file__).parent / "programs", open_folder / "programs")
     nasty = [python, "-I", "-S", str(programs / "nasty.py"), str(witness.path)]
     for victims in (("supervisor",), ("guard",), ("guard", "supervisor"), ("inner",)) * 5:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.processes import Limits, SupervisedProcess, supervised
-from tasks.supervision import kernel
-from tasks.training.launch import loopback_interface
-from tasks.training.programs import MEET_ON_LOOPBACK
+from millrace.processes import kernel
+from millrace.processes.supervised import Limits, SupervisedProcess, supervised
+from millrace.training.launch import loopback_interface
+from millrace.training.programs import MEET_ON_LOOPBACK
 
 ROOT = str(Path(__file__).resolve().parents[2])
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -212,8 +212,8 @@ def test_a_supervised_command_can_supervise(mode):
     name, _, cgroup = mode.partition("+")
     code = (
         f"import sys; sys.path.insert(0, {ROOT!r})\n"
-        "from tasks.processes import supervised\n"
-        "from tasks.supervision import janitor\n"
+        "from millrace.processes.supervised import supervised\n"
+        "from millrace.processes import janitor\n"
         "with supervised(['sh', '-c', 'exit 4']) as process:\n"
         "    janitor.sweep()\n"
         "    print(process.wait(60), process.pid > 0)\n"
@@ -227,7 +227,7 @@ def test_a_supervised_command_can_supervise(mode):
 def test_a_supervisor_interrupted_by_ctrl_c_leaves_nothing(how, witness, nasty):
     code = (
         f"import sys, time; sys.path.insert(0, {ROOT!r})\n"
-        "from tasks.processes import supervised\n"
+        "from millrace.processes.supervised import supervised\n"
         "block = supervised(sys.argv[1:], grace_s=0.1)\n"
         + ("with block: time.sleep(600)\n" if how == "in_the_block" else "block.__enter__(); time.sleep(600)\n")
     )

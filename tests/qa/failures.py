@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.filtering.routing import load_routes
-from tasks.filtering.shards import selection_record
-from tasks.identity import content_id, random_for
-from tasks.journal import write_jsonl
-from tasks.lake.build import build_lake
-from tasks.lake.parquet import LakeRow, stream_rows
-from tasks.probing.claims import Claim, load_claims
-from tasks.probing.subjects import choose_subject
-from tasks.probing.truth import truth_of
-from tasks.probing.vocabulary import KINDS, SLOT_KINDS
+from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS
+from millrace.digits.lake_build import build_lake
+from millrace.digits.subjects import choose_subject
+from millrace.digits.truth import truth_of
+from millrace.filtering.routing import load_routes
+from millrace.filtering.selection_shards import selection_record
+from millrace.lake.parquet import LakeRow, stream_rows
+from millrace.probing.claims import Claim, load_claims
+from millrace.run.ids import content_id, random_for
+from millrace.run.journal import write_jsonl
 
 FAVOURITES = {
     "digit": "digit 1",

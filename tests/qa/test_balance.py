@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.qa.balance import Cell, Survey, capped, fit, make_plan
-from tasks.qa.settings import QuestionTypeRatio
-from tasks.qa.vocabulary import REGIONS, TURNS
+from millrace.qa.settings import QuestionTypeRatio
+from millrace.qa.writing.answer_vocabulary import REGIONS, TURNS
+from millrace.qa.writing.option_balance import Cell, Survey, capped, fit, make_plan
 
 SHARES = QuestionTypeRatio().shares()
 

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from tasks.errors import UsageError
-from tasks.journal import read_jsonl, write_jsonl
-from tasks.qa.card import CardFacts, dataset_card
-from tasks.qa.dataset import DatasetReport, split_of, write_dataset
-from tasks.qa.export import write_exports
-from tasks.qa.settings import DatasetSettings, QaSettings
-from tests.qa.conftest import Stage
+from millrace.errors import UsageError
+from millrace.qa.dataset.dataset_card import CardFacts, dataset_card
+from millrace.qa.dataset.write_dataset import DatasetReport, split_of, write_dataset
+from millrace.qa.dataset.write_exports import write_exports
+from millrace.qa.settings import DatasetSettings, QaSettings
+from millrace.run.journal import read_jsonl, write_jsonl
+from tests.fixtures.questions import Stage
 
 Item = dict[str, Any]
 

@@ -11,16 +11,16 @@ import orjson
 import pytest
 from PIL import Image
 
-from tasks.errors import RunFailed
-from tasks.lake.rows import ImageRef, LakeRow
-from tasks.llm import Reply, Request
-from tasks.llm.providers.scripted import ScriptedChat
-from tasks.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
-from tasks.qa.balance import make_plan
-from tasks.qa.case import Case
-from tasks.qa.settings import QaSettings
-from tasks.qa.write import write_questions
-from tasks.qa.writers import open_writer
+from millrace.errors import RunFailed
+from millrace.lake.rows import ImageRef, LakeRow
+from millrace.llm import Reply, Request
+from millrace.llm.providers.scripted import ScriptedChat
+from millrace.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
+from millrace.qa.settings import QaSettings
+from millrace.qa.writers import open_writer
+from millrace.qa.writing.case import Case
+from millrace.qa.writing.option_balance import make_plan
+from millrace.qa.writing.write_shards import write_questions
 from tests.llm.servers import served
 
 Script = Callable[[Request], Reply | str]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.lake.rows import ImageRef, LakeRow
-from tasks.qa.case import Case
-from tasks.qa.checks import RULES, answer_is_not_leaked, plain
-from tasks.qa.items import KEYS, build_item
-from tasks.qa.settings import QaSettings
-from tasks.qa.write import deal_positions
-from tasks.qa.writers import Draft, Option, Request
+from millrace.lake.rows import ImageRef, LakeRow
+from millrace.qa.checking.question_checks import RULES, answer_is_not_leaked, plain
+from millrace.qa.items import KEYS, build_item
+from millrace.qa.settings import QaSettings
+from millrace.qa.writers import Draft, Option, Request
+from millrace.qa.writing.case import Case
+from millrace.qa.writing.write_shards import deal_positions
 
 words = st.text(alphabet=string.ascii_lowercase, min_size=2, max_size=10)
 Item = dict[str, Any]

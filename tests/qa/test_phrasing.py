@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.qa.lexicon import ABSENT, names_subject, read_answer, read_statement
-from tasks.qa.phrasing import BLANK, load_phrasing
-from tasks.qa.pipelines import load_pipelines
-from tasks.qa.vocabulary import LADDERS, NONE, QUARTERS, VALUES, nearest_rung, read_value
+from millrace.digits.questions.lexicon import ABSENT, names_subject, read_answer, read_statement
+from millrace.qa.writing.answer_vocabulary import LADDERS, NONE, QUARTERS, VALUES, nearest_rung, read_value
+from millrace.qa.writing.phrasing import BLANK, load_phrasing
+from millrace.qa.writing.pipelines import load_pipelines
 
 LANGUAGES = ("en", "zh")
 SUBJECTS: dict[str, dict[str, Any]] = {

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasks.errors import ItemFailed, RunFailed, UsageError
-from tasks.filtering.routing import PIPELINES
-from tasks.journal import read_jsonl, write_jsonl
-from tasks.qa.check import answers_rightly, check_shard, measure_difficulty
-from tasks.qa.pipelines import load_pipelines
-from tasks.qa.settings import QaSettings, QuestionTypeRatio
-from tasks.qa.write import StageReport, check_yield, plan_questions, survey_shard, write_questions, write_shard
-from tasks.qa.writers import Draft, Option, Request, open_writer
-from tests.qa.conftest import Stage
+from millrace.errors import ItemFailed, RunFailed, UsageError
+from millrace.filtering.routing import PIPELINES
+from millrace.qa.checking.check_shards import answers_rightly, check_shard, measure_difficulty
+from millrace.qa.settings import QaSettings, QuestionTypeRatio
+from millrace.qa.writers import Draft, Option, Request, open_writer
+from millrace.qa.writing.pipelines import load_pipelines
+from millrace.qa.writing.write_shards import StageReport, check_yield, plan_questions, survey_shard, write_questions, write_shard
+from millrace.run.journal import read_jsonl, write_jsonl
+from tests.fixtures.questions import Stage
 
 Item = dict[str, Any]
 

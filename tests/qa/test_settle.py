@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.journal import read_jsonl, write_jsonl
-from tasks.qa.check import answers_rightly
-from tasks.qa.checks import RULES
-from tasks.qa.settings import QaSettings
-from tasks.qa.settle import Settlement, rebalance, settle
+from millrace.qa.checking.check_shards import answers_rightly
+from millrace.qa.checking.question_checks import RULES
+from millrace.qa.checking.whole_set import Settlement, rebalance, settle
+from millrace.qa.settings import QaSettings
+from millrace.run.journal import read_jsonl, write_jsonl
 
 Item = dict[str, Any]
 COLOURS = ("red", "blue", "green", "orange", "purple", "black")

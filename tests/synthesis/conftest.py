@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.environments import Environment
-from tasks.synthesis.shard import close_environments
-from tasks.synthesis.toolset import open_environment
+from millrace.synthesis.environments import Environment
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.toolset import open_environment
+from millrace.synthesis.work_shard import close_environments
 
 NAMES = ("math", "python", "rag", "web")
 CUSTOM = "configs.synthesis.calendar_world"

@@ -7,7 +7,7 @@ import random
 import signal
 
 from configs.synthesis.calendar_world import CalendarEnvironment
-from tasks.synthesis.environments import Start
+from millrace.synthesis.environments import Start
 
 
 class PoisonEnvironment(CalendarEnvironment):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tasks.identity import random_for
-from tasks.llm import Reply, Request, ToolCall
-from tasks.llm.providers.scripted import ScriptedChat
+from millrace.llm import Reply, Request, ToolCall
+from millrace.llm.providers.scripted import ScriptedChat
+from millrace.run.ids import random_for
 
 
 def native(request: Request) -> Reply:
@@ -53,7 +53,7 @@ def written(request: Request) -> Reply:
 
 
 def native_model() -> ScriptedChat:
-    """For `python -m tasks.llm.serve --provider tests.synthesis.served_model:native_model`."""
+    """For `python -m millrace.llm.mock_server --provider tests.synthesis.served_model:native_model`."""
     return ScriptedChat(native, name="explorer")
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.synthesis.environments import ToolError
-from tasks.synthesis.environments.math import open_environment
-from tasks.synthesis.tools.calculator import FUNCTIONS, calculate
+from millrace.synthesis.environments import ToolError
+from millrace.synthesis.environments.math import open_environment
+from millrace.synthesis.environments.math.calculator import FUNCTIONS, calculate
 
 HOSTILE = [
     "9**9**9",

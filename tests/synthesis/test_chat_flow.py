@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import load_config
-from tasks.journal import read_json, read_jsonl
-from tasks.llm.run_chats import ledger_of_run
-from tasks.llm.serve import LocalServer
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.run import run_serially
+from millrace.config import load_config
+from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.run_chats import ledger_of_run
+from millrace.run.journal import read_json, read_jsonl
+from millrace.synthesis.runs.synthesis_run import run_serially
+from millrace.synthesis.settings import SynthesisConfig
 from tests.e2e.commands import Command, run
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model, plain_model

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ItemFailed, ShortOfTarget, UsageError
-from tasks.journal import read_jsonl
-from tasks.llm import Reply, Request, ToolCall, Usage
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.environments import Environment
-from tasks.synthesis.policies.chat import ChatPolicy, policy_of, shown
-from tasks.synthesis.run import run_serially
-from tasks.synthesis.shard import synthesise_seed
+from millrace.errors import ItemFailed, ShortOfTarget, UsageError
+from millrace.llm import Reply, Request, ToolCall, Usage
+from millrace.run.journal import read_jsonl
+from millrace.synthesis.environments import Environment
+from millrace.synthesis.policies.chat import ChatPolicy, policy_of, shown
+from millrace.synthesis.runs.synthesis_run import run_serially
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.work_shard import synthesise_seed
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.synthesis.checks import Contamination, Seen, answer_limit, load_earlier, signature_of
-from tasks.synthesis.verifiers import leaks
+from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier, signature_of
+from millrace.synthesis.verification import leaks
 
 QUESTION = "Let a = 30. Let b be the number of primes not exceeding a. Let c be the sum of the positive divisors of b. What is c?"
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.plugins import plugin_names
-from tasks.synthesis.environments import Environment, Observation, Tool, argument_errors
-from tasks.synthesis.policies import signature
-from tasks.synthesis.policies.programmatic import ProgrammaticPolicy
-from tasks.synthesis.sampling import Limits, Tree, sample_trajectories
-from tasks.synthesis.selection import Candidate, overlap, select_trajectories
+from millrace.plugins.loading import plugin_names
+from millrace.synthesis.environments import Environment, Observation, Tool, argument_errors
+from millrace.synthesis.policies import signature
+from millrace.synthesis.policies.programmatic import ProgrammaticPolicy
+from millrace.synthesis.sampling import Limits, Tree, sample_trajectories
+from millrace.synthesis.selection import Candidate, overlap, select_trajectories
 
-ALL = [*plugin_names("tasks.synthesis.environments"), "configs.synthesis.calendar_world"]
+ALL = [*plugin_names("millrace.synthesis.environments"), "configs.synthesis.calendar_world"]
 SEEDS = {"python": "a sentence about sailing ships and maps", "web": "Finland"}
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def test_the_same_seed_grows_the_same_tree_and_another_run_seed_another(name: st
     assert grown(environment, seed).record() != grown(environment, seed, run_seed=1).record()
 
 
-@pytest.mark.parametrize("name", plugin_names("tasks.synthesis.environments"))
+@pytest.mark.parametrize("name", plugin_names("millrace.synthesis.environments"))
 def test_a_verifier_shares_no_code_with_the_tools_and_operators_it_checks(name: str) -> None:
     def imported(path: Path) -> set[str]:
         tree = ast.parse(path.read_text())
@@ -90,9 +90,9 @@ def test_a_verifier_shares_no_code_with_the_tools_and_operators_it_checks(name: 
             alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
         }
 
-    names = imported(ROOT / "tasks" / "synthesis" / "verifiers" / f"{name}.py")
-    ours = {found for found in names if found.startswith("tasks")}
-    assert ours == {"tasks.synthesis.environments"}  # the protocol's types
+    names = imported(ROOT / "millrace" / "synthesis" / "environments" / name / "verifier.py")
+    ours = {found for found in names if found.startswith("millrace")}
+    assert ours == {"millrace.synthesis.environments"}  # the protocol's types
     assert not names & {"sympy", "zlib", "base64", "datetime", "ipaddress", "bm25s", "httpx", "re"}
 
 

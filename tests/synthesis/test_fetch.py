@@ -7,10 +7,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tasks.synthesis.environments import ToolError
-from tasks.synthesis.environments.web import open_environment
-from tasks.synthesis.tools.fetch import Fetcher, is_public
-from tasks.synthesis.tools.pages import as_data, read_page
+from millrace.synthesis.environments import ToolError
+from millrace.synthesis.environments.web import open_environment
+from millrace.synthesis.environments.web.fetch import Fetcher, is_public
+from millrace.synthesis.environments.web.pages import as_data, read_page
 
 PUBLIC = "93.184.216.34"
 

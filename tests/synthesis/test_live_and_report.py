@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from tasks.config import load_config
-from tasks.journal import read_jsonl, write_json
-from tasks.llm.ledger import LedgerRow
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.live import Pace, cost, markdown
-from tasks.synthesis.plan import plan_shards
-from tasks.synthesis.report import SynthesisReport, findings, render
-from tasks.synthesis.results import report_data, summarise
-from tasks.synthesis.run import finish_run
-from tasks.synthesis.shard import synthesise_shard
-from tasks.synthesis.tally import FOLDER, Tallies, Tally, sum_of, tally_of
+from millrace.config import load_config
+from millrace.llm.store.ledger import LedgerRow
+from millrace.run.journal import read_jsonl, write_json
+from millrace.synthesis.runs.live import Pace, cost, markdown
+from millrace.synthesis.runs.report import SynthesisReport, findings, render
+from millrace.synthesis.runs.shard_plan import plan_shards
+from millrace.synthesis.runs.summary import report_data, summarise
+from millrace.synthesis.runs.synthesis_run import finish_run
+from millrace.synthesis.runs.tally import FOLDER, Tallies, Tally, sum_of, tally_of
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.work_shard import synthesise_shard
 
 SMALL: dict[str, Any] = {"max_depth": 4, "branching_factor": 2, "depth_threshold": 2, "seeds_per_shard": 4}
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tasks.errors import UsageError
-from tasks.synthesis.environments import ToolError
-from tasks.synthesis.environments.web import Options, WebEnvironment
-from tasks.synthesis.tools.fetch import Fetcher
-from tasks.synthesis.tools.online import web_search_service
+from millrace.errors import UsageError
+from millrace.synthesis.environments import ToolError
+from millrace.synthesis.environments.web import Options, WebEnvironment
+from millrace.synthesis.environments.web.fetch import Fetcher
+from millrace.synthesis.environments.web.online import web_search_service
 
 Answer = tuple[int, dict[str, str], bytes]
 RESULTS = [{"title": f"Page {n}", "link": f"http://site.example/{n}", "snippet": f"about {n}"} for n in range(20)]

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.errors import UsageError
-from tasks.plugins import load_plugin, plugin_names
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.environments import Environment
-from tasks.synthesis.retrievers.lsa import LsaIndex
-from tasks.synthesis.toolset import open_environment
+from millrace.errors import UsageError
+from millrace.plugins.loading import load_plugin, plugin_names
+from millrace.synthesis.environments import Environment
+from millrace.synthesis.environments.rag.retrievers.lsa import LsaIndex
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.toolset import open_environment
 
-FOLDER = "tasks.synthesis.retrievers"
+FOLDER = "millrace.synthesis.environments.rag.retrievers"
 TEXTS = [
     "The doctor treats a patient in the hospital.",
     "A physician sees the patient in a hospital.",

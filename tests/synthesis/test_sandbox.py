@@ -18,10 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.synthesis.environments import ToolError
-from tasks.synthesis.environments.python import interpreter
-from tasks.synthesis.tools import call_filter
-from tasks.synthesis.tools.sandbox import CallLimits, Sandbox
+from millrace.synthesis.environments import ToolError
+from millrace.synthesis.environments.python import call_filter, interpreter
+from millrace.synthesis.environments.python.sandbox import CallLimits, Sandbox
 
 LIMITS = CallLimits(wall_s=4, cpu_s=2)
 
@@ -250,9 +249,7 @@ def test_a_machine_without_a_filter_is_known_as_such() -> None:
 
 
 def test_the_sandbox_ends_with_its_owner_even_when_that_is_killed() -> None:
-    program = (
-        "import time\nfrom tasks.synthesis.tools.sandbox import Sandbox\ns = Sandbox()\nprint(s.pid, flush=True)\ntime.sleep(600)"
-    )
+    program = "import time\nfrom millrace.synthesis.environments.python.sandbox import Sandbox\ns = Sandbox()\nprint(s.pid, flush=True)\ntime.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         zygote = int(owner.stdout.readline())

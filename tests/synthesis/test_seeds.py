@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import InputError
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.plan import plan_shards
-from tasks.synthesis.seeds import make_seed, read_seeds
+from millrace.errors import InputError
+from millrace.synthesis.runs.shard_plan import plan_shards
+from millrace.synthesis.seeds import make_seed, read_seeds
+from millrace.synthesis.settings import SynthesisConfig
 
 TEXTS = ["OpenAI", "二次方程", "a text\nof two lines", 'with "quotes"']
 

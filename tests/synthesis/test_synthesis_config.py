@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.config import load_config
-from tasks.errors import UsageError
-from tasks.synthesis.config import SynthesisConfig, warnings_about
-from tasks.synthesis.run import run_serially
-from tasks.synthesis.toolset import open_environment
+from millrace.config import load_config
+from millrace.errors import UsageError
+from millrace.synthesis.runs.synthesis_run import run_serially
+from millrace.synthesis.settings import SynthesisConfig, warnings_about
+from millrace.synthesis.toolset import open_environment
 
 COMMON: dict[str, Any] = {
     "qa_examples": [{"question": "1+1?", "answer": "2"}],
@@ -132,7 +132,7 @@ def test_a_corpus_folder_without_text_is_refused_with_its_name(tmp_path: Path) -
 
 
 def test_the_fingerprint_of_a_run_ignores_the_number_of_workers() -> None:
-    from tasks.synthesis.shard import run_id_of
+    from millrace.synthesis.work_shard import run_id_of
 
     assert run_id_of(SynthesisConfig(max_workers=1)) == run_id_of(SynthesisConfig(max_workers=8))
     assert run_id_of(SynthesisConfig(max_depth=4)) != run_id_of(SynthesisConfig(max_depth=5))

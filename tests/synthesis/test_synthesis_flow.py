@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import load_config
-from tasks.journal import read_json, read_jsonl
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.run import run_serially
+from millrace.config import load_config
+from millrace.run.journal import read_json, read_jsonl
+from millrace.synthesis.runs.synthesis_run import run_serially
+from millrace.synthesis.settings import SynthesisConfig
 from tests.e2e.commands import Command, run
 from tests.synthesis.conftest import shipped
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import RunFailed, UsageError
-from tasks.journal import read_jsonl
-from tasks.plugins import plugin_names
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.plan import plan_shards
-from tasks.synthesis.run import finish_run, is_short, run_serially
-from tasks.synthesis.shard import synthesise_shard
-from tasks.synthesis.trace import trace
+from millrace.errors import RunFailed, UsageError
+from millrace.plugins.loading import plugin_names
+from millrace.run.journal import read_jsonl
+from millrace.synthesis.runs.shard_plan import plan_shards
+from millrace.synthesis.runs.synthesis_run import finish_run, is_short, run_serially
+from millrace.synthesis.runs.trace import trace
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.work_shard import synthesise_shard
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model
 
@@ -92,8 +92,8 @@ def test_twenty_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
     settings = {"environment_mode": "math", "seeds": str(seeds), "seeds_per_shard": 10, **SMALL}
     run_serially(SynthesisConfig(**settings), tmp_path / "undisturbed")
     program = (
-        "import json, sys\nfrom pathlib import Path\nfrom tasks.synthesis.config import SynthesisConfig\n"
-        "from tasks.synthesis.run import run_serially\nprint('ready', flush=True)\n"
+        "import json, sys\nfrom pathlib import Path\nfrom millrace.synthesis.settings import SynthesisConfig\n"
+        "from millrace.synthesis.runs.synthesis_run import run_serially\nprint('ready', flush=True)\n"
         "run_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
     )
     rng = random.Random(7)
@@ -142,8 +142,8 @@ def test_a_seed_that_ends_its_process_is_set_aside_after_three_tries(tmp_path: P
     (tmp_path / "seeds.json").write_text(json.dumps(["1990", "poison", "2001", "2002"]))
     settings = {"environment_mode": "mine.poison_world", "seeds": str(tmp_path / "seeds.json"), **SMALL}
     program = (
-        "import json, sys\nfrom pathlib import Path\nfrom tasks.synthesis.config import SynthesisConfig\n"
-        "from tasks.synthesis.run import run_serially\nrun_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        "import json, sys\nfrom pathlib import Path\nfrom millrace.synthesis.settings import SynthesisConfig\n"
+        "from millrace.synthesis.runs.synthesis_run import run_serially\nrun_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
     command = [sys.executable, "-c", program, json.dumps({**settings, "max_failure_rate": 0.3}), str(tmp_path / "run")]
@@ -158,8 +158,8 @@ def test_a_seed_that_ends_its_process_takes_no_seed_with_it_that_was_worked_on_a
     """With a chat model several seeds are under way when the process ends; afterwards each of them is tried alone."""
     (tmp_path / "seeds.json").write_text(json.dumps(["year 1990", "year 1991", "poison exit", "year 1992", "year 1993"]))
     program = (
-        "import json, sys\nfrom pathlib import Path\nfrom tasks.synthesis.config import SynthesisConfig\n"
-        "from tasks.synthesis.run import run_serially\nrun_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        "import json, sys\nfrom pathlib import Path\nfrom millrace.synthesis.settings import SynthesisConfig\n"
+        "from millrace.synthesis.runs.synthesis_run import run_serially\nrun_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
     )
     with served(native_model(), latency_ms=50) as (_, url):
         model = {"model": "explorer", "endpoints": [{"base_url": url}]}
@@ -218,7 +218,7 @@ def test_every_export_has_its_rows_and_the_table_can_be_read(tmp_path: Path) -> 
 
     config = SynthesisConfig(environment_mode="math", number_of_seed=6, **SMALL)
     verified = run_serially(config, tmp_path)["items"]["verified"]
-    assert sorted(config.exports) == plugin_names("tasks.synthesis.exports")
+    assert sorted(config.exports) == plugin_names("millrace.synthesis.exports")
     counts = {name: sum(1 for _ in read_jsonl(tmp_path / "dataset" / f"{name}.jsonl")) for name in ("chat", "react", "rl")}
     assert set(counts.values()) == {verified}
     assert pq.read_table(tmp_path / "dataset" / "verified.parquet").num_rows == verified
@@ -274,9 +274,9 @@ def test_a_users_own_corpus_gives_proven_questions_too(tmp_path: Path) -> None:
 
 
 def test_new_seeds_reopen_a_finished_run_and_redo_none_of_the_old(tmp_path: Path) -> None:
-    from tasks.run_folder import RunFolder, finished_state
-    from tasks.synthesis.plan import seeds_digest
-    from tasks.synthesis.run import reopen_for_new_seeds
+    from millrace.run.folder import RunFolder, finished_state
+    from millrace.synthesis.runs.shard_plan import seeds_digest
+    from millrace.synthesis.runs.synthesis_run import reopen_for_new_seeds
 
     seeds = tmp_path / "seeds.json"
     seeds.write_text(json.dumps([f"primes {n}" for n in range(10)]))

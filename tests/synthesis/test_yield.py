@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tasks.config import load_config
-from tasks.journal import read_jsonl
-from tasks.synthesis.config import SynthesisConfig
-from tasks.synthesis.environments import Environment
-from tasks.synthesis.run import run_serially
-from tasks.synthesis.shard import worker_environment
-from tasks.synthesis.trace import prove_item
+from millrace.config import load_config
+from millrace.run.journal import read_jsonl
+from millrace.synthesis.environments import Environment
+from millrace.synthesis.runs.synthesis_run import run_serially
+from millrace.synthesis.runs.trace import prove_item
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.work_shard import worker_environment
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 
@@ -140,7 +140,7 @@ def hop_removed(
     item: dict[str, Any], trajectory: dict[str, Any], pairs: list[Pair], environment: Environment, rng: random.Random
 ) -> bool:
     """A step is cut out of chain and trajectory; the question is written anew, so that only the answer can tell."""
-    from tasks.synthesis.writing import write_question
+    from millrace.synthesis.writing import write_question
 
     chain = item["verifier"]["args"]["chain"]
     place = rng.randrange(len(chain["hops"]))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.config import parse_config
-from tasks.training.settings import TrainingConfig
+from millrace.config import parse_config
+from millrace.training.settings import TrainingConfig
 
 STEPS = """
 import json, os, signal, sys, time

@@ -15,14 +15,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import load_config
-from tasks.errors import RunFailed
-from tasks.journal import read_json
-from tasks.training.backgrounds import Backgrounds
-from tasks.training.campaign import open_campaign, plan_for
-from tasks.training.report import render, report_data
-from tasks.training.results import all_attempts
-from tasks.training.settings import TrainingConfig
+from millrace.config import load_config
+from millrace.errors import RunFailed
+from millrace.run.journal import read_json
+from millrace.training.backgrounds.background_group import Backgrounds
+from millrace.training.campaign import open_campaign, plan_for
+from millrace.training.results.attempt_files import all_attempts
+from millrace.training.results.report import render, report_data
+from millrace.training.settings import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -398,8 +398,8 @@ def test_nothing_is_left_when_the_run_is_killed_and_it_can_be_taken_up_again(mak
     config = make_config(job)
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = (
-        "import sys; from pathlib import Path; from tasks.config import load_config\n"
-        "from tasks.training.settings import TrainingConfig; from tasks.training.campaign import open_campaign\n"
+        "import sys; from pathlib import Path; from millrace.config import load_config\n"
+        "from millrace.training.settings import TrainingConfig; from millrace.training.campaign import open_campaign\n"
         "with open_campaign(load_config(TrainingConfig, Path(sys.argv[1])), Path(sys.argv[2])) as campaign:\n"
         "    for run in campaign.pending(): campaign.run_one(run)\n"
     )

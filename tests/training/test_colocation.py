@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.training.background import interpolate
-from tasks.training.colocation import LoadController, compare, interval, load_of, metric_differences, pairs, wanted_load
-from tasks.training.plots import Point, pareto, scatter, ticks
-from tasks.training.restarts import RestartPolicy
-from tasks.training.settings import Restart
-from tasks.training.spans import Spans
+from millrace.training.backgrounds.background import interpolate
+from millrace.training.backgrounds.colocation import (
+    LoadController,
+    compare,
+    interval,
+    load_of,
+    metric_differences,
+    pairs,
+    wanted_load,
+)
+from millrace.training.backgrounds.restarts import RestartPolicy
+from millrace.training.backgrounds.spans import Spans
+from millrace.training.results.plots import Point, pareto, scatter, ticks
+from millrace.training.settings import Restart
 
 
 def policy(**settings) -> RestartPolicy:

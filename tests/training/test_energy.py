@@ -8,11 +8,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tasks.training.doctor import examine, main
-from tasks.training.energy import Domain, Unavailable, codecarbon, nvml, rapl, zeus
-from tasks.training.machine import Load, cool_down, governor, strangers
-from tasks.training.meter import EnergyMeter, EnergyReading, attribute, estimate, total, weakest
-from tasks.training.settings import CoolDown, EnergySettings
+from millrace.training.doctor import examine, main
+from millrace.training.energy import Domain, Unavailable, codecarbon, nvml, rapl, zeus
+from millrace.training.machine import Load, cool_down, governor, strangers
+from millrace.training.meter import EnergyMeter, EnergyReading, attribute, estimate, total, weakest
+from millrace.training.settings import CoolDown, EnergySettings
 
 
 class Powercap:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import load_config, parse_config
-from tasks.errors import UsageError
-from tasks.training.dry_run import plan_lines
-from tasks.training.experiments import plan_runs
-from tasks.training.results import earlier_sets
-from tasks.training.settings import TrainingConfig
+from millrace.config import load_config, parse_config
+from millrace.errors import UsageError
+from millrace.training.dry_run import plan_lines
+from millrace.training.experiments import plan_runs
+from millrace.training.results.attempt_files import earlier_sets
+from millrace.training.settings import TrainingConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "training"
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.errors import UsageError
-from tasks.training.mutation import choose_names, draw_one, key_of, mutate
-from tasks.training.parameters import Parameter, arguments, spell, typed
+from millrace.errors import UsageError
+from millrace.training.mutation import choose_names, draw_one, key_of, mutate
+from millrace.training.parameters import Parameter, arguments, spell, typed
 
 LR = Parameter(default=0.1, range=(0.05, 0.15), distribution="log_uniform")
 EPOCHS = Parameter(type="int", default=10, range=(5, 15))

@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from tasks.plugins import plugin_names
-from tasks.training import worker
-from tasks.training.launch import environment_for, loopback_interface
-from tasks.training.parameters import Parameter, arguments, typed
-from tasks.training.programs import build_command, load_program
-from tasks.training.settings import Resources, TrainingConfig, TrainingJob
+from millrace.plugins.loading import plugin_names
+from millrace.training.launch import environment_for, loopback_interface
+from millrace.training.parameters import Parameter, arguments, typed
+from millrace.training.programs import build_command, load_program
+from millrace.training.settings import Resources, TrainingConfig, TrainingJob
+from millrace.training.trainer import worker
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = plugin_names("tasks.training.workloads")
+NAMES = plugin_names("millrace.training.workloads")
 SMALL = {"epochs": 2, "lr": 0.0012345678901234567, "batch_size": 17, "seed": 7, "max_samples": 68}
 """So that even the DenseNet takes a second; the learning rate has all its digits, because they must arrive."""
 
 
 def command_of(name: str, out: Path, *extra: str, values: dict | None = None) -> list[str]:
-    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    module = importlib.import_module(f"millrace.training.workloads.{name}")
     return [name, *arguments(module.PARAMETERS, values or SMALL), "--out", str(out), "--threads", "1", *extra]
 
 
@@ -49,7 +49,7 @@ def train(name: str, out: Path, *extra: str, values: dict | None = None) -> subp
 def train_apart(*command: str, env: dict | None = None) -> subprocess.CompletedProcess:
     """The training program as it really runs."""
     return subprocess.run(
-        [sys.executable, "-m", "tasks.training.worker", *command],
+        [sys.executable, "-m", "millrace.training.trainer.worker", *command],
         capture_output=True, text=True, cwd=ROOT, check=False, env=os.environ | (env or {}),
     )  # fmt: skip
 
@@ -59,13 +59,13 @@ def events(out: Path) -> list[dict]:
 
 
 def test_importing_the_workloads_does_not_import_torch():
-    code = f"import sys\nfor n in {NAMES!r}: __import__('tasks.training.workloads.' + n)\nassert 'torch' not in sys.modules"
+    code = f"import sys\nfor n in {NAMES!r}: __import__('millrace.training.workloads.' + n)\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_workload_declares_the_common_hyperparameters_with_ranges(name):
-    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    module = importlib.import_module(f"millrace.training.workloads.{name}")
     assert {"epochs", "lr", "batch_size", "seed", "weight_decay"} <= set(module.PARAMETERS)
     assert all(isinstance(parameter, Parameter) for parameter in module.PARAMETERS.values())
     assert module.METRICS
@@ -83,7 +83,7 @@ def test_a_workload_trains_says_so_and_uses_exactly_what_it_was_given(name, tmp_
     assert {key: typed(echoed[key]) for key in SMALL} == {key: typed(value) for key, value in SMALL.items()}
     last = said[-1]
     assert last["ok"]
-    module = importlib.import_module(f"tasks.training.workloads.{name}")
+    module = importlib.import_module(f"millrace.training.workloads.{name}")
     assert set(module.METRICS) <= set(last["metrics"])
     epoch = next(event for event in said if event["event"] == "epoch")
     assert epoch["samples"] > 0
@@ -125,7 +125,7 @@ def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path
     resumable = ["--checkpoint-every", "1", "--resume"]
     command = command_of("mnist_cnn", out, *resumable, values=values)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.training.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "millrace.training.trainer.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     for line in process.stdout:
         if '"epoch", ' in line and '"n": 2' in line:
@@ -164,7 +164,7 @@ def test_a_training_does_not_go_on_from_a_damaged_checkpoint_and_names_the_tenso
 
 
 def test_two_ranks_cover_every_sample_exactly_once():
-    from tasks.training.job import Job
+    from millrace.training.trainer.job import Job
 
     torch = pytest.importorskip("torch")
     model = torch.nn.Linear(1, 1)
@@ -213,7 +213,7 @@ def test_gloo_gets_the_loopback_interface_unless_the_user_named_one(tmp_path, mo
 def test_repeating_trains_again_without_a_gap_until_stopped(tmp_path):
     command = ["tabular_mlp", "--epochs", "1", "--out", str(tmp_path), "--threads", "1", "--repeat"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.training.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "millrace.training.trainer.worker", *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     ends = 0
     for line in process.stdout:
@@ -258,7 +258,7 @@ def test_cifar10_is_read_from_its_binary_folder_and_from_its_python_folder(tmp_p
 
     import numpy as np
 
-    from tasks.training.nets.data import cifar10
+    from millrace.training.nets.data import cifar10
 
     generator = np.random.default_rng(0)
     for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
@@ -277,8 +277,8 @@ def test_cifar10_is_read_from_its_binary_folder_and_from_its_python_folder(tmp_p
 def test_a_cifar10_file_that_would_run_code_is_refused(tmp_path):
     import pickle
 
-    from tasks.errors import InputError
-    from tasks.training.nets.data import cifar10
+    from millrace.errors import InputError
+    from millrace.training.nets.data import cifar10
 
     class Evil:
         def __reduce__(self):

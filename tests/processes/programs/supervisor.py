@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, sys.argv[1])
-from tasks.processes import supervised
+from millrace.processes.supervised import supervised
 
 mode, _, cgroup = sys.argv[2].partition("+")
 held = []

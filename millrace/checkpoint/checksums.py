@@ -1,0 +1,112 @@
+"""Checks saved bytes against the CRC-32 that `torch.save` stored behind them."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from millrace.checkpoint.engine.read_plan import OpenFiles
+from millrace.checkpoint.formats.item_heads import Head, check_descriptor
+from millrace.checkpoint.formats.item_pickle import UnusualItemError
+from millrace.checkpoint.problems import Problem
+from millrace.checkpoint.seal import Seal
+
+CRC_CHUNK = 1 << 20
+"""Read and summed at a time: small enough to be still in the cache when it is summed."""
+
+
+@dataclass(frozen=True)
+class CheckedItem:
+    """A saved item whose head is known."""
+
+    file: int
+    offset: int
+    head: Head
+    tensor: str
+
+
+def item_crc(item: CheckedItem, opened: OpenFiles) -> tuple[int, str]:
+    """The CRC-32 of an item's storage as it is on the disk, and what is wrong with it (empty: nothing).
+
+    A safetensors item has no stored CRC; only its bytes are summed.
+    """
+    handle, head = opened.handles[item.file], item.head
+    crc, position, left = 0, item.offset + head.data_offset, head.storage_nbytes
+    if head.raw and opened.files.read_at(handle, head.data_offset, item.offset) != head.raw:
+        return 0, "its head is not that of its shape and dtype"
+    while left:
+        data = opened.files.read_at(handle, min(left, CRC_CHUNK), position)
+        if not data:
+            return crc, f"the file ends at byte {position}"
+        crc = zlib.crc32(data, crc)
+        position += len(data)
+        left -= len(data)
+    if not head.descriptor_nbytes:
+        return crc, ""
+    try:
+        stored = check_descriptor(opened.files.read_at(handle, head.descriptor_nbytes, position), head)
+    except UnusualItemError as error:
+        return crc, str(error)
+    if stored == crc:
+        return crc, ""
+    if stored == 0:
+        return crc, "it was saved without a CRC (torch.serialization.set_crc32_options), or the CRC is damaged"
+    return crc, f"CRC mismatch: its bytes sum to {crc:08x}, {stored:08x} was stored"
+
+
+def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -> Iterator[tuple[CheckedItem, int, str]]:
+    """`item_crc` of all items, in order, by several threads: both reading and summing release the interpreter lock."""
+    stop = threading.Event()
+
+    def one(item: CheckedItem) -> tuple[CheckedItem, int, str]:
+        if stop.is_set():
+            return item, 0, "not looked at"
+        try:
+            return item, *item_crc(item, opened)
+        except OSError as error:
+            return item, 0, f"cannot be read: {error.strerror or error}"
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="checkpoint-crc") as pool:
+        try:
+            yield from pool.map(one, items)
+        finally:
+            stop.set()
+
+
+def crc_problems(items: Iterable[CheckedItem], opened: OpenFiles, threads: int, seal: Seal | None) -> list[Problem]:
+    """What is wrong with the items' bytes, one problem per damaged item."""
+    found = []
+    for item, crc, what in crc_results(items, opened, threads):
+        file = opened.names[item.file]
+        wrong = what or against_seal(item, file, crc, seal)
+        if wrong:
+            found.append(Problem(wrong, file, item.tensor, item.offset))
+    return found
+
+
+def against_seal(item: CheckedItem, file: str, crc: int, seal: Seal | None) -> str:
+    """What the seal has against an item that is whole in itself; empty: nothing."""
+    if not item.head.storage_nbytes:
+        return ""
+    if seal is not None:
+        return seal.difference(file, item.offset + item.head.data_offset, crc)
+    if not item.head.descriptor_nbytes:
+        return "no CRC is stored with it: seal the checkpoint (flows.checkpoint verify --set seal=true) or verify by size"
+    return ""
+
+
+def archive_problem(data: bytes) -> str:
+    """What is wrong with an item that is a zip of any kind, read whole; empty: all its entries have the CRC they should."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                if archive.open(entry).read() is None:
+                    return f"'{entry.filename}' cannot be read"
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        return f"CRC check failed: {error}"
+    return ""

@@ -1,0 +1,321 @@
+"""A stand-in for torch's `FileSystemReader` that reads at the speed of memory.
+
+    dcp.load(state_dict, storage_reader=ParallelFileSystemReader(path))
+
+is all that changes for a user. What this engine can't do for an item, torch's own code does, for that item only.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.futures import Future
+
+from millrace.checkpoint.checksums import CheckedItem, archive_problem, crc_problems
+from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
+from millrace.checkpoint.engine.loading import Loading
+from millrace.checkpoint.engine.read_engine import Engine, threads_for
+from millrace.checkpoint.engine.read_plan import OpenFiles, ReadPlan, StockRead, Strictness, plan_reads
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles
+from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.dcp_metadata import read_metadata
+from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
+from millrace.checkpoint.metrics import ReadMetrics
+from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.seal import read_seal
+
+SMALL_LOAD = 4 << 20
+"""Below this many bytes threads cost more than they bring: the calling thread reads."""
+FREEZE_FROM = 1000
+"""Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""
+KEPT_BYTES = 16 << 20
+"""How many bytes of checked byte items are kept until they are handed over; others are read and checked again."""
+
+
+class ParallelFileSystemReader(FileSystemReader):
+    """Reads `torch.distributed.checkpoint` folders and Hugging Face safetensors folders, in parallel and in place.
+
+    Covers: everything that torch's `FileSystemReader` loads, with the same result: any planner, any sharding, other dtypes,
+    devices and strides, byte items, transforms, remote paths; plus the safetensors serialization. Files are checked before
+    anything is written to. All failing items are collected into one `CheckpointError`. Does not cover: two files of
+    equal shapes swapped with each other, unless the checkpoint is sealed (see `millrace.checkpoint.seal`).
+
+    Args:
+        path: the checkpoint's folder, or a URL that fsspec knows (then torch's own code reads it).
+        threads: reading threads; None: from cores, ranks on this machine and bytes.
+        on_progress: called as `(done, total)` in bytes, on the thread that loads.
+        verify: `none` trusts the files; `size` (default) checks lengths, heads and shapes; `crc` first sums every item that
+            will be read and compares with the stored CRC-32, before any destination is touched.
+        byte_items: `checked` refuses byte items whose unpickling could run foreign code; `trusted` hands them over unseen,
+            as torch does.
+        allow_globals: classes of the user's own that `.metadata` may name.
+        max_staging_bytes: memory for what can't be read in place; None: from available memory, at most 48 MiB.
+        enable_parallel: False means one thread.
+        max_workers: another name for `threads`.
+        files: how bytes are read; for tests.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        verify: Strictness = "size",
+        byte_items: Literal["checked", "trusted"] = "checked",
+        allow_globals: tuple[type, ...] = (),
+        max_staging_bytes: int | None = None,
+        enable_parallel: bool = True,
+        max_workers: int | None = None,
+        files: Files | None = None,
+        _extension_registry: Any = None,
+    ) -> None:
+        if verify not in ("none", "size", "crc"):
+            raise ValueError(f"verify is 'none', 'size' or 'crc', not {verify!r}")
+        if byte_items not in ("checked", "trusted"):
+            raise ValueError(f"byte_items is 'checked' or 'trusted', not {byte_items!r}")
+        wanted = threads if threads is not None else max_workers
+        if wanted is not None and wanted < 1:
+            raise ValueError(f"threads must be at least 1, not {wanted}")
+        super().__init__(path, _extension_registry=_extension_registry)
+        self._use_path(path)
+        self.threads = wanted if enable_parallel else 1
+        self.on_progress = on_progress
+        self.verify: Strictness = verify
+        self.byte_items = byte_items
+        self.allow_globals = allow_globals
+        self.max_staging_bytes = max_staging_bytes
+        self.files: Files = files or PosixFiles()
+        self.metrics = ReadMetrics()
+        self._tensors: dict[str, Any] = {}
+        self._freeze = HeapFreeze()
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
+        """Forget the last load; with `checkpoint_id`, turn to another checkpoint."""
+        super().reset(None)
+        if checkpoint_id:
+            self._use_path(checkpoint_id)
+        self._freeze.thaw()
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
+        """Whether this reader takes `checkpoint_id`: as torch's does."""
+        return FileSystem.validate_checkpoint_id(checkpoint_id)
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """The checkpoint's metadata, unpickled under an allow-list; made from the headers for a safetensors folder.
+
+        Raises:
+            CheckpointError: the folder isn't a checkpoint, isn't finished, or can't be read. UntrustedCheckpoint: its
+                metadata asks for code.
+        """
+        start = perf_counter()
+        self._freeze.thaw()
+        rank = kwargs.get("rank")
+        path = self._get_metadata_path(rank)
+        name = f"__{rank}.metadata" if rank is not None else ".metadata"
+        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
+            metadata = folder_metadata(Path(self.path), self.files)
+        else:
+            try:
+                with self.fs.create_stream(path, "rb") as stream:
+                    metadata = read_metadata(stream, where=str(self.path), file=name, allow=self.allow_globals)  # type: ignore[arg-type]
+            except OSError as error:
+                raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+        if getattr(metadata, "storage_meta", None) is None:
+            metadata.storage_meta = StorageMeta()
+        metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
+        if len(metadata.storage_data) >= FREEZE_FROM:
+            self._freeze.freeze()
+        self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
+        return metadata
+
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        """Take over where things are stored."""
+        super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
+        self._tensors = metadata.state_dict_metadata
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Fill all destinations of `plan`; `metrics` says afterwards what was done.
+
+        Raises:
+            CheckpointError: naming every file, tensor and offset that failed, and whether a destination was touched.
+        """
+        start = perf_counter()
+        try:
+            with gc_paused():
+                self._read(plan, planner)
+        finally:
+            self._freeze.thaw()
+            self.metrics.seconds = perf_counter() - start
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _read(self, plan: LoadPlan, planner: LoadPlanner) -> None:
+        metrics = self.metrics
+        metrics.items = len(plan.items)
+        opened = OpenFiles(Path(self.path), self.files)
+        try:
+            start = perf_counter()
+            placed = self._placed(plan, opened)
+            metrics.payload_bytes = placed.payload_bytes
+            metrics.cold_files = sum(opened.cold)
+            metrics.plan_s = perf_counter() - start
+            kept = self._check(placed, opened)
+            if placed.problems:
+                raise CheckpointError(str(self.path), placed.problems)
+            start = perf_counter()
+            problems = self._load(placed, opened, planner, kept)
+            metrics.read_s = perf_counter() - start
+        finally:
+            opened.close()
+        if problems:
+            raise CheckpointError(str(self.path), problems, touched=True)
+
+    def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
+        if self._local:
+            return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
+        remote = ReadPlan()
+        for item in plan.items:
+            if item.type == LoadItemType.BYTE_IO:
+                remote.byte_items.append(item)
+            else:
+                remote.stock.append(StockRead(item, "a remote path"))
+        return remote
+
+    def _check(self, placed: ReadPlan, opened: OpenFiles) -> dict[int, bytes]:
+        """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
+        start = perf_counter()
+        kept: dict[int, bytes] = {}
+        total = 0
+        for position, item in enumerate(placed.byte_items):
+            data, problem = self._byte_item(item)
+            if problem:
+                placed.problems.append(problem)
+            total += len(data)
+            if total <= KEPT_BYTES:
+                kept[position] = data
+        if self.verify == "crc" and not placed.problems:
+            seal = read_seal(Path(self.path)) if self._local else None
+            changed = seal.metadata_problem(Path(self.path)) if seal else None
+            placed.problems += [changed] if changed else []
+            for stock in placed.stock:
+                _, problem = self._plain_bytes(stock.item)
+                placed.problems += [problem] if problem else []
+            unique = {
+                (read.file, read.offset, read.head.data_offset): CheckedItem(
+                    read.file, read.offset, read.head, read.item.storage_index.fqn
+                )
+                for read in placed.reads
+            }
+            threads = threads_for(placed.payload_bytes, self.threads)
+            placed.problems += crc_problems(unique.values(), opened, threads, seal)
+        self.metrics.check_s = perf_counter() - start
+        return kept
+
+    def _load(self, placed: ReadPlan, opened: OpenFiles, planner: LoadPlanner, kept: dict[int, bytes]) -> list[Problem]:
+        metrics = self.metrics
+        threads = metrics.threads = threads_for(placed.payload_bytes, self.threads)
+        inline = threads == 1 or placed.payload_bytes < SMALL_LOAD
+        with Engine(opened, threads, inline=inline) as engine:
+            loading = Loading(
+                engine,
+                planner,
+                metrics,
+                in_order=type(planner).commit_tensor is not DefaultLoadPlanner.commit_tensor,
+                staging=self.max_staging_bytes,
+                on_bytes=self._progress(placed.payload_bytes),
+                info_of=lambda item: self.storage_data[item.storage_index],
+            )
+            loading.run(placed.reads)
+        metrics.read_bytes += engine.read_bytes
+        metrics.copy_s = engine.copy_s
+        for stock in placed.stock + loading.stock:
+            metrics.stock_items += 1
+            metrics.stock_reasons[stock.reason] += 1
+            self._read_like_stock(stock.item, planner, loading.problems)
+        for position, item in enumerate(placed.byte_items):
+            data = kept.get(position)
+            if data is None:
+                data, problem = self._byte_item(item)
+                if problem:
+                    loading.problems.append(problem)
+                    continue
+            metrics.byte_items += 1
+            planner.load_bytes(item, io.BytesIO(data))
+            loading.on_bytes(len(data))
+        return loading.problems
+
+    def _read_like_stock(self, item: ReadItem, planner: LoadPlanner, problems: list[Problem]) -> None:
+        info = self.storage_data[item.storage_index]
+        try:
+            super().read_data(LoadPlan([item]), planner)
+        except Exception as error:  # noqa: BLE001 - one item's failure becomes a problem with its name
+            what = f"torch cannot read it either: {type(error).__name__}: {str(error).strip()[:300]}"
+            problems.append(Problem(what, info.relative_path, item.storage_index.fqn, info.offset))
+
+    def _byte_item(self, item: ReadItem) -> tuple[bytes, Problem | None]:
+        """A byte item, transforms undone, and what is wrong with it."""
+        data, problem = self._plain_bytes(item)
+        why_not = refusal(data) if problem is None and self.byte_items == "checked" else None
+        if why_not is None:
+            return data, problem
+        info = self.storage_data[item.storage_index]
+        return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
+
+    def _plain_bytes(self, item: ReadItem) -> tuple[bytes, Problem | None]:
+        """A whole item as saved, transforms undone; under `crc` its sums are checked."""
+        info = self.storage_data[item.storage_index]
+        wrong = ""
+        data = b""
+        try:
+            with self.fs.create_stream(self.fs.concat_path(self.path, info.relative_path), "rb") as stream:
+                raw = self._slice_file(stream, info)
+                plain = self.transforms.transform_load_stream(item, info.transform_descriptors or (), raw)
+                data = bytes(plain.read(-1))
+            wrong = archive_problem(data) if self.verify == "crc" else ""
+        except Exception as error:  # noqa: BLE001 - a transform may raise anything
+            wrong = f"cannot be read: {type(error).__name__}: {error}"
+        return data, Problem(wrong, info.relative_path, item.storage_index.fqn, info.offset) if wrong else None
+
+    def _progress(self, total: int) -> Callable[[int], None]:
+        done = 0
+        callback = self.on_progress
+
+        def on_bytes(count: int) -> None:
+            nonlocal done
+            done = min(total, done + count)  # an item that is read a second time counts once
+            if callback is not None:
+                callback(done, total)
+
+        return on_bytes
+
+    def _use_path(self, path: str | os.PathLike[str]) -> None:
+        if "://" in str(path):
+            from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
+
+            self.fs = RemoteFileSystem()  # type: ignore[assignment]
+        else:
+            self.fs = FileSystem()
+        self._local = isinstance(self.fs, FileSystem)
+        self.path = self.fs.init_path(path)
+
+    def _why_no_metadata(self, error: OSError) -> str:
+        folder = Path(self.path)
+        if not isinstance(error, FileNotFoundError):
+            return f"cannot be read: {error.strerror or error}"
+        if not folder.exists():
+            return "there is no such folder"
+        if any(folder.glob("*.distcp")):
+            return "missing although there are data files: the checkpoint is still being written, or its writer was stopped"
+        return "missing: this folder holds no checkpoint"

@@ -1,0 +1,159 @@
+"""Checkpoints of any format as one thing: named tensors that can be read box by box, and other values by name."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.distributed._shard._utils import narrow_tensor_by_index
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, ReadItem
+from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
+
+from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
+from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.reader import ParallelFileSystemReader
+
+
+@dataclass
+class Contents:
+    """What a checkpoint holds."""
+
+    tensors: dict[str, tuple[torch.dtype, tuple[int, ...]]]
+    objects: dict[str, Any]
+    paths: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Where each name stands in the nested state dict; missing: at the top."""
+
+
+class Source(Protocol):
+    """A checkpoint to read from."""
+
+    contents: Contents
+
+    def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
+        """Fill `target` with the box of its size at `offsets` of the tensor `name`."""
+
+
+def open_source(path: Path, threads: int | None) -> Source:
+    """A DCP or safetensors folder, or a `torch.save` file.
+
+    Raises:
+        CheckpointError: it is none of these, or can't be read.
+    """
+    return TorchFile(path) if path.is_file() else Folder(path, threads)
+
+
+class _OneBox(DefaultLoadPlanner):
+    """Puts what is asked for into one tensor."""
+
+    def __init__(self, target: torch.Tensor) -> None:
+        super().__init__()
+        self.target = target
+
+    def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
+        found: torch.Tensor = narrow_tensor_by_index(self.target, read_item.dest_offsets, read_item.lengths)
+        return found
+
+    def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
+        self.value = torch.load(value, weights_only=True)
+
+
+class Folder:
+    """A DCP or safetensors folder, through the parallel reader."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._reader = ParallelFileSystemReader(path, threads=threads)
+        self._metadata: Metadata = self._reader.read_metadata()
+        self._reader.set_up_storage_reader(self._metadata, True)
+        described = self._metadata.state_dict_metadata
+        tensors = {
+            name: (one.properties.dtype, tuple(one.size))
+            for name, one in described.items()
+            if isinstance(one, TensorStorageMetadata)
+        }
+        objects = {name: self._object(name) for name in described if name not in tensors}
+        self.contents = Contents(tensors, objects, dict(self._metadata.planner_data or {}))
+
+    def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
+        chunk = ChunkStorageMetadata(torch.Size(offsets), target.size())
+        described = self._metadata.state_dict_metadata[name]
+        assert isinstance(described, TensorStorageMetadata)
+        items = create_read_items_for_chunk_list(name, described, [chunk])
+        if sum(item.lengths.numel() for item in items) < target.numel():
+            raise CheckpointError(str(self._reader.path), [Problem("not all of it is stored", tensor=name)])
+        self._reader.read_data(LoadPlan(items), _OneBox(target))
+
+    def _object(self, name: str) -> Any:
+        index, nothing = MetadataIndex(name), torch.Size((0,))
+        planner = _OneBox(torch.empty(0))
+        item = ReadItem(LoadItemType.BYTE_IO, index, nothing, index, nothing, nothing)
+        self._reader.read_data(LoadPlan([item]), planner)
+        return planner.value
+
+
+class TorchFile:
+    """A `torch.save` file: its tensors' bytes are found without reading them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with FakeTensorMode(), path.open("rb") as stream:
+                loaded = torch.load(stream, weights_only=True, map_location="cpu")
+        except Exception as error:
+            what = f"not a torch.save file that can be trusted: {type(error).__name__}: {str(error).splitlines()[0]}"
+            raise CheckpointError(str(path), [Problem(what)]) from error
+        if not isinstance(loaded, dict):
+            raise CheckpointError(str(path), [Problem(f"holds a {type(loaded).__name__} and not a state dict")])
+        flat, paths = flatten_state_dict(loaded)
+        self._fakes = {name: value for name, value in flat.items() if isinstance(value, FakeTensor)}
+        objects = {name: value for name, value in flat.items() if name not in self._fakes}
+        tensors = {name: (fake.dtype, tuple(fake.shape)) for name, fake in self._fakes.items()}
+        self.contents = Contents(tensors, objects, dict(paths))
+
+    def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
+        fake = self._fakes[name]
+        base = fake.untyped_storage()._checkpoint_offset
+        if base is None:
+            raise CheckpointError(
+                str(self._path), [Problem("its place in the file is unknown: an old torch.save format", tensor=name)]
+            )
+        strides = tuple(int(stride) for stride in fake.stride())
+        start = int(fake.storage_offset()) + sum(offset * stride for offset, stride in zip(offsets, strides, strict=True))
+        itemsize = fake.dtype.itemsize
+        with self._path.open("rb") as stream:
+
+            def fetch(first: int, count: int) -> torch.Tensor:
+                data = os.pread(stream.fileno(), count * itemsize, base + first * itemsize)
+                if len(data) != count * itemsize:
+                    raise CheckpointError(str(self._path), [Problem("the file is cut short", tensor=name)])
+                return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(fake.dtype)
+
+            if target.numel():
+                copy_by_pieces(Box(start, tuple(target.size()), strides), target, fake.dtype, 8 << 20, fetch)
+
+
+def pieces_of(sizes: tuple[int, ...], itemsize: int, limit_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Cut a tensor into boxes of at most `limit_nbytes` bytes that follow each other in row-major order: (offsets, sizes)."""
+    total = itemsize
+    for size in sizes:
+        total *= size
+    if total <= limit_nbytes or not sizes:
+        yield (0,) * len(sizes), sizes
+        return
+    row = total // sizes[0]
+    if row <= limit_nbytes:
+        step = max(1, limit_nbytes // row)
+        for low in range(0, sizes[0], step):
+            yield (low, *(0,) * (len(sizes) - 1)), (min(step, sizes[0] - low), *sizes[1:])
+        return
+    for low in range(sizes[0]):
+        for offsets, inner in pieces_of(sizes[1:], itemsize, limit_nbytes):
+            yield (low, *offsets), (1, *inner)

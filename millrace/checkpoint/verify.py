@@ -1,0 +1,150 @@
+"""Looks for damage in a checkpoint, file by file, so that a cluster can share the work.
+
+Covers: missing and short files, heads, shapes and dtypes against the metadata, the CRC-32 of every tensor and byte item, byte
+items that would run code, holes in tensors, the seal. Does not cover: without a seal, files of equal shapes exchanged with each
+other; safetensors files have no sums of their own, so without a seal only their structure is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
+
+from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
+from millrace.checkpoint.engine.read_engine import threads_for
+from millrace.checkpoint.engine.read_plan import OpenFiles, head_at
+from millrace.checkpoint.engine.vector_io import PosixFiles
+from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.item_heads import HEAD_BYTES
+from millrace.checkpoint.formats.item_pickle import UnusualItemError
+from millrace.checkpoint.formats.safetensors_format import SafetensorsError
+from millrace.checkpoint.problems import Problem
+from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """One file's items, for one task."""
+
+    folder: Path
+    name: str
+    items: tuple[tuple[MetadataIndex, Any, Any], ...]
+    """Index, place, and what the metadata says of the whole value."""
+
+
+@dataclass
+class FileReport:
+    """What was found in one file."""
+
+    name: str
+    items: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    sums: dict[int, int] = field(default_factory=dict)
+    """CRC-32 by byte offset of the storage."""
+    unsummed: int = 0
+    """Items that have no CRC of their own to be checked against."""
+
+
+def parts_of(folder: Path) -> tuple[list[FilePart], list[Problem]]:
+    """The work on a checkpoint, largest files first, and what its metadata alone shows to be wrong.
+
+    Raises:
+        CheckpointError: it has no readable metadata.
+    """
+    metadata = ParallelFileSystemReader(folder).read_metadata()
+    described = metadata.state_dict_metadata
+    by_file: dict[str, list[tuple[MetadataIndex, Any, Any]]] = {}
+    for index, info in metadata.storage_data.items():
+        by_file.setdefault(info.relative_path, []).append((index, info, described.get(index.fqn)))
+    problems = [problem for name, one in described.items() if (problem := _hole_in(name, one, metadata.storage_data))]
+    seal = read_seal(folder)
+    changed = seal.metadata_problem(folder) if seal else None
+    parts = [FilePart(folder, name, tuple(items)) for name, items in by_file.items()]
+    parts.sort(key=lambda part: -sum(info.length for _, info, _ in part.items))
+    return parts, problems + ([changed] if changed else [])
+
+
+def _hole_in(name: str, one: Any, places: dict[Any, Any]) -> Problem | None:
+    if not isinstance(one, TensorStorageMetadata):
+        return None if MetadataIndex(name) in places else Problem("the metadata does not say where it is stored", tensor=name)
+    stored = sum(prod(chunk.sizes) for chunk in one.chunks)
+    if stored < prod(one.size):
+        return Problem(f"only {stored} of its {prod(one.size)} elements are stored", tensor=name)
+    for chunk in one.chunks:
+        if MetadataIndex(name, chunk.offsets) not in places:
+            return Problem(f"its part at {list(chunk.offsets)} is not stored anywhere", tensor=name)
+    return None
+
+
+def verify_file(part: FilePart, threads: int | None = None) -> FileReport:
+    """Check all items of one file; problems are collected, none raised."""
+    report = FileReport(part.name, items=len(part.items))
+    seal = read_seal(part.folder)
+    opened = OpenFiles(part.folder, PosixFiles())
+    try:
+        file = opened.index(part.name, report.problems)
+        if file is None:
+            return report
+        checked: list[CheckedItem] = []
+        for index, info, described in sorted(part.items, key=lambda item: item[1].offset):
+            report.bytes += info.length
+            found = _look_at(index, info, described, opened, file)
+            if isinstance(found, str):
+                if found:
+                    report.problems.append(Problem(found, part.name, index.fqn, info.offset))
+            else:
+                checked.append(found)
+        for item, crc, what in crc_results(checked, opened, threads_for(report.bytes, threads)):
+            unsummed = not item.head.descriptor_nbytes and item.head.storage_nbytes > 0
+            report.unsummed += unsummed and seal is None
+            wrong = what or ("" if unsummed and seal is None else against_seal(item, part.name, crc, seal))
+            if wrong:
+                report.problems.append(Problem(wrong, part.name, item.tensor, item.offset))
+            if item.head.storage_nbytes:
+                report.sums[item.offset + item.head.data_offset] = crc
+    finally:
+        opened.close()
+    return report
+
+
+def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles, file: int) -> CheckedItem | str:
+    """An item to be summed, or what is wrong with it; an empty string: it was checked whole and nothing is."""
+    if info.offset + info.length > opened.sizes[file]:
+        return f"the file ends at byte {opened.sizes[file]}, the item needs bytes {info.offset} to {info.offset + info.length}"
+    is_tensor = isinstance(described, TensorStorageMetadata)
+    if is_tensor and not getattr(info, "transform_descriptors", None):
+        try:
+            head = head_at(index, file, info, opened)
+        except (UnusualItemError, SafetensorsError) as unusual:
+            if info.length > HEAD_BYTES << 10:
+                return f"not a plain tensor ({unusual}), and too large to be checked as a whole"
+        except OSError as error:
+            return f"its head cannot be read: {error.strerror or error}"
+        else:
+            sizes = [chunk.sizes for chunk in described.chunks if chunk.offsets == index.offset]
+            if sizes and sizes[0] != head.sizes:
+                return f"the metadata says shape {list(sizes[0])} and the file holds {list(head.sizes)}"
+            if head.dtype != described.properties.dtype:
+                return f"the metadata says {described.properties.dtype} and the file holds {head.dtype}"
+            return CheckedItem(file, info.offset, head, index.fqn)
+    data = opened.files.read_at(opened.handles[file], info.length, info.offset)
+    if getattr(info, "transform_descriptors", None):
+        return ""
+    return archive_problem(data) or ("" if is_tensor else (refusal(data) or ""))
+
+
+def seal_checkpoint(folder: Path, reports: Sequence[FileReport]) -> Path:
+    """Write the sums that were found into the checkpoint; only for one without problems."""
+    seal = Seal(metadata_sha256(folder))
+    for report in reports:
+        assert not report.problems
+        for place, crc in report.sums.items():
+            seal.add(report.name, place, crc)
+    return write_seal(folder, seal)

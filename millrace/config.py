@@ -1,0 +1,206 @@
+"""Configs: one pydantic model is the YAML schema, the command line and the Prefect form.
+
+Strict and frozen; the string under a field is its help text everywhere. Loading says in one sentence what is wrong and where.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from millrace.errors import UsageError, did_you_mean
+
+UNITS = {"s": "s", "mb": "MiB", "gb": "GB", "usd": "USD", "c": "°C"}
+"""What a field's name may end with, and how the form says it."""
+
+
+def field_title(name: str, _: object = None) -> str:
+    """A field's name as a form's label: `timeout_s` as `Timeout (s)`."""
+    *words, last = name.split("_")
+    unit = UNITS.get(last) if words else None
+    text = " ".join(words if unit else [*words, last])
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({unit})" if unit else "")
+
+
+class Settings(BaseModel):
+    """Base of every config: unknown keys are refused, values don't change, docstrings under fields are help texts."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        field_title_generator=field_title,
+    )
+
+
+OPERATIONAL: dict[str, Any] = {"operational": True}
+"""Marks a field (`Field(json_schema_extra=OPERATIONAL)`) that changes how a run is done and not what comes out of it.
+
+A run may be resumed with another value of it.
+"""
+
+
+def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
+    """The JSON form of `settings` without its operational fields: what makes two runs the same run."""
+    whole: dict[str, Any] = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if extra.get("operational"):
+            del whole[name]
+            continue
+        value = getattr(settings, name)
+        if isinstance(reader := extra.get("plugin"), str):
+            value = _plugin_settings(reader, value)
+        if isinstance(value, BaseModel):
+            whole[name] = fingerprint_of(value)
+        elif isinstance(value, tuple) and any(isinstance(part, BaseModel) for part in value):
+            whole[name] = [fingerprint_of(part) if isinstance(part, BaseModel) else part for part in value]
+    return whole
+
+
+def plugin_field(reader: str) -> dict[str, Any]:
+    """Marks a field that holds a plug-in's settings as a mapping: `Field(json_schema_extra=plugin_field("module:function"))`.
+
+    The function makes settings of the mapping, and with them known which of the plug-in's fields are operational.
+    """
+    return {"plugin": reader}
+
+
+def _plugin_settings(reader: str, value: Any) -> Any:
+    module, _, function = reader.partition(":")
+    return getattr(importlib.import_module(module), function)(value)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = (), *, base: dict[str, Any] | None = None) -> S:
+    """Read a YAML or JSON file into `model`, with `overrides` of the form `dotted.key=value` on top.
+
+    Args:
+        model: the config's class.
+        path: the file; None means all defaults.
+        overrides: values are YAML, so `x=3`, `x=true`, `x=[a, b]`, `x=null` and `x=text` all do what they look like.
+        base: values under those of the file.
+
+    Raises:
+        UsageError: naming the file or the option, the key, what is wrong and what would be right.
+    """
+    data: dict[str, Any] = dict(base or {})
+    where = "the defaults"
+    if path is not None:
+        where = str(path)
+        data = _merged(data, read_mapping(path))
+    for override in overrides:
+        data = _merged(data, parse_override(override))
+        where = f"{where} with --set" if "--set" not in where else where
+    return parse_config(model, data, where=where)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file.
+
+    Raises:
+        UsageError: there is no such file, it can't be read, or it holds something else.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no config file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the config file {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} must hold a mapping of settings, not a {type(value).__name__}")
+    return value
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`a.b=3` as `{"a": {"b": 3}}`."""
+    key, sign, raw = text.partition("=")
+    if not sign or not key.strip():
+        raise UsageError(f"--set takes dotted.key=value, not '{text}'")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {key}: '{raw}' is not a YAML value") from error
+    nested: dict[str, Any] = {}
+    *parents, last = key.strip().split(".")
+    inner = nested
+    for part in parents:
+        inner = inner.setdefault(part, {})
+    inner[last] = value
+    return nested
+
+
+def parse_config(model: type[S], data: dict[str, Any], *, where: str) -> S:
+    """Check `data` against `model`; `where` is the place named in the message."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [_sentence(model, detail) for detail in error.errors()]
+        raise UsageError(f"in {where}: " + "; ".join(problems)) from None
+
+
+def cache_folder() -> Path:
+    """Where things live that all runs share (the default lake, trained baselines): `$MILLRACE_CACHE` or `~/.cache/millrace`."""
+    named = os.environ.get("MILLRACE_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        wrong = str(detail["loc"][-1])
+        return f"unknown key '{key}'{did_you_mean(wrong, _fields_at(model, detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return f"'{key}' is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    shown = repr(detail["input"])
+    if len(shown) > 60:
+        shown = shown[:57] + "..."
+    return f"'{key}': {message}, not {shown}" if key else message
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The field names of the sub-model at `location`, as far as types tell."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, int) or current is None:
+            continue
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is not None:
+            current = _model_in(field.annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None

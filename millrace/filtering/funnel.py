@@ -1,0 +1,108 @@
+"""Filtering from end to end: what a flow maps over workers, and the same in one process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from millrace.errors import UsageError, did_you_mean
+from millrace.filtering.outcome_files import Part, input_files, plan_parts
+from millrace.filtering.routing import Routes, load_routes
+from millrace.filtering.scan import scan_part
+from millrace.filtering.selection import Selection, select_failures
+from millrace.filtering.selection_shards import FetchImage, ShardReport, write_array, write_shard
+from millrace.filtering.settings import PRIORITY_WEIGHTS, FilteringSettings
+
+
+class FilteringReport(msgspec.Struct):
+    """The funnel of the filtering: `seen == kept + sum(dropped.values())`."""
+
+    seen: int
+    kept: int
+    dropped: dict[str, int]
+    balance: dict[str, dict[str, int]]
+    """Failure id → {"failures", "kept"}."""
+    shards: list[str]
+
+
+def checked_routes(settings: FilteringSettings) -> Routes:
+    """The routing table of `settings`, and a look at the failure ids that its quotas and weights name.
+
+    Raises:
+        UsageError: the table is wrong, or a quota or weight is given for a failure id that has no row in it.
+    """
+    routes = load_routes(settings.routes)
+    for field in ("quotas", "weights"):
+        for name in getattr(settings, field):
+            if name not in routes.by_failure and name not in PRIORITY_WEIGHTS:
+                hint = did_you_mean(name, routes.by_failure)
+                raise UsageError(f"{field} names the failure id '{name}', which has no row in {routes.where}{hint}")
+    return routes
+
+
+def most_selected(settings: FilteringSettings, failures: int, images: int, failure_ids: Sequence[str]) -> int:
+    """How many of so many failures of these kinds, on so many images, are selected at most."""
+    limits = [settings.quotas.get(name, settings.quota) for name in set(failure_ids)]
+    most = [failures]
+    if None not in limits:
+        most.append(sum(limit for limit in limits if limit is not None))
+    if settings.total is not None:
+        most.append(settings.total)
+    if settings.failures_per_image is not None:
+        most.append(images * settings.failures_per_image)
+    return min(most)
+
+
+def quarantine_path(out: Path, part: Part) -> Path:
+    """Where the unreadable records of a part are listed."""
+    return out / "quarantine" / f"{part.name}.jsonl"
+
+
+def summarise(selection: Selection, reports: Sequence[ShardReport], settings: FilteringSettings, out: Path) -> FilteringReport:
+    """Add up what the shards report; writes selection.json when the settings ask for an array."""
+    dropped = Counter(selection.dropped)
+    for report in reports:
+        dropped.update(report.dropped)
+    paths = [Path(report.path) for report in reports]
+    if settings.output_format == "json":
+        write_array(paths, out / "selection.json")
+    kept = sum(report.kept for report in reports)
+    return FilteringReport(selection.seen, kept, dict(sorted(dropped.items())), selection.balance, [str(path) for path in paths])
+
+
+def filter_outcomes(
+    place: Path, out: Path, settings: FilteringSettings, *, fetch_image: FetchImage | None = None, part_bytes: int = 64 << 20
+) -> FilteringReport:
+    """Select, route and write in this process: what `flows.filtering` does, without workers.
+
+    Args:
+        place: a file of outcomes (JSON lines or array) or a folder of them.
+        out: the folder of the shards.
+        settings: see there.
+        fetch_image: gives an image's bytes for `embed_images`.
+        part_bytes: how the input is cut; has no influence on the result.
+
+    Raises:
+        InputError: nothing to read, or a failure id without a route.
+        UsageError: the routing table or a quota is wrong.
+    """
+    routes = checked_routes(settings)
+    parts = plan_parts(input_files(place), part_bytes)
+    scans = [scan_part(part, seed=settings.seed, quarantine=quarantine_path(out, part)) for part in parts]
+    selection = select_failures(scans, settings, routes)
+    reports = [write_shard(plan, out / plan.name, routes, fetch_image=fetch_image) for plan in selection.shards]
+    return summarise(selection, reports, settings, out)
+
+
+def plan_lines(settings: FilteringSettings) -> list[str]:
+    """What the stage will do, for `--dry-run`."""
+    limits: list[Any] = [f"{settings.failures_per_image or 'all'} per image"]
+    limits += [f"{settings.quota} per failure id"] if settings.quota else []
+    limits += [f"{settings.total} altogether"] if settings.total else []
+    routes = checked_routes(settings)
+    pipelines = len({route.pipeline_type for route in routes.by_failure.values()})
+    return [f"filtering: keep {', '.join(limits)}; {len(routes.by_failure)} failure ids go to {pipelines} question pipelines"]

@@ -1,0 +1,256 @@
+"""The durable chat model: limits, retries, journal, ledger and schema checks around one or several endpoints.
+
+From the outside in: schema (parse, check, ask once more) → journal (paid once) → attempts (which endpoint, when, how often) → one
+attempt by a provider. Everything runs on one event loop; `blocking.py` is the door for code that has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from millrace.llm import ImagePart, Reply, Request
+from millrace.llm.client.retries import Retries, RetryBudget
+from millrace.llm.client.structured import asked_again, parsed, together
+from millrace.llm.failures import AttemptFailed, BudgetSpent, CallFailed, EndpointDown, ReplyInvalid
+from millrace.llm.images import ImageEncoder
+from millrace.llm.prices import cost_usd, price_of
+from millrace.llm.settings import ModelSettings
+from millrace.llm.store.ledger import Ledger
+from millrace.llm.store.reply_journal import PaidReplies, content_key
+from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
+from millrace.llm.throttle.global_limit import GlobalLimit
+from millrace.llm.throttle.rates import RateBudget
+
+ALIKE = 8
+"""So many refusals alike before the first success mean that the request's form is wrong and not the requests."""
+
+FAILED_IN_A_ROW = 20
+"""So many requests given up one after the other, with no answer for a fifth of `give_up_after_s`, end the run."""
+
+
+class DurableChat:
+    """A chat model whose answers survive everything; made by `open_chat`.
+
+    Covers: SIGKILL at any moment (calls in flight are paid again, no others), overload, faults of single requests, an endpoint
+    that goes away and comes back, a spending limit.
+    Does not cover: a server that bills a call and never delivers it.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        pool: EndpointPool,
+        *,
+        images: ImageEncoder,
+        rates: RateBudget,
+        ledger: Ledger,
+        journal: PaidReplies | None,
+        global_limit: GlobalLimit | None = None,
+    ) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.images = images
+        self.rates = rates
+        self.ledger = ledger
+        self.journal = journal
+        self.global_limit = global_limit
+        self._price = price_of(settings)
+        self._where = (settings.provider, settings.model, settings.images.model_dump(), settings.extra, settings.options)
+        self._retries = RetryBudget()
+        self._pending: dict[bytes, asyncio.Future[Reply]] = {}
+        self._successes = 0
+        self._refused_alike: tuple[int | None, int] = (None, 0)
+        self._failed_in_a_row = 0
+        self._last_success = time.monotonic()
+        self._spent_usd = 0.0
+        self._sending = 0
+        self._mean_tokens = 0.0
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.model or self.settings.provider
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for everything that decides an answer apart from the request."""
+        return content_key(self._where, Request(messages=()), ()).hex()[:16]
+
+    @property
+    def parallelism(self) -> int:
+        """How many requests are worth having under way: what the endpoints take and a quarter more, for those that wait their
+        turn.
+        """
+        most = sum(endpoint.limit.ceiling for endpoint in self.pool.endpoints)
+        return most + max(4, most // 4)
+
+    def start_from(self, usd: float) -> None:
+        """Count what earlier processes of this run have spent."""
+        self._spent_usd = self.rates.spent_at_least(usd)
+
+    async def complete(self, request: Request) -> Reply:
+        """The reply, from the journal when it was paid for before; see `ChatModel.complete` for what it raises."""
+        reply = await self._once(request)
+        if request.schema is None:
+            return reply
+        try:
+            return parsed(reply, request.schema)
+        except ReplyInvalid as problem:
+            if problem.reason == "cut_off":
+                raise
+            second = await self._once(asked_again(request, reply, problem))
+            return parsed(together(reply, second), request.schema)
+
+    async def close(self) -> None:
+        """Close the endpoints, write the ledger's sums."""
+        await self.pool.close()
+        self.images.close()
+        self.rates.close()
+        self.ledger.close()
+        if self.journal is not None:
+            self.journal.close()
+
+    async def _once(self, request: Request) -> Reply:
+        names = [await self.images.identify(part) for part in _images_of(request)]
+        key = content_key(self._where, request, names)
+        if self.journal is not None and (paid := self.journal.find(key)) is not None:
+            self.ledger.replayed += 1
+            return msgspec.structs.replace(paid, replayed=True, attempts=0)
+        pending = self._pending.get(key)
+        if pending is not None:  # the same question is on its way: paid once means for both
+            return msgspec.structs.replace(await asyncio.shield(pending), replayed=True, attempts=0)
+        mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending[key] = mine
+        try:
+            reply = await self._pay(key, request)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                mine.cancel()
+            else:
+                mine.set_exception(error)
+                mine.exception()  # nobody else waiting is no second error
+            raise
+        finally:
+            del self._pending[key]
+        mine.set_result(reply)
+        return reply
+
+    async def _pay(self, key: bytes, request: Request) -> Reply:
+        reply = await self._attempts(request)
+        reply = msgspec.structs.replace(reply, cost_usd=cost_usd(reply.usage, self._price))
+        self.ledger.paid(reply, request.stage)
+        if self.settings.max_cost_usd is not None:
+            self._spent_usd = self.rates.spend(reply.cost_usd or 0.0)
+        if self.journal is not None:
+            await self.journal.add(key, reply)
+        return reply
+
+    async def _attempts(self, request: Request) -> Reply:
+        retries = Retries(self.settings.attempts, self._retries)
+        tokens = self._estimate(request) if self.settings.tokens_per_minute is not None else 0.0
+        while True:
+            endpoint = await self.pool.acquire()
+            outcome: Reply | AttemptFailed | None = None
+            try:
+                self._check_budget()
+                if self.global_limit is not None:
+                    await self.global_limit.acquire()
+                await self.rates.acquire(tokens)
+                retries.sent += 1
+                outcome = await self._attempt(endpoint, request, first=not retries.counted)
+            finally:
+                self._settle(endpoint, outcome)
+            if isinstance(outcome, Reply):
+                self._note_success(outcome, tokens)
+                return msgspec.structs.replace(outcome, attempts=retries.sent)
+            wait_s = retries.wait_after(outcome)
+            if wait_s is None:
+                self._note_failure(outcome)
+                raise CallFailed(outcome.kind, outcome.detail, outcome.status, retries.sent)
+            await asyncio.sleep(wait_s)
+
+    async def _attempt(self, endpoint: Endpoint, request: Request, *, first: bool) -> Reply | AttemptFailed:
+        started = time.monotonic()
+        self._sending += 1
+        try:
+            reply = await endpoint.model.complete(request)
+        except AttemptFailed as error:
+            self.pool.failed(endpoint, error, first=first)
+            return error
+        finally:
+            self._sending -= 1
+        latency_s = time.monotonic() - started
+        self.pool.answered(endpoint, latency_s)
+        return msgspec.structs.replace(reply, latency_s=latency_s)
+
+    def _settle(self, endpoint: Endpoint, outcome: Reply | AttemptFailed | None) -> None:
+        if outcome is None:
+            self.pool.abandon(endpoint)
+        elif isinstance(outcome, AttemptFailed) and outcome.kind == "overload":
+            self.pool.hold(endpoint)
+        else:
+            self.pool.release(endpoint)
+
+    def _note_success(self, reply: Reply, estimated: float) -> None:
+        self._successes += 1
+        self._last_success = time.monotonic()
+        self._failed_in_a_row = 0
+        self._retries.succeeded()
+        if self.settings.tokens_per_minute is not None:
+            used = float((reply.usage.input_tokens or 0) + (reply.usage.output_tokens or 0))
+            if used:
+                self._mean_tokens = used if not self._mean_tokens else 0.95 * self._mean_tokens + 0.05 * used
+                self.rates.settle(used - estimated)
+
+    def _note_failure(self, error: AttemptFailed) -> None:
+        """End the run where going on can only fail: for all that wait, and for the caller."""
+        self._failed_in_a_row += 1
+        status, count = self._refused_alike
+        self._refused_alike = (error.status, count + 1 if error.status == status else 1)
+        reason = None
+        if error.fatal or error.status in {401, 402}:
+            reason = error.detail
+        elif error.kind == "credentials" and self._failed_in_a_row >= 3:
+            reason = f"the last {self._failed_in_a_row} requests were refused: {error.detail}"
+        elif not self._successes and error.kind == "rejected" and self._refused_alike[1] >= ALIKE:
+            reason = f"the first {self._refused_alike[1]} requests were all refused alike: {error.detail}"
+        elif self._failed_in_a_row >= FAILED_IN_A_ROW and self._silence_s() > self.settings.give_up_after_s / 5:
+            reason = f"the last {self._failed_in_a_row} requests all failed: {error.detail}"
+        if reason is not None:
+            down = EndpointDown(f"{reason}; nothing paid is lost: mend it and run again")
+            self.pool.stop(down)
+            raise down
+
+    def _silence_s(self) -> float:
+        return time.monotonic() - self._last_success
+
+    def _check_budget(self) -> None:
+        limit = self.settings.max_cost_usd
+        if limit is None:
+            return
+        mean_usd = self._spent_usd / self._successes if self._successes else 0.0
+        if self._spent_usd + self._sending * mean_usd >= limit:
+            spent = f"max_cost_usd = {limit:g} is reached ({self._spent_usd:.4f} spent)"
+            raise BudgetSpent(f"{spent}; raise it and run again to go on")
+
+    def _estimate(self, request: Request) -> float:
+        if self._mean_tokens:
+            return self._mean_tokens
+        letters = sum(len(message.text) for message in request.messages)
+        return letters / 4 + 1000.0 * len(_images_of(request)) + (request.max_tokens or 256) / 2
+
+
+def _images_of(request: Request) -> Sequence[ImagePart]:
+    return [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
+
+
+def budget_file(folder: Path | None, settings: ModelSettings) -> Path | None:
+    """Where the processes of a run share a model's rates and spending."""
+    named: Any = (settings.provider, settings.model)
+    return None if folder is None else folder / f"rates-{content_key(named, Request(messages=()), ()).hex()[:12]}.bin"

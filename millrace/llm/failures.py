@@ -1,0 +1,84 @@
+"""What can go wrong with a call, named by what the caller does next.
+
+CallFailed     (an ItemFailed)     this request will not be answered: make a record of it; the endpoint's fault, never the model's
+ReplyInvalid   (an ItemFailed)     the model answered, but not as the schema asks: the model's own fault
+EndpointDown   (a RunFailed)       no request will be answered: stop, mend the endpoint, run again; what was paid is kept
+BudgetSpent    (a ShortOfTarget)   the money or the token budget is gone: finish with what there is
+
+AttemptFailed  stays inside this folder: one attempt's failure, with all that the retry rules need to know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+
+Kind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
+"""Classes of a failed attempt.
+
+connection: nobody answers or the line broke; costs no attempt, the breaker counts it.
+timeout: no complete answer in time.      server: 5xx.      malformed: a 200 that is no chat reply.
+overload: 429, 503, 529; costs no attempt, the in-flight limit goes down.
+rejected: any other 4xx or a redirect; never repeated.      credentials: 401, 403, 402; never repeated, ends a run soon.
+"""
+
+
+class CallFailed(ItemFailed):
+    """The request was not answered: `reason` is the class of the last failure, `status` its HTTP status (None without one)."""
+
+    def __init__(self, reason: str, detail: str = "", status: int | None = None, attempts: int = 1) -> None:
+        super().__init__(reason, detail)
+        self.args = (reason, detail, status, attempts)
+        self.status = status
+        self.attempts = attempts
+
+
+class ReplyInvalid(ItemFailed):
+    """The model's answer does not satisfy the schema, also after one re-ask; `text` is what it wrote last."""
+
+    def __init__(self, reason: str, detail: str = "", text: str = "") -> None:
+        super().__init__(reason, detail)
+        self.args = (reason, detail, text)
+        self.text = text
+
+
+class EndpointDown(RunFailed):
+    """No endpoint answers, or all refuse everything alike; nothing more is sent."""
+
+
+class BudgetSpent(ShortOfTarget):
+    """The run's spending limit is reached; nothing more is sent."""
+
+
+class AttemptFailed(Exception):
+    """One attempt's failure; the durable client turns it into a wait, a `CallFailed` or an `EndpointDown`."""
+
+    def __init__(
+        self, kind: Kind, detail: str, *, status: int | None = None, retry_after_s: float | None = None, fatal: bool = False
+    ) -> None:
+        super().__init__(kind, detail)
+        self.kind: Kind = kind
+        self.detail = detail
+        self.status = status
+        self.retry_after_s = retry_after_s
+        """What the server asked to wait; None when it said nothing."""
+        self.fatal = fatal
+        """Nothing that follows can succeed either (an empty account, a revoked key)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling with the keyword arguments."""
+        return (_attempt_failed, (self.kind, self.detail, self.status, self.retry_after_s, self.fatal))
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+def _attempt_failed(
+    kind: Kind,
+    detail: str,
+    status: int | None,
+    retry_after_s: float | None,
+    fatal: bool,
+) -> AttemptFailed:
+    return AttemptFailed(kind, detail, status=status, retry_after_s=retry_after_s, fatal=fatal)

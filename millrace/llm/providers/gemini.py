@@ -1,0 +1,181 @@
+"""Google's Gemini by its own REST API: `POST /models/MODEL:generateContent`.
+
+`base_url` is `https://generativelanguage.googleapis.com/v1beta`. Safety blocks and all reasons for stopping are mapped: a blocked
+prompt or answer is a reply with `finish="refusal"`, not an error, because asking again would cost the same and say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from millrace.config import Settings, parse_config
+from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
+from millrace.llm.keys import Secret, read_key
+from millrace.llm.providers.openai_compatible import tool_call
+from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.http_chat import HttpChat, Resources
+
+
+class Options(Settings):
+    """Gemini's own switches (`options:` in the model's config)."""
+
+    thinking_budget: int | None = None
+    """Tokens for thinking; 0 switches it off where the model allows that, null leaves it to the model."""
+    safety_threshold: str | None = None
+    """`BLOCK_NONE`, `BLOCK_ONLY_HIGH`, … for all categories; null leaves the defaults."""
+
+
+_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+
+_FINISH: dict[str, Finish] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "refusal",
+    "RECITATION": "refusal",
+    "LANGUAGE": "refusal",
+    "BLOCKLIST": "refusal",
+    "PROHIBITED_CONTENT": "refusal",
+    "SPII": "refusal",
+    "IMAGE_SAFETY": "refusal",
+}
+"""Others (`OTHER`, `MALFORMED_FUNCTION_CALL`, …) are broken answers, to be asked for again."""
+
+
+def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Resources) -> HttpChat:
+    """The model at one endpoint."""
+    options = parse_config(Options, settings.options, where="options of provider gemini")
+    return HttpChat(GeminiDialect(options), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared)
+
+
+class GeminiDialect:
+    """Requests and replies as `generateContent` writes them."""
+
+    models_path = "/models?pageSize=1000"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def headers(self, key: Secret | None) -> list[tuple[str, str]]:
+        """The key goes into a header and never into the URL, where logs would show it."""
+        return [("x-goog-api-key", key.reveal())] if key else []
+
+    def path(self, model: str) -> str:
+        """The model is part of the path."""
+        return f"/models/{model.removeprefix('models/')}:generateContent"
+
+    def body(self, request: Request, structured: str, images: Sequence[str]) -> dict[str, object]:
+        """The body of `generateContent`."""
+        source = iter(images)
+        names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+        instruction = "\n\n".join(message.text for message in request.messages if message.role == "system")
+        turns = [_turn(message, source, names) for message in request.messages if message.role != "system"]
+        body: dict[str, object] = {"contents": _merged(turns)}
+        if instruction:
+            body["systemInstruction"] = {"parts": [{"text": instruction}]}
+        if request.tools:
+            body["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in request.tools]}]
+            mode = {"auto": "AUTO", "required": "ANY", "none": "NONE"}[request.tool_choice]
+            body["toolConfig"] = {"functionCallingConfig": {"mode": mode}}
+        if self.options.safety_threshold is not None:
+            threshold = self.options.safety_threshold
+            body["safetySettings"] = [{"category": f"HARM_CATEGORY_{name}", "threshold": threshold} for name in _CATEGORIES]
+        if generation := self._generation(request, structured):
+            body["generationConfig"] = generation
+        return body
+
+    def _generation(self, request: Request, structured: str) -> dict[str, object]:
+        asked: dict[str, object] = {
+            "temperature": request.temperature,
+            "topP": request.top_p,
+            "maxOutputTokens": request.max_tokens,
+            "seed": request.seed,
+            "stopSequences": list(request.stop) or None,
+        }
+        if self.options.thinking_budget is not None:
+            asked["thinkingConfig"] = {"thinkingBudget": self.options.thinking_budget}
+        if request.schema is not None and structured != "prompt":
+            asked["responseMimeType"] = "application/json"
+            if structured == "native":
+                asked["responseJsonSchema"] = request.schema
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def reply(self, body: bytes) -> Reply:
+        """The first candidate, or the reason why there is none."""
+        value = orjson.loads(body)
+        usage = _usage_of(value.get("usageMetadata") or {})
+        model = str(value.get("modelVersion") or "")
+        candidates = value.get("candidates") or []
+        if not candidates:
+            feedback = value.get("promptFeedback") or {}
+            if feedback.get("blockReason"):
+                return Reply(text=f"blocked: {feedback['blockReason']}", finish="refusal", usage=usage, model=model)
+            raise ValueError("no candidate in it")
+        candidate = candidates[0]
+        parts = (candidate.get("content") or {}).get("parts") or []
+        text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str) and not part.get("thought"))
+        calls = tuple(_call(part["functionCall"], index) for index, part in enumerate(parts) if part.get("functionCall"))
+        reason = candidate.get("finishReason") or "STOP"
+        finish = _FINISH.get(reason)
+        if finish is None:
+            raise ValueError(f"finishReason {reason}")
+        if finish == "refusal":
+            return Reply(text=text or f"blocked: {reason}", finish="refusal", usage=usage, model=model)
+        if not text and not calls and finish == "stop":
+            raise ValueError("an empty candidate")
+        return Reply(text=text, finish="tool_calls" if calls else finish, tool_calls=calls, usage=usage, model=model)
+
+    def model_names(self, body: bytes) -> list[str]:
+        """The names of the list, without the `models/` in front."""
+        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body)["models"]]
+
+
+def _turn(message: Message, images: Iterator[str], names: dict[str, str]) -> dict[str, Any]:
+    if message.role == "tool":
+        name = message.tool_name or names.get(message.tool_call_id or "", "tool")
+        return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"result": message.text}}}]}
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, ImagePart):
+            parts.append(_image(next(images)))
+        elif part:
+            parts.append({"text": part})
+    parts += [{"functionCall": {"name": call.name, "args": call.arguments}} for call in message.tool_calls]
+    return {"role": "model" if message.role == "assistant" else "user", "parts": parts or [{"text": ""}]}
+
+
+def _image(written: str) -> dict[str, Any]:
+    """From a data URL (or a plain one) to Gemini's two ways of giving an image."""
+    if not written.startswith("data:"):
+        return {"fileData": {"fileUri": written}}
+    media_type, _, data = written.removeprefix("data:").partition(";base64,")
+    return {"inlineData": {"mimeType": media_type, "data": data}}
+
+
+def _merged(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbouring turns of one role as one turn: several tool results answer one turn of several calls."""
+    merged: list[dict[str, Any]] = []
+    for turn in turns:
+        if merged and merged[-1]["role"] == turn["role"]:
+            merged[-1]["parts"] = [*merged[-1]["parts"], *turn["parts"]]
+        else:
+            merged.append(turn)
+    return merged
+
+
+def _declaration(tool: Any) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters}
+
+
+def _call(call: dict[str, Any], index: int) -> ToolCall:
+    return tool_call(str(call.get("name") or ""), call.get("args") or {}, str(call.get("id") or f"call_{index}"))
+
+
+def _usage_of(usage: dict[str, Any]) -> Usage:
+    answer, thoughts = usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")
+    output = None if answer is None and thoughts is None else (answer or 0) + (thoughts or 0)
+    return Usage(
+        input_tokens=usage.get("promptTokenCount"), output_tokens=output, cached_tokens=usage.get("cachedContentTokenCount")
+    )

@@ -1,0 +1,138 @@
+"""The config of a chat model: which model, where, how fast, how much money."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from millrace.config import OPERATIONAL, Settings
+from millrace.plugins.form_fields import NameOf
+
+
+class EndpointSettings(Settings):
+    """One server that serves the model."""
+
+    base_url: str
+    """Where its API starts, for OpenAI-compatible servers usually `http://HOST:PORT/v1`. Never with a key or password in it."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key. Neither this nor a block: no key is sent."""
+    api_key_block: str | None = None
+    """The Secret block of the Prefect server that holds the key, instead of an environment variable."""
+    max_in_flight: PositiveInt | None = None
+    """Requests in flight at this endpoint, at most; null takes the model's."""
+    headers: dict[str, str] = {}
+    """More headers to send. Not for secrets: they are written to the run's config."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        scheme, sign, rest = value.partition("://")
+        if not sign or scheme not in {"http", "https"} or not rest.strip("/"):
+            raise ValueError("a base URL starts with http:// or https:// and names a host")
+        if "@" in rest.split("/")[0]:
+            raise ValueError("a base URL must not hold a password; name an environment variable in api_key_env")
+        if "?" in value or "#" in value:
+            raise ValueError("a base URL has no query and no fragment; a key belongs into the variable named by api_key_env")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> EndpointSettings:
+        if self.api_key_env and self.api_key_block:
+            raise ValueError("name the key's place once: api_key_env or api_key_block")
+        return self
+
+
+class ImagePolicy(Settings):
+    """What happens to an image before it is sent."""
+
+    longest_side: PositiveInt | None = 2048
+    """Larger images are scaled down to this many pixels; null never scales."""
+    max_bytes: PositiveInt = 10 * 1024 * 1024
+    """Encoded images above this are made smaller (JPEG, lower quality, then fewer pixels) or refused."""
+    jpeg_quality: int = Field(default=90, ge=30, le=100)
+    """Quality where a photo has to be encoded anew. An image that is fine as it is is sent byte for byte."""
+
+
+class Price(Settings):
+    """What a model costs, in US dollars per million tokens."""
+
+    input_usd: NonNegativeFloat
+    """Per million prompt tokens."""
+    output_usd: NonNegativeFloat
+    """Per million generated tokens."""
+    cached_usd: NonNegativeFloat | None = None
+    """Per million prompt tokens taken from the server's cache; null: as other prompt tokens."""
+
+
+def chats_in(settings: BaseModel) -> list[ModelSettings]:
+    """All chat models that a config (a plug-in's settings) names, in the order of its fields."""
+    found: list[ModelSettings] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, ModelSettings):
+                found.append(part)
+            elif isinstance(part, BaseModel):
+                found += chats_in(part)
+    return found
+
+
+def runs_here(settings: BaseModel) -> bool:
+    """Whether a config names a chat model that runs in the process that uses it, and so wants its GPU, not behind an endpoint."""
+    return any(not chat.endpoints for chat in chats_in(settings))
+
+
+class ModelSettings(Settings):
+    """A chat model behind one or several endpoints, or in this process."""
+
+    provider: Annotated[str, NameOf("millrace.llm.providers")] = "openai_compatible"
+    """The provider: a file name in millrace/llm/providers, or a dotted path to your own module."""
+    model: str = Field(default="", max_length=300)
+    """The model's name as the server knows it."""
+    endpoints: tuple[EndpointSettings, ...] = Field(default=(), json_schema_extra=OPERATIONAL)
+    """Servers of the same model; the load is shared by what each can take. Empty for models that run in this process."""
+    max_in_flight: PositiveInt = Field(default=32, json_schema_extra=OPERATIONAL)
+    """Requests in flight per endpoint and process, at most. The client goes below by itself when the server is overloaded."""
+    max_bytes_in_flight: PositiveInt = Field(default=256 * 1024 * 1024, json_schema_extra=OPERATIONAL)
+    """Bytes of request bodies in memory per process, at most; bounds the memory that images take."""
+    requests_per_minute: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """Shared by all processes of the run on one machine. null: no limit."""
+    tokens_per_minute: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """As above, prompt and answer together, estimated before a call and settled after it."""
+    global_limit: str | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """A global concurrency limit with slot decay on the Prefect server: requests of all runs and machines that name it."""
+    timeout_s: PositiveFloat = Field(default=120.0, json_schema_extra=OPERATIONAL)
+    """One attempt, from sending to the whole answer."""
+    connect_timeout_s: PositiveFloat = Field(default=10.0, json_schema_extra=OPERATIONAL)
+    """Until the connection stands."""
+    attempts: PositiveInt = Field(default=5, json_schema_extra=OPERATIONAL)
+    """Attempts per request for server errors, timeouts and broken answers. Being told to wait (429) costs none."""
+    give_up_after_s: PositiveFloat = Field(default=300.0, json_schema_extra=OPERATIONAL)
+    """The run ends when no endpoint answered for this long."""
+    cache: Literal["off", "run", "shared"] = Field(default="run", json_schema_extra=OPERATIONAL)
+    """Where paid answers are kept for re-runs: nowhere, in the run folder, or in a folder that all runs share."""
+    structured: Literal["auto", "native", "json_object", "prompt"] = "auto"
+    """How a JSON schema reaches the model: the server's own json_schema mode, its JSON mode, in words only; auto finds out."""
+    images: ImagePolicy = ImagePolicy()
+    """What happens to images before they are sent."""
+    price: Price | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """null takes the built-in table by the model's name; a model in neither has an unknown cost."""
+    max_cost_usd: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """Nothing more is sent once the run's answers cost this much; calls already in flight are still paid. Needs a known price."""
+    extra: dict[str, Any] = {}
+    """Fields added to every request's body, for switches of your server."""
+    options: dict[str, Any] = {}
+    """Settings of the provider itself; see its file."""
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> ModelSettings:
+        if self.provider in {"openai_compatible", "gemini"} and not self.endpoints:
+            raise ValueError(f"provider {self.provider} needs endpoints: [{{base_url: …}}]")
+        if self.provider == "huggingface" and self.endpoints:
+            raise ValueError(
+                "provider huggingface runs in this process; leave out endpoints, or name the provider that serves them"
+            )
+        if self.provider in {"openai_compatible", "gemini", "huggingface"} and not self.model:
+            raise ValueError(f"provider {self.provider} needs a model name")
+        return self

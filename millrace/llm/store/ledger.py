@@ -1,0 +1,106 @@
+"""What was called, how many tokens that took and what it cost: per stage, model and day.
+
+One line per paid call, written together with the reply; at a clean end a process replaces its lines by their sums. Unknown is
+null: a call whose tokens or price are unknown makes the sum of its row a lower bound, and the row says how many such calls it
+has.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from millrace.llm import Reply
+from millrace.llm.store.segments import SegmentWriter, line_of, read_segment
+from millrace.run.journal import write_atomic
+
+
+class LedgerRow(msgspec.Struct, kw_only=True):
+    """The sums of one stage, model and day (UTC)."""
+
+    day: str
+    stage: str
+    model: str
+    calls: int = 0
+    """Answers paid for."""
+    requests: int = 0
+    """Requests sent for them, failed attempts included."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
+    """Of the calls whose cost is known."""
+    unknown_cost: int = 0
+    """Calls whose cost is not known."""
+    unknown_tokens: int = 0
+    """Calls whose server counted no tokens."""
+
+    def add(self, other: LedgerRow) -> None:
+        """Add another row's sums to this one's."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+SUMS = ("calls", "requests", "input_tokens", "output_tokens", "cached_tokens", "cost_usd", "unknown_cost", "unknown_tokens")
+
+_decoder = msgspec.json.Decoder(LedgerRow)
+_encoder = msgspec.json.Encoder()
+
+
+class Ledger:
+    """This process's part of a run's ledger; `folder` None keeps it in memory only."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._rows: dict[tuple[str, str, str], LedgerRow] = {}
+        self._writer = SegmentWriter(folder, "ledger") if folder is not None else None
+        self.replayed = 0
+        """Answers taken from the journal: nothing was sent for them."""
+
+    def paid(self, reply: Reply, stage: str) -> None:
+        """One answer was paid for."""
+        usage = reply.usage
+        row = LedgerRow(
+            day=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            stage=stage,
+            model=reply.model,
+            calls=1,
+            requests=reply.attempts,
+            input_tokens=usage.input_tokens or 0,
+            output_tokens=usage.output_tokens or 0,
+            cached_tokens=usage.cached_tokens or 0,
+            cost_usd=reply.cost_usd or 0.0,
+            unknown_cost=int(reply.cost_usd is None),
+            unknown_tokens=int(usage.input_tokens is None or usage.output_tokens is None),
+        )
+        self._rows.setdefault((row.day, stage, row.model), LedgerRow(day=row.day, stage=stage, model=row.model)).add(row)
+        if self._writer is not None:
+            self._writer.append(_encoder.encode(row))
+
+    @property
+    def rows(self) -> list[LedgerRow]:
+        """This process's sums."""
+        return [self._rows[name] for name in sorted(self._rows)]
+
+    def close(self) -> None:
+        """Replace this process's lines by their sums."""
+        if self._writer is None or not self._rows:
+            return
+        self._writer.close()
+        write_atomic(self._writer.path, b"".join(line_of(_encoder.encode(row)) for row in self.rows))
+        self._writer = None
+
+
+def read_ledger(folders: Iterable[Path]) -> list[LedgerRow]:
+    """The sums over all processes that wrote to `folders`, by day, stage and model."""
+    rows: dict[tuple[str, str, str], LedgerRow] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("ledger-*.log")):
+            for _, _, payload in read_segment(path):
+                if payload is not None:
+                    row = _decoder.decode(payload)
+                    name = (row.day, row.stage, row.model)
+                    rows.setdefault(name, LedgerRow(day=row.day, stage=row.stage, model=row.model)).add(row)
+    return [rows[name] for name in sorted(rows)]

@@ -1,0 +1,118 @@
+"""One HTTP exchange with an endpoint: pieces of bytes out, status, headers and bytes back, every error as an `AttemptFailed`.
+
+Redirects are never followed, so a key never travels to another host. Which transport is used follows from the URL: `http://`
+takes the bulk transport, `https://` and proxies the slot transport; a test or a user may pass any httpx transport instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import httpx
+
+from millrace.llm.failures import AttemptFailed
+from millrace.llm.transport.http1 import BulkTransport, Pieces
+from millrace.llm.transport.https import SlotTransport
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""A chat reply above this is a fault: 64 MB is some ten million tokens."""
+
+
+class Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class Wire:
+    """Sends requests to one base URL."""
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Sequence[tuple[str, str]],
+        *,
+        connect_timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        url = httpx.URL(self.base_url)
+        self.place = f"{url.scheme}://{url.netloc.decode('ascii').rpartition('@')[2]}"
+        """Scheme, host and port: what records and messages may show."""
+        self._host = url.netloc.decode("ascii").rpartition("@")[2]
+        self._headers = [("host", self._host), ("user-agent", "millrace"), ("accept", "application/json"), *headers]
+        self._connect_timeout_s = connect_timeout_s
+        self._max_reply_bytes = max_reply_bytes
+        self._transport = transport or _transport_for(url, max_reply_bytes)
+        self._urls: dict[str, httpx.URL] = {}
+
+    async def post(self, path: str, pieces: Sequence[bytes], *, timeout_s: float) -> Answer:
+        """POST a JSON body given in pieces.
+
+        Raises:
+            AttemptFailed: `connection`, `timeout` or `malformed`.
+        """
+        length = str(sum(map(len, pieces)))
+        headers = [*self._headers, ("content-type", "application/json"), ("content-length", length)]
+        return await self._send(httpx.Request("POST", self._url(path), headers=headers, stream=Pieces(pieces)), timeout_s)
+
+    async def get(self, path: str, *, timeout_s: float) -> Answer:
+        """GET `path`; raises as `post` does."""
+        return await self._send(httpx.Request("GET", self._url(path), headers=self._headers), timeout_s)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    async def _send(self, request: httpx.Request, timeout_s: float) -> Answer:
+        connect_s = min(self._connect_timeout_s, timeout_s)
+        request.extensions["timeout"] = {"connect": connect_s, "read": timeout_s, "write": timeout_s, "pool": None}
+        try:
+            if isinstance(self._transport, BulkTransport):  # keeps the whole deadline itself
+                response = await self._transport.handle_async_request(request)
+            else:
+                async with asyncio.timeout(timeout_s + connect_s):
+                    response = await self._transport.handle_async_request(request)
+            return Answer(response.status_code, response.headers, await self._body_of(response))
+        except httpx.ConnectTimeout as error:
+            raise AttemptFailed("connection", f"{self.place} does not accept a connection in {connect_s:g} s") from error
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise AttemptFailed("timeout", f"no complete answer from {self.place} in {timeout_s:g} s") from error
+        except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError) as error:
+            raise AttemptFailed("connection", f"{self.place}: {error}") from error
+        except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
+            raise AttemptFailed("malformed", f"{self.place}: {error}") from error
+        except (httpx.TransportError, OSError) as error:
+            raise AttemptFailed("connection", f"{self.place}: {type(error).__name__} {error}") from error
+
+    async def _body_of(self, response: httpx.Response) -> bytes:
+        if "content-encoding" not in response.headers:
+            return await response.aread()
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.aiter_bytes():  # an answer may unpack to much more than was sent
+            size += len(piece)
+            if size > self._max_reply_bytes:
+                raise httpx.DecodingError("the unpacked answer is larger than the limit")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self.base_url + path)
+        return url
+
+
+def _transport_for(url: httpx.URL, max_reply_bytes: int) -> httpx.AsyncBaseTransport:
+    direct = url.host in {"localhost", "::1"} or url.host.startswith("127.") or urllib.request.proxy_bypass(url.host)
+    proxy = None if direct else urllib.request.getproxies().get(url.scheme)
+    if url.scheme == "http" and not proxy:
+        return BulkTransport(max_reply_bytes=max_reply_bytes)
+    return SlotTransport(proxy=proxy, max_reply_bytes=max_reply_bytes)

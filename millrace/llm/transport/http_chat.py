@@ -1,0 +1,186 @@
+"""A chat model behind HTTP: one attempt per call. What differs between APIs is a `Dialect`; the rest is here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import httpx
+import msgspec
+import orjson
+
+from millrace.llm import ImagePart, Reply, Request
+from millrace.llm.client.structured import with_schema_in_words
+from millrace.llm.failures import AttemptFailed
+from millrace.llm.images import EncodedImage, ImageEncoder
+from millrace.llm.keys import Secret
+from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.throttle.byte_budget import ByteBudget
+from millrace.llm.transport.exchange import Answer, Wire
+from millrace.llm.transport.refusals import failure_of, message_in, quota_pause
+
+_MARK = os.urandom(12).hex()
+"""Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
+
+
+class Resources(NamedTuple):
+    """What all endpoints of a process share."""
+
+    images: ImageEncoder
+    bytes_in_flight: ByteBudget
+    transport: httpx.AsyncBaseTransport | None = None
+    """None: chosen by the URL."""
+
+
+class Dialect(Protocol):
+    """How one API writes a request and reads a reply."""
+
+    def headers(self, key: Secret | None) -> list[tuple[str, str]]:
+        """The header that carries the key."""
+        ...
+
+    def path(self, model: str) -> str:
+        """Where chat requests go, below the base URL."""
+        ...
+
+    def body(self, request: Request, structured: str, images: Sequence[str]) -> dict[str, object]:
+        """The request as JSON; `images[i]` is what to write as the i-th image's URL, `structured` the mode for a schema."""
+        ...
+
+    def reply(self, body: bytes) -> Reply:
+        """The reply in a body with status 200.
+
+        Raises:
+            ValueError: it is none.
+        """
+        ...
+
+    def model_names(self, body: bytes) -> list[str]:
+        """The models in the answer to `GET` `models_path`."""
+        ...
+
+    @property
+    def models_path(self) -> str:
+        """Where the server lists its models."""
+        ...
+
+
+class HttpChat:
+    """One endpoint. `complete` makes one attempt and raises `AttemptFailed`."""
+
+    def __init__(
+        self, dialect: Dialect, settings: ModelSettings, endpoint: EndpointSettings, key: Secret | None, shared: Resources
+    ):
+        self.dialect = dialect
+        self.settings = settings
+        self.key = key
+        self.shared = shared
+        headers = [*endpoint.headers.items(), *dialect.headers(key)]
+        self.wire = Wire(endpoint.base_url, headers, connect_timeout_s=settings.connect_timeout_s, transport=shared.transport)
+        self.structured: str = "native" if settings.structured == "auto" else settings.structured
+        self.pause_s: float | None = None
+        """Set by an answer that says the quota is used up for that long; the client reads and clears it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.model
+
+    @property
+    def place(self) -> str:
+        """Scheme, host and port."""
+        return self.wire.place
+
+    async def complete(self, request: Request) -> Reply:
+        """One attempt (two when the server turns out not to know its JSON-schema mode).
+
+        Raises:
+            AttemptFailed: with its class.
+            CallFailed: an image cannot be sent.
+        """
+        while True:
+            mode = self.structured
+            try:
+                return await self._attempt(request, mode)
+            except AttemptFailed as error:
+                weaker = {"native": "json_object", "json_object": "prompt"}.get(mode)
+                if request.schema is None or weaker is None or self.settings.structured != "auto" or not _about_format(error):
+                    raise
+                if self.structured == mode:
+                    self.structured = weaker
+
+    async def models(self) -> list[str] | None:
+        """The models the server lists; None if it has no list.
+
+        Raises:
+            AttemptFailed: nobody answers, or the key is refused.
+        """
+        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(30.0, self.settings.timeout_s))
+        if answer.status in {404, 405, 501}:
+            return None
+        if answer.status != 200:
+            raise failure_of(answer, self.place, self.key)
+        try:
+            return self.dialect.model_names(answer.body)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = message_in(answer, self.key)
+            raise AttemptFailed(
+                "malformed", f"{self.wire.base_url} does not answer as a chat API does but with {said}"
+            ) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.wire.close()
+
+    async def _attempt(self, request: Request, mode: str) -> Reply:
+        timeout_s = request.timeout_s or self.settings.timeout_s
+        pieces = await self._pieces(request, mode)
+        async with self.shared.bytes_in_flight.hold(sum(map(len, pieces))):
+            answer = await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s)
+        if answer.status != 200:
+            raise failure_of(answer, self.place, self.key)
+        self.pause_s = quota_pause(answer.headers)
+        return self._read(answer)
+
+    async def _pieces(self, request: Request, mode: str) -> list[bytes]:
+        parts = [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
+        if not parts:
+            return [self._json(request, mode, [])]
+        encoded = [await self._encoded(part) for part in parts]
+        written = [image.url or f"data:{image.media_type};base64,{_MARK}{index};" for index, image in enumerate(encoded)]
+        template = self._json(request, mode, written)
+        pieces: list[bytes] = []
+        for index, image in enumerate(encoded):
+            if image.url is None:
+                before, _, template = template.partition(f"{_MARK}{index};".encode())
+                pieces += (before, image.base64)
+        return [*pieces, template]
+
+    def _json(self, request: Request, mode: str, images: Sequence[str]) -> bytes:
+        asked = with_schema_in_words(request) if request.schema is not None and mode != "native" else request
+        body = self.dialect.body(asked, mode, images)
+        if self.settings.extra or request.extra:
+            body = {**body, **self.settings.extra, **request.extra}
+        return orjson.dumps(body)
+
+    async def _encoded(self, part: ImagePart) -> EncodedImage:
+        return await self.shared.images.encode(part, await self.shared.images.identify(part))
+
+    def _read(self, answer: Answer) -> Reply:
+        try:
+            reply = self.dialect.reply(answer.body)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, msgspec.MsgspecError) as error:
+            said = message_in(answer, self.key)[:120]
+            raise AttemptFailed(
+                "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200
+            ) from error
+        return msgspec.structs.replace(reply, model=reply.model or self.settings.model, endpoint=self.place)
+
+
+def _about_format(error: AttemptFailed) -> bool:
+    """Whether the server refused the request for its schema mode and not for something else."""
+    if error.status not in {400, 404, 415, 422, 501}:
+        return False
+    words = error.detail.lower()
+    return any(word in words for word in ("response_format", "json_schema", "json schema", "guided", "structured", "schema"))

@@ -1,0 +1,147 @@
+"""What a server's refusal means: the class of the failure, how long to wait, and a short text without the key."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from typing import Any
+
+import httpx
+import orjson
+
+from millrace.llm.failures import AttemptFailed
+from millrace.llm.keys import Secret
+from millrace.llm.transport.exchange import Answer
+
+LONGEST_WAIT_S = 600.0
+"""A server that asks for a longer pause is asked again after this."""
+
+SHOWN = 300
+"""Characters of a server's message that get into ours."""
+
+EMPTY_ACCOUNT = (
+    "insufficient_quota",
+    "billing_hard_limit",
+    "credit balance is too low",
+    "exceeded your current quota, please check",
+)
+"""A 429 with one of these will not go away by waiting."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
+    """The failure that an answer with another status than 200 stands for."""
+    status = answer.status
+    said = message_in(answer, key)
+    where = f"{place} answered {status}" + (f": {said}" if said else "")
+    wait_s = wait_asked(answer)
+    if 300 <= status < 400:
+        target = (key.redact if key else str)(answer.headers.get("location", "nowhere"))[:SHOWN]
+        return AttemptFailed("rejected", f"{where} (redirects to {target}; put the right URL into base_url)", status=status)
+    if status in {401, 402, 403} or (status == 400 and b"API_KEY_INVALID" in answer.body):  # Gemini's way of saying 401
+        return AttemptFailed("credentials", where, status=status)
+    if status == 429:
+        empty = any(word in said.lower() or word.encode() in answer.body[:4096] for word in EMPTY_ACCOUNT)
+        if empty:
+            return AttemptFailed("credentials", where, status=status, fatal=True)
+        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s)
+    if status in {503, 529}:
+        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s)
+    if status >= 500 or status in {408, 409, 425} or status < 200:
+        return AttemptFailed("server", where, status=status, retry_after_s=wait_s)
+    if 200 <= status < 300:
+        return AttemptFailed("malformed", f"{where}, which is no answer to a chat request", status=status)
+    return AttemptFailed("rejected", where, status=status)
+
+
+def message_in(answer: Answer, key: Secret | None) -> str:
+    """The server's own words, short, on one line, without the key."""
+    text = answer.body[:65536].decode("utf-8", "replace")
+    try:
+        value = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        start = text.lstrip()[:200].lower()
+        if start.startswith(("<!doctype", "<html", "<head")):
+            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+            text = f"a web page{' titled ' + repr(title[1].strip()[:80]) if title else ''}"
+    else:
+        text = _text_of(value)
+    text = " ".join(text.split())
+    if key is not None:
+        text = key.redact(text)
+    return text[:SHOWN]
+
+
+def wait_asked(answer: Answer) -> float | None:
+    """Seconds the server asks to wait, by its headers (or those a proxy passes on) or by Gemini's body; None if it doesn't."""
+    headers = answer.headers
+    for name in ("retry-after-ms", "llm_provider-retry-after-ms"):
+        if (number := _number(headers.get(name))) is not None:
+            return _sane(number / 1000)
+    for name in ("retry-after", "llm_provider-retry-after"):
+        value = headers.get(name)
+        if value is None:
+            continue
+        if (number := _number(value)) is not None:
+            return _sane(number)
+        date = email.utils.parsedate_tz(value)
+        if date is not None:
+            return _sane(email.utils.mktime_tz(date) - time.time())
+    if b"retryDelay" in answer.body:
+        found = re.search(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"', answer.body)
+        if found:
+            return _sane(float(found[1]))
+    return None
+
+
+def quota_pause(headers: httpx.Headers) -> float | None:
+    """Seconds until the quota that a *successful* answer reports as used up is filled again; None when there is some left."""
+    if "x-ratelimit-remaining-requests" not in headers and "x-ratelimit-remaining-tokens" not in headers:
+        return None
+    pauses: list[float] = []
+    for what in ("requests", "tokens"):
+        if _number(headers.get(f"x-ratelimit-remaining-{what}")) == 0:
+            reset = duration(headers.get(f"x-ratelimit-reset-{what}"))
+            if reset is not None:
+                pauses.append(min(reset, 60.0))
+    return max(pauses, default=None)
+
+
+def duration(text: str | None) -> float | None:
+    """Seconds in `1s`, `6m0s`, `20ms` or a plain number; None for anything else."""
+    if text is None:
+        return None
+    if (number := _number(text)) is not None:
+        return number
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        return None
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and 0 <= number < 1e9 else None
+
+
+def _sane(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def _text_of(value: Any) -> str:
+    """The message inside the usual shapes of error bodies."""
+    if isinstance(value, list) and value:
+        return _text_of(value[0])
+    if isinstance(value, dict):
+        for name in ("error", "message", "detail", "msg"):
+            if value.get(name):
+                inner = _text_of(value[name])
+                code = value.get("code") or value.get("type")
+                return f"{inner} ({code})" if isinstance(code, str) and code not in inner and name == "message" else inner
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,66 @@
+"""How a plug-in is chosen in a form: a drop-down of what its folder holds, or a field for something of the user's own.
+
+    environment_mode: Annotated[str, NameOf("millrace.synthesis.environments")] = "web"
+    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline")] = …
+
+These change a field's JSON schema, which Prefect's form is drawn from, and nothing about what is valid: the config checks that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from millrace.plugins.loading import load_plugin, plugin_files, plugin_names
+
+
+@dataclass(frozen=True)
+class NameOf:
+    """The name of a plug-in.
+
+    Args:
+        package: its folder, as a dotted path.
+        own: what the user may give instead.
+    """
+
+    package: str
+    own: str = "dotted path of your own"
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """A drop-down, or a text."""
+        del core, handler
+        names = sorted({*plugin_names(self.package), *(path.stem for path in plugin_files(self.package, "yaml"))})
+        return {"anyOf": [{"title": "shipped", "type": "string", "enum": names}, {"title": self.own, "type": "string"}]}
+
+
+@dataclass(frozen=True)
+class SettingsOf:
+    """The settings of a plug-in with its name among them: one form for each, and a free one for the user's own.
+
+    Args:
+        package: its folder, as a dotted path.
+        kind: what its settings class is called after: `BaselineSettings` for a baseline.
+    """
+
+    package: str
+    kind: str
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """One alternative for each plug-in, and one for a mapping with a dotted path as its name."""
+        del core
+        forms: list[dict[str, Any]] = []
+        for name in plugin_names(self.package):
+            model = getattr(load_plugin(self.package, name, self.kind), f"{self.kind.capitalize()}Settings", None)
+            if not (isinstance(model, type) and issubclass(model, BaseModel)):
+                continue
+            reference = handler(model.__pydantic_core_schema__)
+            form = handler.resolve_ref_schema(reference)
+            form["title"] = name
+            form["properties"]["name"] |= {"enum": [name], "default": name}
+            forms.append(dict(reference))
+        own = {"title": "your own", "type": "object", "additionalProperties": True, "required": ["name"]}
+        own["properties"] = {"name": {"type": "string", "pattern": r"\.", "title": "Name", "description": "Its dotted path."}}
+        return {"anyOf": [*forms, own]}

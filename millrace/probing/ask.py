@@ -1,0 +1,93 @@
+"""Asking the model under test the finished questions: how hard they are is measured, not assumed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import RunFailed, ShortOfTarget
+from millrace.lake.images import decode_image
+from millrace.lake.reader import read_row
+from millrace.lake.rows import ImageRef, LakeRow
+from millrace.llm.run_chats import chats_of_run
+from millrace.llm.settings import chats_in, runs_here
+from millrace.probing.baselines import Baseline, Question, baseline_settings, open_baseline
+from millrace.run.journal import read_jsonl, write_jsonl
+
+_reading = threading.Lock()
+"""The lake's reader has one place in one file at a time."""
+
+
+def needs_gpu(baseline: Mapping[str, Any], device: str) -> bool:
+    """Whether asking computes on a GPU where there is one: the model is in the worker, not behind an endpoint."""
+    settings = baseline_settings(baseline)
+    return device != "cpu" and (runs_here(settings) or not chats_in(settings))
+
+
+def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any], device: str = "cpu") -> int:
+    """Write the baseline's answer to every question of a shard, `{"id", "answers": [answer]}` each; returns how many.
+
+    A question that could not be asked has no answer, `"answers": []`, and says why in `error`: that is not the model's failure.
+    A shard that is already there is left alone.
+
+    Args:
+        questions: items with `id`, `question`, `options`, `question_type` and `image` (an image reference).
+        out: the file to write.
+        lake: the folder of images.
+        baseline: the config's part: the plug-in's name and its settings.
+        device: where the model runs.
+    """
+    items = list(read_jsonl(questions))
+    if not out.exists():
+        with chats_of_run(out):
+            model = open_baseline(baseline_settings(baseline), device=device) if items else None
+            write_jsonl(out, _answers(items, lake, model))
+    return len(items)
+
+
+def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+    """Questions about one image are asked together, and the lake is read in its own order."""
+
+    def place(item: Mapping[str, Any]) -> tuple[str, int]:
+        return item["image"]["file"], item["image"]["row"]
+
+    groups = [list(group) for _, group in groupby(sorted(items, key=place), key=place)]
+    width = int(getattr(baseline, "concurrency", 1))
+    if width == 1 or baseline is None:
+        for about_one in groups:
+            yield from _answers_about(about_one, lake, baseline)
+        return
+    with ThreadPoolExecutor(width, thread_name_prefix="ask") as threads:
+        try:
+            for answered in threads.map(lambda about_one: list(_answers_about(about_one, lake, baseline)), groups):
+                yield from answered
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _answers_about(about_one: list[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+    try:
+        assert baseline is not None
+        with _reading:
+            row = read_row(lake, _ref(about_one[0]["image"]))
+        answers = _ask(baseline, row, about_one)
+    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not these items' failure
+        raise
+    except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
+        said = f"{type(error).__name__}: {error}"[:500]
+        yield from ({"id": item["id"], "answers": [], "error": said} for item in about_one)
+        return
+    yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
+
+
+def _ask(baseline: Baseline, row: LakeRow, items: list[Mapping[str, Any]]) -> list[str]:
+    questions = [Question(item["question"], dict(item["options"] or {}), item["question_type"]) for item in items]
+    return baseline.answer(decode_image(row.image_bytes), questions)
+
+
+def _ref(image: Mapping[str, Any]) -> ImageRef:
+    return ImageRef(image["image_id"], image["file"], image["row"], image["sha256"])

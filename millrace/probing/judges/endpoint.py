@@ -1,0 +1,235 @@
+"""One or several chat models as judge. What an annotation can decide is decided by it; the models judge the rest.
+
+Each model says, without seeing the others' votes, whether the statement applies to the picture at all, whether the reply is
+right, and what would be right. The majority decides; a tie is `judge_uncertain`. A reply of the wrong form needs no model to
+see it. For pictures without an annotation the first model also chooses what a claim is asked about.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import Field
+
+from millrace.config import Settings
+from millrace.digits.subjects import Subject
+from millrace.errors import ItemFailed
+from millrace.lake.images import decode_image
+from millrace.lake.rows import LakeRow
+from millrace.llm import ImagePart, Reply, Request, system, user
+from millrace.llm.client.blocking import BlockingChat
+from millrace.llm.run_chats import run_chat
+from millrace.llm.settings import ModelSettings
+from millrace.probing.baselines import Completion
+from millrace.probing.baselines.endpoint import picture
+from millrace.probing.claims import Claim, fill
+from millrace.probing.judges import Verdict
+from millrace.probing.judges.annotation import AnnotationJudge
+
+ROLE = "You check statements about pictures. Look at the picture yourself first; do not trust the reply you are given."
+
+VOTE = {
+    "title": "vote",
+    "type": "object",
+    "properties": {
+        "applies": {"type": "boolean"},
+        "is_correct": {"type": "boolean"},
+        "right_values": {"type": "object", "additionalProperties": {"type": "string"}},
+        "explanation": {"type": "string"},
+    },
+    "required": ["applies", "is_correct", "right_values", "explanation"],
+    "additionalProperties": False,
+}
+
+
+class JudgeSettings(Settings):
+    """Chat models as judges."""
+
+    name: Literal["endpoint"] = "endpoint"
+    """Which judge."""
+    chats: tuple[ModelSettings, ...] = Field(min_length=1)
+    """The models that vote; an odd number has no ties."""
+    prefer_annotation: bool = True
+    """Where the image's annotation decides a claim it does, and the verdict is `verified`."""
+    max_tokens: int = Field(default=512, ge=16)
+    """Longest vote."""
+
+
+def open_judge(settings: JudgeSettings) -> EndpointJudge:
+    """The judge, ready for use."""
+    return EndpointJudge(settings, [run_chat(chat) for chat in settings.chats])
+
+
+class EndpointJudge:
+    """Asks its models, counts their votes. May be used by several threads at once."""
+
+    name = "endpoint"
+
+    def __init__(self, settings: JudgeSettings, chats: list[BlockingChat]) -> None:
+        self._settings = settings
+        self._chats = chats
+        self._annotation = AnnotationJudge()
+        names = [chat.chat.name for chat in chats]
+        # the same model at two places has two votes: the second is told apart by its number
+        self._names = [
+            f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name for place, name in enumerate(names)
+        ]
+        self.panel = ", ".join(self._names)
+
+    @property
+    def concurrency(self) -> int:
+        """Claims that are worth judging at the same time."""
+        return min(chat.chat.parallelism for chat in self._chats)
+
+    def judge(self, claim: Claim, subject: Subject, completion: Completion, row: LakeRow) -> Verdict:
+        """The verdict on `completion`.
+
+        Raises:
+            ItemFailed: no model voted. RunFailed, ShortOfTarget: none will.
+        """
+        if self._settings.prefer_annotation:
+            verdict = self._annotation.judge(claim, subject, completion, row)
+            if verdict.outcome != "judge_uncertain":
+                return verdict
+        problem = form_problem(claim, completion)
+        if problem is not None:
+            return Verdict("format_error", "verified", explanation=problem, by="form")
+        votes = self._votes(self._request(claim, subject, completion, picture_of(row.image_bytes)))
+        return self._decided(claim, completion, votes)
+
+    def choose_subject(self, claim: Claim, row: LakeRow) -> Subject | None:
+        """What the claim is asked about on a picture without an annotation; None when the picture offers nothing for it.
+
+        Raises:
+            ItemFailed: the model gave no usable answer.
+        """
+        if not claim.prefill_slots:
+            return Subject({}, {}, answerable=True)
+        wanted = {name: {"type": "string"} for name in claim.prefill_slots}
+        lines = [
+            f"Statement: {claim.claim_template}",
+            "Choose what the statement should be about, so that the picture settles it:",
+        ]
+        for name in claim.prefill_slots:
+            slot = claim.slots[name]
+            lines.append(f"- {name}: {' '.join(filter(None, (slot.description, slot.selection_criteria))) or slot.type}")
+        lines.append("If the picture offers nothing for it, set offers to false and every value to an empty string.")
+        schema = {
+            "title": "subject",
+            "type": "object",
+            "properties": {
+                "offers": {"type": "boolean"},
+                "values": {"type": "object", "properties": wanted, "required": list(wanted), "additionalProperties": False},
+            },
+            "required": ["offers", "values"],
+            "additionalProperties": False,
+        }
+        reply = self._chats[0].complete(
+            Request(
+                messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
+                schema=schema,
+                temperature=0.0,
+                max_tokens=self._settings.max_tokens,
+                stage="subject",
+            )
+        )
+        if reply.value is None or not reply.value["offers"]:
+            return None
+        values = {name: str(text).strip() for name, text in reply.value["values"].items()}
+        return Subject(values, {}, answerable=True) if all(values.values()) else None
+
+    def _votes(self, request: Request) -> dict[str, Any]:
+        asked: dict[str, Future[Reply]] = {
+            name: chat.submit(request) for name, chat in zip(self._names, self._chats, strict=True)
+        }
+        usable: dict[str, Any] = {}
+        failure: ItemFailed | None = None
+        for name, vote in asked.items():
+            try:
+                value = vote.result().value
+            except ItemFailed as error:
+                failure = error
+                continue
+            if value is not None:
+                usable[name] = value
+        if not usable:
+            raise failure or ItemFailed("judge_refused", "every judge refused to vote")
+        return usable
+
+    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Any]) -> Verdict:
+        outcomes = {name: outcome_of(vote, completion) for name, vote in votes.items()}
+        ((first, count), *others) = Counter(outcomes.values()).most_common()
+        tally = f"{count} of {len(votes)} votes"
+        by = f"{self.panel} ({tally})"
+        told = outcomes if len(self._chats) > 1 else {}
+        if others and others[0][1] == count:
+            said = f"The judges disagree: {', '.join(outcomes.values())}."
+            return Verdict("judge_uncertain", "unverified", explanation=said, by=by, votes=told)
+        spoken = next(vote for name, vote in votes.items() if outcomes[name] == first)
+        right = {slot: str(text) for slot, text in spoken["right_values"].items() if slot in claim.answer_slots}
+        correct = dict(completion.values) if first == "correct" else right if spoken["applies"] else {}
+        accepted = {slot: [text] for slot, text in correct.items()}
+        return Verdict(first, "judged", correct, accepted, f"{spoken['explanation']} ({tally})", by, told)
+
+    def _request(self, claim: Claim, subject: Subject, completion: Completion, part: ImagePart) -> Request:
+        said = completion.text if completion.related else "The statement does not apply to this picture."
+        lines = [
+            f"Statement: {fill(claim.claim_template, subject.values)}",
+            f"Slots to be filled: {', '.join(claim.answer_slots)}",
+            *(f"It does not apply when: {condition}" for condition in claim.not_related_conditions),
+            f"Reply to be checked: {said}",
+            f"The reply's reason: {completion.explanation}",
+            "Does the statement apply to the picture? Is the reply right? Give the right value of every slot.",
+        ]
+        return Request(
+            messages=(system(ROLE), user(part, "\n".join(lines))),
+            schema=VOTE,
+            temperature=0.0,
+            max_tokens=self._settings.max_tokens,
+            stage="judge",
+        )
+
+
+@lru_cache(maxsize=64)
+def _encoded(image_bytes: bytes | None) -> ImagePart:
+    return picture(decode_image(image_bytes))
+
+
+_encoding = threading.Lock()
+
+
+def picture_of(image_bytes: bytes | None) -> ImagePart:
+    """An image of the lake as a part of a message: decoded and encoded once for all claims about it.
+
+    Raises:
+        ItemFailed: it is no image.
+    """
+    with _encoding:  # all claims about an image come at the same time, and one of them does the work
+        return _encoded(image_bytes)
+
+
+def outcome_of(vote: dict[str, Any], completion: Completion) -> str:
+    """The outcome that one vote stands for. Answering what does not apply is the model's failure, abstaining from it is right."""
+    if not completion.related:
+        return "wrong_abstain" if vote["applies"] else "right_abstain"
+    if not vote["applies"]:
+        return "hallucinated"
+    return "correct" if vote["is_correct"] else "wrong"
+
+
+def form_problem(claim: Claim, completion: Completion) -> str | None:
+    """What is wrong with the form of a reply, whatever the picture shows; None when nothing is."""
+    if not completion.related:
+        return None
+    for name in claim.answer_slots:
+        value = completion.values.get(name, "").strip()
+        allowed = {text.casefold() for text in claim.slots[name].values}
+        if not value:
+            return f"{name} was not filled."
+        if allowed and value.casefold() not in allowed:
+            return f"{name} must be one of {', '.join(claim.slots[name].values)}, not '{value[:80]}'."
+    return None

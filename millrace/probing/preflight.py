@@ -1,0 +1,102 @@
+"""Before and after the ranks: is the config workable, what will be done, did the infrastructure hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millrace.errors import InputError, RunFailed, UsageError
+from millrace.llm.settings import chats_in
+from millrace.probing.baselines import baseline_settings
+from millrace.probing.claims import ClaimSet
+from millrace.probing.judges import judge_settings
+from millrace.probing.settings import ProbingConfig
+
+if TYPE_CHECKING:
+    from millrace.lake.files import LakeCheck
+
+
+def check(config: ProbingConfig) -> ClaimSet:
+    """See that claims, baseline, judge and lake are what the config says, before anything is started.
+
+    Raises:
+        UsageError, InputError: what is wrong, in one sentence.
+    """
+    claims = config.claim_set()
+    baseline_settings(config.baseline)
+    judge_settings(config.judge)
+    if config.lake.path is not None:
+        _lake(config.lake.path)
+    return claims
+
+
+def reach(config: ProbingConfig) -> list[str]:
+    """See that every endpoint that the config names answers, takes the key and knows the model, and that there is a GPU where one
+    is asked for; a line for each model.
+
+    Raises:
+        UsageError: it is not so; the message says what and what to do.
+    """
+    if config.torchrun.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            where = "run it on a GPU server, or set probing.torchrun.device=cpu"
+            raise UsageError(f"torchrun.device is cuda, and torch sees no GPU here; {where}")
+    chats = [chat for part in (baseline_settings(config.baseline), judge_settings(config.judge)) for chat in chats_in(part)]
+    if not chats:
+        return []
+    from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
+
+    return reach_all(chats)
+
+
+def plan_lines(config: ProbingConfig) -> list[str]:
+    """What the stage will do, for `--dry-run`. Touches nothing."""
+    claims = check(config)
+    place = config.lake.path or f"{config.lake.images} embedded digit scenes"
+    baseline, judge = (part.get("name", "?") for part in (config.baseline, config.judge))
+    until = f"until {config.target_failure_count} failures" if config.target_failure_count else f"{config.sample_size} images"
+    ranks = config.torchrun.nnodes * config.torchrun.nproc_per_node
+    return [
+        f"images: {place}{_rows(config.lake.path)}",
+        f"claims: {len(claims.claims)} of set '{claims.name}': {', '.join(claim.claim_id for claim in claims.claims)}",
+        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {config.failure_batch_size} images",
+        f"ranks: {ranks} ({config.torchrun.nnodes} machines, {config.torchrun.nproc_per_node} each)",
+    ]
+
+
+def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) -> None:
+    """See that not too much of the run broke.
+
+    Raises:
+        RunFailed: more than `max_failure_rate` of the outcomes are `infra_error`, or there are no outcomes at all.
+    """
+    outcomes = summary["outcomes"]
+    broken, asked = outcomes.get("infra_error", 0), sum(outcomes.values())
+    if asked == 0:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in summary["dropped"].items()) or "no images"
+        raise RunFailed(f"nothing could be probed ({reasons}); see the dropped lines in probing/shard-00000.jsonl")
+    if broken > max_failure_rate * asked:
+        raise RunFailed(
+            f"{broken} of {asked} claims ended in infra_error, more than max_failure_rate ({max_failure_rate:.0%}) allows; "
+            "see `error` in probing/shard-*.jsonl, mend the cause and start anew in another run folder"
+        )
+
+
+def _rows(lake: Path | None) -> str:
+    if lake is None:
+        return ""
+    found = _lake(lake)
+    return f" ({len(found.usable)} files, {found.rows:,} rows)"
+
+
+def _lake(folder: Path) -> LakeCheck:
+    from millrace.lake.files import check_lake  # pyarrow: not for those who only ask for help
+
+    found = check_lake(folder)
+    if found.unusable:
+        more = f" (and so for {len(found.unusable) - 1} more)" if len(found.unusable) > 1 else ""
+        raise InputError(f"{found.unusable[0].detail}{more}; mend it or take it out of the lake")
+    return found

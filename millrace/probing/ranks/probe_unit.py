@@ -1,0 +1,215 @@
+"""Probing one unit of images: every claim's outcome as a line in the unit's journal."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from PIL import Image
+
+from millrace.digits.subjects import Subject, choose_subject
+from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.lake.images import decode_image
+from millrace.lake.parquet import stream_rows
+from millrace.lake.rows import BadRow, ImageRef, LakeRow
+from millrace.probing.baselines import Baseline, Completion
+from millrace.probing.claims import Claim, ClaimSet
+from millrace.probing.judges import Judge
+from millrace.probing.outcomes import FAILURES, DroppedRecord, OutcomeRecord, decide, failure_id_of
+from millrace.probing.prompts import write_prompt
+from millrace.probing.ranks.units import Unit
+from millrace.run.ids import content_id
+from millrace.run.journal import Journal
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What is needed to probe an image; the same in every rank."""
+
+    claims: ClaimSet
+    baseline: Baseline
+    judge: Judge
+    lake: Path
+    seed: int
+    unanswerable_share: float
+
+
+def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[int], None]) -> int:
+    """Probe the unit's images that are not in the journal yet, finish it, and return its failures.
+
+    Args:
+        probe: what to ask, whom, who decides.
+        unit: which rows.
+        journal: open for writing.
+        on_image: called after each image with its failures.
+    """
+    if journal.done:
+        return _failures(journal.records())
+    complete = _complete_images(journal.records(), len(probe.claims.claims))
+    failures = sum(complete.values())
+    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake)
+    for records in _probed(probe, (row for row in rows if row.ref.row not in complete)):
+        journal.append(*records)
+        failed = _failures(records)
+        failures += failed
+        on_image(failed)
+    claim_order = {claim.claim_id: place for place, claim in enumerate(probe.claims.claims)}
+    journal.finish(order=lambda record: (record["image"]["row"], claim_order.get(record["claim_id"], -1)))
+    return failures
+
+
+def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[dict[str, Any]]]:
+    """The lines for each row, in order. A baseline behind an endpoint says how many images it can be asked about at once."""
+    width = int(getattr(probe.baseline, "concurrency", 1))
+    if width == 1:
+        yield from (probe_row(probe, row) for row in rows)
+        return
+    with ThreadPoolExecutor(width, thread_name_prefix="probe") as threads:
+        under_way: deque[Future[list[dict[str, Any]]]] = deque()
+        try:
+            for row in rows:
+                under_way.append(threads.submit(probe_row, probe, row))
+                if len(under_way) > 2 * width:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
+    """The lines for one image: an outcome or a drop for each claim, or one drop for all when the image can't be used."""
+    if isinstance(row, BadRow):
+        return [_dropped_image(probe, row.ref, row.reason, row.detail)]
+    try:
+        image = decode_image(row.image_bytes)
+    except ItemFailed as failure:
+        return [_dropped_image(probe, row.ref, failure.reason, failure.detail)]
+    place = {**msgspec.structs.asdict(row.ref), "width": image.width, "height": image.height}
+    asked: list[tuple[Claim, Subject]] = []
+    records: list[dict[str, Any]] = []
+    claims = probe.claims.claims
+    subjects = _each(probe, lambda claim: _subject(probe, claim, row), claims)
+    for claim, (subject, reason) in zip(claims, subjects, strict=True):
+        if subject is None:
+            name = content_id("drp", row.ref.image_id, row.ref.sha256, claim.claim_id, probe.seed)
+            records.append(_builtins(DroppedRecord(id=name, image=place, claim_id=claim.claim_id, reason=reason)))
+        else:
+            asked.append((claim, subject))
+    completed = list(zip(asked, _complete(probe.baseline, image, asked), strict=True))
+    return records + _each(probe, lambda one: _outcome(probe, row, place, *one[0], one[1]), completed)
+
+
+def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`work` on every claim of an image, in order; at the same time where the judge is a model that can be asked so."""
+    if len(items) < 2 or int(getattr(probe.judge, "concurrency", 1)) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(len(items), thread_name_prefix="claim") as threads:
+        return list(threads.map(work, items))
+
+
+def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
+    if row.scene is None:
+        return _subject_by_judge(probe, claim, row)
+    share = probe.unanswerable_share
+    subject = choose_subject(claim, row.scene, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
+    return subject, "no_subject"
+
+
+def _subject_by_judge(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
+    """A judge that can see may choose the subject where no annotation does."""
+    choose = getattr(probe.judge, "choose_subject", None)
+    if choose is None:
+        return None, "no_annotation"
+    try:
+        return choose(claim, row), "no_subject"
+    except ItemFailed as failure:
+        return None, failure.reason
+
+
+def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, Subject]]) -> list[Completion | Exception]:
+    if not asked:
+        return []
+    prompts = [write_prompt(claim, subject) for claim, subject in asked]
+    try:
+        return baseline.complete(image, prompts)
+    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not this item's failure
+        raise
+    except Exception as error:  # noqa: BLE001 - a broken model is an outcome of its items, not the end of the run
+        return [error] * len(asked)
+
+
+def _outcome(
+    probe: Probe, row: LakeRow, place: dict[str, Any], claim: Claim, subject: Subject, completion: Completion | Exception
+) -> dict[str, Any]:
+    decision = decide(probe.judge, claim, subject, completion, row)
+    verdict = decision.verdict
+    broken = isinstance(completion, Exception)
+    who = {"name": probe.baseline.name, "fingerprint": probe.baseline.fingerprint}
+    record = OutcomeRecord(
+        id=content_id(
+            "out",
+            row.ref.image_id,
+            row.ref.sha256,
+            claim.claim_id,
+            probe.claims.sha256,
+            subject.values,
+            probe.baseline.fingerprint,
+            probe.seed,
+            length=16,
+        ),
+        image=place,
+        claim_id=claim.claim_id,
+        claim_set=probe.claims.sha256,
+        claim=write_prompt(claim, subject).text,
+        prefilled=subject.values,
+        selectors=subject.selectors,
+        answerable=subject.answerable,
+        outcome=verdict.outcome,
+        failure_id=failure_id_of(verdict.outcome, claim),
+        baseline=None if broken else {**who, **msgspec.to_builtins(completion)},
+        judge={
+            "by": verdict.by,
+            "kind": verdict.kind,
+            "correct": verdict.correct,
+            "accepted": verdict.accepted,
+            "explanation": verdict.explanation,
+            **({"votes": verdict.votes} if verdict.votes else {}),
+        },
+        factors=row.scene.factors if row.scene else (),
+        error=decision.error,
+    )
+    return _builtins(record)
+
+
+def _dropped_image(probe: Probe, ref: ImageRef, reason: str, detail: str) -> dict[str, Any]:
+    name = content_id("drp", ref.image_id, ref.file, ref.row, ref.sha256, probe.seed)
+    count = len(probe.claims.claims)
+    image = msgspec.structs.asdict(ref)
+    return _builtins(DroppedRecord(id=name, image=image, claim_id=None, reason=reason, detail=detail, claims=count))
+
+
+def _complete_images(records: list[dict[str, Any]], claims: int) -> dict[int, int]:
+    """Failures by row of the images whose lines are all there; a torn write may have kept some of an image's lines."""
+    lines: Counter[int] = Counter()
+    failures: Counter[int] = Counter()
+    for record in records:
+        row = record["image"]["row"]
+        lines[row] += record.get("claims", 1)
+        failures[row] += record.get("outcome") in FAILURES
+    return {row: failures[row] for row, count in lines.items() if count == claims}
+
+
+def _failures(records: list[dict[str, Any]]) -> int:
+    return sum(record.get("outcome") in FAILURES for record in records)
+
+
+def _builtins(record: msgspec.Struct) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(record)
+    return built

@@ -1,0 +1,271 @@
+"""The program that stands between a supervisor and its command: it keeps the log, obeys orders, and ends the tree when it must.
+
+    supervisor ──lifeline, orders──▶ outer guard ──orders──▶ inner guard (pid 1 of a namespace, or a subreaper) ──▶ the command
+               ◀──status, output───             ◀──report──
+
+Started as `python -I -S -c …` so that it costs tens of milliseconds; standard library only. What it must know comes as JSON
+on its stdin. Whoever holds the lifeline's other end is its supervisor: when that end closes, or the supervisor's pidfd says it
+ended, everything is killed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from millrace.processes import containment, janitor, kernel
+from millrace.processes import inner_guard as inner
+from millrace.processes.log_pump import LogPump
+
+DRAIN_LIMIT_S = 5.0
+"""How long the last output may take to reach its log and its listener after the last process is dead."""
+
+
+class OuterGuard:
+    """One supervised tree, from its start to the proof that nothing of it is left."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.status: int = spec["status"]
+        self.kill_at: float | None = None
+        self.give_up_at: float | None = None
+        self.stopping = self.killed = False
+        self.returncode: int | None = None
+        self.main: int | None = None
+        self.failed = False
+        self.leftover: list[int] = []
+        self.unread = b""
+
+    def start(self) -> None:
+        """Choose the cage, fork the inner guard into it."""
+        spec = self.spec
+        self.mode = containment.choose_mode(spec["mode"])
+        self.cgroup = containment.make_cgroup(janitor.cgroup_name(spec["token"])) if spec["cgroup"] else None
+        limited_by = self._limit_memory()
+        output, output_in = os.pipe()
+        report, report_in = os.pipe()
+        orders, self.orders = os.pipe()
+        self.pump = LogPump(output, spec["log"], spec["max_log_bytes"], spec["forward"] if spec["forward"] >= 0 else None)
+        self.wakeup, wakeup_in = os.pipe()
+        for end in (self.wakeup, wakeup_in, self.orders):
+            os.set_blocking(end, False)
+        if self.mode in {"pidns", "userns"}:
+            kernel.leave_for_new_pid_namespace(as_user=self.mode == "userns")
+        elif self.mode == "subreaper":
+            kernel.become_subreaper()
+        self.inner = os.fork()
+        if self.inner == 0:
+            try:
+                for end in (output, report, self.orders, self.wakeup, wakeup_in):
+                    os.close(end)
+                inner.run(spec, mode=self.mode, cgroup=self.cgroup, orders=orders, report=report_in, output=output_in)
+            except BaseException as error:  # noqa: BLE001 (a forked child must end here whatever happens)
+                inner.tell(report_in, {"event": "failed", "errno": 0, "filename": "", "message": f"containment: {error}"})
+                os._exit(70)
+        for end in (output_in, report_in, orders):
+            os.close(end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.stop(spec["grace_s"]))
+        signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
+        self.report = report
+        self.started = {"mode": self.mode, "cgroup": self.cgroup, "memory_limited_by": limited_by, "inner": self.inner}
+
+    def _limit_memory(self) -> str | None:
+        limit = self.spec["memory_bytes"]
+        self.spec["rlimit_data"] = 0
+        if not limit:
+            return None
+        if self.cgroup:
+            with contextlib.suppress(OSError), open(f"{self.cgroup}/memory.max", "r+") as file:  # noqa: PTH123
+                file.write(str(limit))
+                return "cgroup memory.max (the whole tree)"
+        self.spec["rlimit_data"] = limit
+        return "RLIMIT_DATA (each process by itself)"
+
+    def run(self) -> None:
+        """Serve until the inner guard has ended, then prove that nothing is left and tell the figures."""
+        alone = False
+        while True:
+            ready = self._wait(alone)
+            if self.spec["lifeline"] in ready or self.spec["supervisor"] in ready:
+                alone = True
+                self.kill()
+            if self.spec["control"] in ready:
+                self._obey()
+            if self.pump.source in ready:
+                self.pump.read()
+            self.pump.flush()
+            if self.report in ready:
+                self._listen()
+            if self.wakeup in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wakeup, 4096)
+            now = time.monotonic()
+            if self.kill_at is not None and now >= self.kill_at:
+                self.kill()
+            if self.give_up_at is not None and now >= self.give_up_at:
+                os.kill(self.inner, signal.SIGKILL)  # unreaped, so the pid is still its own
+                if now >= self.give_up_at + inner.KILL_LIMIT_S:
+                    self.leftover = [stat.pid for stat in kernel.descendants(os.getpid())]
+                    break
+            if any(pid == self.inner for pid, _ in kernel.reap()):
+                break
+        self._finish(alone)
+
+    def stop(self, grace_s: float) -> None:
+        """Ask everything to end, and set the hour for killing it. A later order can only shorten the time."""
+        at = time.monotonic() + max(grace_s, 0.0)
+        self.kill_at = at if self.kill_at is None else min(at, self.kill_at)
+        if not self.stopping:
+            self.stopping = True
+            self._order("T")
+
+    def kill(self) -> None:
+        """Kill everything now."""
+        self.kill_at = None
+        if self.killed:
+            return
+        self.killed = True
+        if self.cgroup:
+            containment.kill_cgroup(self.cgroup)
+        self.give_up_at = time.monotonic() + inner.KILL_LIMIT_S
+        if self.mode in {"pidns", "userns"}:
+            os.kill(self.inner, signal.SIGKILL)
+        else:
+            self._order("K")
+
+    def _order(self, letter: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self.orders, letter.encode())
+
+    def _wait(self, alone: bool) -> dict[int, int]:
+        poll = select.poll()
+        poll.register(self.report, select.POLLIN)
+        poll.register(self.wakeup, select.POLLIN)
+        if not alone:
+            poll.register(self.spec["lifeline"], 0)
+            poll.register(self.spec["control"], select.POLLIN)
+            if self.spec["supervisor"] >= 0:
+                poll.register(self.spec["supervisor"], select.POLLIN)
+        if self.pump.wants_input():
+            poll.register(self.pump.source, select.POLLIN)
+        if self.pump.pending and self.pump.forward is not None:
+            poll.register(self.pump.forward, select.POLLOUT)
+        deadlines = [at for at in (self.kill_at, self.give_up_at) if at is not None]
+        if self.pump.open and self.pump.resume_at > time.monotonic():
+            deadlines.append(self.pump.resume_at)
+        timeout_ms = max(min(deadlines) - time.monotonic(), 0.001) * 1000 if deadlines else None
+        return dict(poll.poll(timeout_ms))
+
+    def _obey(self) -> None:
+        data = os.read(self.spec["control"], 4096)
+        for line in data.splitlines():
+            word, _, value = line.decode().partition(" ")
+            if word == "stop":
+                self.stop(float(value))
+            elif word in {"S", "C"} and not self.stopping:
+                self._order(word)
+
+    def _listen(self) -> None:
+        data = os.read(self.report, 4096)
+        *lines, self.unread = (self.unread + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["event"] == "exit":
+                self.returncode = message["returncode"]
+            elif message["event"] == "leftover":
+                self.leftover = message["pids"]
+            else:
+                self.failed = self.failed or message["event"] == "failed"
+                self.main = message.get("pid")
+                inner.tell(self.status, message | self.started)
+
+    def _finish(self, alone: bool) -> None:
+        if self.mode in {"subreaper", "group"}:
+            # Whatever the inner guard could not end, because it was killed, is our child now.
+            self.leftover = inner.kill_everything(
+                self.mode, self.main if self.returncode is None else None, self.cgroup, inner.KILL_LIMIT_S
+            )
+        os.set_blocking(self.report, False)
+        with contextlib.suppress(OSError):
+            self._listen()
+        deadline = time.monotonic() + DRAIN_LIMIT_S
+        while time.monotonic() < deadline and (self.pump.read() or self.pump.open or self.pump.pending):
+            if self.pump.pending and alone:
+                break
+            waiting = select.poll()
+            self.pump.resume_at = 0.0
+            if self.pump.wants_input():
+                waiting.register(self.pump.source, select.POLLIN)
+            if self.pump.pending and self.pump.forward is not None:
+                waiting.register(self.pump.forward, select.POLLOUT)
+            waiting.poll(100)
+            self.pump.flush()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s, peak_bytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        out_of_memory = 0
+        if self.cgroup:
+            cpu_s = self._cgroup_figure("cpu.stat", "usage_usec", cpu_s * 1e6) / 1e6
+            peak_bytes = int(self._cgroup_figure("memory.peak", "", peak_bytes))
+            out_of_memory = int(self._cgroup_figure("memory.events", "oom_kill", 0))
+            containment.remove_cgroup(self.cgroup)
+        if not self.failed:
+            inner.tell(
+                self.status,
+                {
+                    "event": "end",
+                    # A command that was killed together with its cage had no chance to tell its own status.
+                    "returncode": -signal.SIGKILL if self.returncode is None else self.returncode,
+                    "guard_lost": self.returncode is None and not self.killed,
+                    "stopped": self.stopping,
+                    "killed": self.killed,
+                    "cpu_s": cpu_s,
+                    "peak_bytes": peak_bytes,
+                    "oom_kills": out_of_memory,
+                    "log_bytes": self.pump.total,
+                    "log_bytes_lost": self.pump.lost,
+                    "leftover": self.leftover,
+                },
+            )
+
+    def _cgroup_figure(self, file_name: str, key: str, otherwise: float) -> float:
+        with contextlib.suppress(OSError, ValueError), open(f"{self.cgroup}/{file_name}") as file:  # noqa: PTH123
+            for line in file:
+                name, _, value = line.strip().rpartition(" ")
+                if name == key:
+                    return float(value)
+        return otherwise
+
+
+def main() -> None:
+    """Read the order from stdin and guard its command."""
+    if sys.argv[-1] == "--probe":
+        reasons = containment.reasons_against()
+        sys.stdout.write(json.dumps({"modes": reasons, "cgroup": containment.cgroup_folder()}))
+        return
+    spec = json.loads(sys.stdin.buffer.read())
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for name in ("lifeline", "control", "status", "forward", "supervisor"):
+        if spec[name] >= 0:
+            os.set_inheritable(spec[name], False)
+    guard = OuterGuard(spec)
+    try:
+        guard.start()
+    except OSError as error:
+        inner.tell(spec["status"], {"event": "failed", "errno": 0, "filename": "", "message": f"containment: {error}"})
+        return
+    guard.run()
+
+
+if __name__ == "__main__":
+    main()

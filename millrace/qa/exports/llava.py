@@ -1,0 +1,47 @@
+"""Conversations as LLaVA and ShareGPT tools take them: `<status>/<split>.json`, with the image files under `images/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from millrace.qa.dataset.columns import image_name
+from millrace.qa.exports import JsonArray, instruction
+
+
+class LlavaExport:
+    """Two turns per question: the image and the question, the answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arrays: dict[tuple[str, str], JsonArray] = {}
+
+    def add(self, item: Mapping[str, Any], image: bytes, status: str, split: str) -> None:
+        """Write one question, and its image unless another question brought it."""
+        path = self._folder / "images" / image_name(item, image)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image)
+        if (status, split) not in self._arrays:
+            self._arrays[status, split] = JsonArray(self._folder / status / f"{split}.json")
+        self._arrays[status, split].add(
+            {
+                "id": item["id"],
+                "image": f"images/{path.name}",
+                "conversations": [
+                    {"from": "human", "value": f"<image>\n{instruction(item)}"},
+                    {"from": "gpt", "value": item["answer"]},
+                ],
+            }
+        )
+
+    def close(self) -> None:
+        """Finish all files."""
+        for array in self._arrays.values():
+            array.close()
+
+
+def open_export(folder: Path) -> LlavaExport:
+    """Begin writing into `folder`."""
+    return LlavaExport(folder)

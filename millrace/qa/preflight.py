@@ -1,0 +1,44 @@
+"""Before anything is started: is the question stage's config workable, and what will be done?"""
+
+from __future__ import annotations
+
+from millrace.llm.settings import chats_in
+from millrace.plugins.loading import load_plugin
+from millrace.qa.settings import QaSettings
+from millrace.qa.writers import writer_settings
+
+EXPORTS = "millrace.qa.exports"
+
+
+def check(settings: QaSettings) -> None:
+    """See that the plug-ins that `settings` names are there and take what it gives them.
+
+    Raises:
+        UsageError: what is wrong, in one sentence.
+    """
+    writer_settings(settings.writer)
+    for name in settings.exports:
+        load_plugin(EXPORTS, name, "export")
+
+
+def reach(settings: QaSettings) -> list[str]:
+    """See that every endpoint that the writer uses answers, takes the key and knows the model; a line for each.
+
+    Raises:
+        UsageError: one does not; the message says which and what to do.
+    """
+    chats = chats_in(writer_settings(settings.writer))
+    if not chats:
+        return []
+    from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
+
+    return reach_all(chats)
+
+
+def plan_lines(settings: QaSettings) -> list[str]:
+    """What the stage will do, for `--dry-run`. Touches nothing."""
+    check(settings)
+    shares = ", ".join(f"{share:.0%} {name}" for name, share in settings.question_type_ratio.shares().items() if share)
+    writer = settings.writer.get("name", "template")
+    exports = f", exports {', '.join(settings.exports)}" if settings.exports else ""
+    return [f"questions: writer '{writer}', language {settings.language}, {shares}; keep {settings.keep}{exports}"]

@@ -1,0 +1,88 @@
+"""What a chat model that writes or answers questions is told, and what its replies must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from millrace.errors import ItemFailed
+from millrace.qa.items import KEYS
+from millrace.qa.writers import Draft, Option, Request
+from millrace.qa.writing.pipelines import load_pipelines
+
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+FORMS = {
+    "multiple_choice": "a question with one right answer and three wrong but plausible ones (a few words each, no synonyms)",
+    "yes_no": "a question that is answered by yes or no",
+    "fill_in_blank": "a sentence with exactly one gap, written as ___, and the words that belong there",
+}
+"""Form of question → how it is asked for."""
+
+
+def baseline_values(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the model under test had said, by slot; empty when it abstained."""
+    said = (record["lineage"].get("baseline") or {}).get("values") or {}
+    return {slot: str(text) for slot, text in said.items()}
+
+
+def draft_words(request: Request, form: str, language: str) -> str:
+    """The order for one draft.
+
+    Raises:
+        ItemFailed: there is no such question pipeline.
+    """
+    record = request.case.record
+    pipeline = load_pipelines().get(request.case.pipeline)
+    if pipeline is None:
+        raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{request.case.pipeline}'")
+    right = _listed(record["lineage"].get("correct") or {})
+    lines = [
+        f"Write {FORMS[form]}, in {LANGUAGES[language]}.",
+        f"What to ask about: {pipeline.description}",
+        f"A model got this statement about the picture wrong: {record['prefill']['claim']}",
+        f"It said: {_listed(baseline_values(record)) or 'that the statement does not apply'}",
+        f"Thought to be right: {right or 'that the statement does not apply'}. Trust the picture more than this.",
+        "Ask about the same subject. Do not give the answer away. Do not mention the statement or the model.",
+    ]
+    if request.refused:
+        lines.append(f"An earlier draft was refused ({request.refused}); write a better one.")
+    return "\n".join(lines)
+
+
+def draft_schema(form: str) -> dict[str, Any]:
+    """What a draft must look like."""
+    text: dict[str, Any] = {"type": "string", "minLength": 1}
+    fields: dict[str, Any] = {"question": {"type": "string", "minLength": 8}, "right": text, "explanation": {"type": "string"}}
+    if form == "yes_no":
+        fields["right"] = {"type": "boolean"}
+    if form == "multiple_choice":
+        fields["wrong"] = {"type": "array", "items": text, "minItems": 3, "maxItems": 3}
+    if form == "fill_in_blank":
+        fields["accepted"] = {"type": "array", "items": text, "maxItems": 5}
+    return _object(f"draft {form}", fields)
+
+
+def shown_to_answerer(draft: Draft, rng: Random) -> tuple[str, dict[str, Option]]:
+    """The question as an answerer sees it, and its options by key (none for a gap), in an order of this asking's own."""
+    options = [draft.right, *draft.wrong] if draft.question_type != "fill_in_blank" else []
+    rng.shuffle(options)
+    keyed = dict(zip(KEYS, options, strict=False))
+    lines = [draft.question, *(f"{key}: {option.text}" for key, option in keyed.items())]
+    lines.append("Answer with the key of the right option." if keyed else "Answer with the words that belong into the gap.")
+    return "\n".join(lines), keyed
+
+
+def answer_schema(keys: Mapping[str, Option]) -> dict[str, Any]:
+    """What an answer must look like."""
+    answer: dict[str, Any] = {"type": "string", "enum": list(keys)} if keys else {"type": "string"}
+    return _object("question multiple_choice" if keys else "question fill_in_blank", {"answer": answer})
+
+
+def _object(title: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{slot}: {text}" for slot, text in values.items())

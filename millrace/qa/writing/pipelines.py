@@ -1,0 +1,38 @@
+"""The table of question pipelines, read from pipelines.yaml."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+import msgspec
+import yaml
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """One kind of question."""
+
+    intent: str
+    """The original's name for what is asked."""
+    description: str
+    answer_type: str
+    slots: dict[str, str]
+    """Slot of the claim → aspect that the embedded writer computes; empty: not computable from an annotation."""
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """What can be asked here, in the order of the slots."""
+        return tuple(self.slots.values())
+
+
+@lru_cache(maxsize=1)
+def load_pipelines() -> dict[str, Pipeline]:
+    """All twelve, by key."""
+    text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
+    return msgspec.convert(yaml.safe_load(text), dict[str, Pipeline])
+
+
+@lru_cache(maxsize=1)
+def slot_aspects() -> dict[str, str]:
+    """Slot of a claim → aspect, over all pipelines."""
+    return {slot: aspect for pipeline in load_pipelines().values() for slot, aspect in pipeline.slots.items()}

@@ -1,0 +1,270 @@
+"""A finished main job, put together: `summary.json` for machines, the report's data for people.
+
+Reads what the stages left in the run folder and nothing else, so that both can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from millrace.errors import ItemFailed
+from millrace.lake.reader import LakeReader
+from millrace.lake.rows import ImageRef
+from millrace.llm.run_chats import ledger_of_run
+from millrace.reporting import charts
+from millrace.reporting.full_report import (
+    FAILURES,
+    Check,
+    ClaimResult,
+    DatasetResult,
+    Example,
+    FactorResult,
+    FunnelStage,
+    JudgesResult,
+    PaidRow,
+    ReportData,
+    StageTime,
+    findings,
+)
+from millrace.reporting.intervals import Rate
+from millrace.run.folder import versions
+from millrace.run.ids import fraction_for
+from millrace.run.journal import read_json, read_jsonl
+
+STAGES = {"probing": "claims", "filtering": "outcomes", "qa": "failures"}
+"""The main job's stages and what goes into each."""
+
+EXAMPLES_PER_CLAIM = 2
+
+FACTORS = {
+    "noise": "grain over the whole picture",
+    "low_light": "a dark picture",
+    "blur": "out of focus",
+    "occlusion": "a digit is partly covered",
+    "clutter": "scribbles and shapes between the digits",
+    "small_size": "small digits",
+    "rotated": "a digit is turned by a quarter or more",
+    "crowded": "four digits or more",
+}
+"""The embedded lake's factors in words; a factor of another lake is shown by its name."""
+
+LIMITS = (
+    "The intervals cover the chance in which images were drawn; they take claims about one image as independent.",
+    "An error of the judge is in no interval.",
+    "A factor goes with failures; that it causes them is not shown.",
+    "Questions are worded by templates; what is verified is their answers.",
+)
+
+
+def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `summary.json`.
+
+    Args:
+        folder: the run's folder, with all stages complete.
+        status: `finished` or `short`.
+        seconds: where the time of this attempt went (`Timeline.seconds`); a stage that an earlier one finished keeps its own.
+    """
+    stages = {name: read_json(folder / name / "summary.json") for name in STAGES}
+    probing, qa = stages["probing"], stages["qa"]
+    rates = {claim: rate_of(outcomes).summary() for claim, outcomes in probing["claims"].items()}
+    return {
+        "schema": "millrace.summary/1",
+        "status": status,
+        "stages": {name: {key: stage[key] for key in ("in", "out", "dropped", "seconds")} for name, stage in stages.items()},
+        "outcomes": probing["outcomes"],
+        "failure_rates": rates,
+        "factors": {factor: rate_of(outcomes).summary() for factor, outcomes in probing["factors"].items()},
+        "images": probing["images"],
+        "dataset": {**qa["dataset"], "path": str(folder / "dataset")},
+        "time": _time(stages, seconds["stages"]["start and stop"]["wall"]),
+        **({"judges": probing["judges"]} if "judges" in probing else {}),
+        "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
+        "versions": versions(),
+        "machine": {"system": platform.platform(), "processor": platform.machine()},
+    }
+
+
+def _time(stages: Mapping[str, Mapping[str, Any]], outside: float) -> dict[str, Any]:
+    """Seconds by stage: its wall time, the part in which work was done, and the orchestration around it."""
+    parts = {name: {"wall": stage["seconds"], "work": stage["work_seconds"]} for name, stage in stages.items()}
+    parts["start and stop"] = {"wall": round(outside, 3), "work": 0.0}
+    wall, work = (sum(part[key] for part in parts.values()) for key in ("wall", "work"))
+    return {"wall": round(wall, 3), "work": round(work, 3), "orchestration": round(wall - work, 3), "stages": parts}
+
+
+def rate_table(data: ReportData) -> list[dict[str, Any]]:
+    """The failure rates as rows of a table."""
+    rows = []
+    for claim in sorted(data.claims, key=lambda one: -(one.rate.rate or 0.0)):
+        low, high = claim.rate.interval or (None, None)
+        shown = {"rate": claim.rate.rate, "low": low, "high": high}
+        percent = {name: "not measured" if value is None else f"{value:.1%}" for name, value in shown.items()}
+        rows.append({"claim": claim.claim_id, "asked": claim.rate.n, "failures": claim.rate.failures, **percent})
+    return rows
+
+
+def as_markdown(data: ReportData, folder: Path) -> str:
+    """The report's findings for the Prefect UI."""
+    lines = [f"# {data.title}: {data.status}", "", *(f"- {finding}" for finding in findings(data)), ""]
+    for stage in data.funnel:
+        dropped = ", ".join(f"{reason} {count}" for reason, count in stage.dropped.items()) or "none"
+        lines.append(f"- **{stage.name}**: {stage.came_in} {stage.counts} in, {stage.went_out} out, dropped: {dropped}")
+    if data.paid:
+        cost = "at an unknown cost" if data.paid_usd is None else charts.dollars(data.paid_usd)
+        lines.append(f"- **chat models**: {sum(row.calls for row in data.paid)} answers, {cost}")
+    return "\n".join([*lines, "", f"The whole report: `{folder / 'report.html'}`"])
+
+
+def rate_of(outcomes: Mapping[str, int]) -> Rate:
+    """The failure rate: the model's failures among what tells something about the model."""
+    decided = sum(count for name, count in outcomes.items() if name not in {"infra_error", "judge_uncertain"})
+    return Rate(sum(outcomes.get(name, 0) for name in FAILURES), decided)
+
+
+def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, tuple[str, str]]) -> ReportData:
+    """What the report shows.
+
+    Args:
+        folder: the run's folder.
+        summary: from `summarise`.
+        claims: claim id → (name, what it asks).
+    """
+    stages = {name: read_json(folder / name / "summary.json") for name in STAGES}
+    probing, qa = stages["probing"], stages["qa"]
+    config = read_json(folder / "config.json")
+    total = rate_of(probing["outcomes"])
+    time = summary["time"]
+    return ReportData(
+        title="Where the model fails",
+        status="complete" if summary["status"] == "finished" else "short of its target",
+        model=config["probing"]["baseline"].get("name", "?"),
+        model_detail=_model_detail(folder),
+        lake="embedded digit scenes" if config["probing"]["lake"]["path"] is None else probing["lake"],
+        images=probing["images"],
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        outcomes=probing["outcomes"],
+        claims=tuple(
+            ClaimResult(claim, name, asks, rate_of(outcomes))
+            for claim, outcomes in probing["claims"].items()
+            for name, asks in [claims.get(claim, (claim, ""))]
+        ),
+        factors=tuple(
+            FactorResult(name, FACTORS.get(name, name), present, Rate(total.failures - present.failures, total.n - present.n))
+            for name, outcomes in probing["factors"].items()
+            if name != "none"
+            for present in [rate_of(outcomes)]
+        ),
+        funnel=tuple(
+            FunnelStage(name, counts, stages[name]["in"], stages[name]["out"], stages[name]["dropped"])
+            for name, counts in STAGES.items()
+        ),
+        wall_s=time["wall"],
+        times=tuple(StageTime(name, stage["wall"], stage["work"]) for name, stage in time["stages"].items()),
+        dataset=DatasetResult(
+            rows=qa["dataset"]["rows"],
+            path="dataset",
+            verification=qa["verification"],
+            question_types=qa["question_types"],
+            splits=qa["dataset"]["splits"],
+            baseline=Rate(**qa["baseline"]),
+        ),
+        gallery=tuple(examples(folder, Path(probing["lake"]))),
+        reproduce=(f"python -m flows.full --config {folder / 'config.json'} --run-dir NEW_FOLDER",),
+        settings=_flat(config),
+        versions={name: version for name, version in summary["versions"].items() if version},
+        limits=LIMITS,
+        paid=tuple(_paid(row) for row in summary["paid"]),
+        judges=_judges(summary.get("judges")),
+    )
+
+
+def _paid(row: Mapping[str, Any]) -> PaidRow:
+    """A line of the ledger; where a part of it is unknown the whole is, and not a sum that looks complete."""
+    counted, priced = not row["unknown_tokens"], not row["unknown_cost"]
+    return PaidRow(
+        day=row["day"],
+        stage=row["stage"],
+        model=row["model"],
+        calls=row["calls"],
+        requests=row["requests"],
+        input_tokens=row["input_tokens"] if counted else None,
+        output_tokens=row["output_tokens"] if counted else None,
+        cost_usd=row["cost_usd"] if priced else None,
+    )
+
+
+def _judges(told: Mapping[str, Any] | None) -> JudgesResult | None:
+    if told is None:
+        return None
+    against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in told["with_majority"].items()}
+    return JudgesResult(told["n"], told["unanimous"], told["tied"], told["kappa"], against)
+
+
+def examples(folder: Path, lake: Path) -> Iterator[Example]:
+    """A few items for each claim, drawn by their ids, with their images."""
+    accepted = itertools.chain.from_iterable(read_jsonl(path) for path in sorted((folder / "qa").glob("shard-*.jsonl")))
+    by_claim: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for item in accepted:
+        entry = (fraction_for(0, "gallery", item["id"]), item)
+        kept = by_claim.setdefault(item["lineage"]["claim_id"], [])
+        kept.append(entry)
+        kept.sort(key=lambda one: one[0])
+        del kept[EXAMPLES_PER_CLAIM:]
+    reader = LakeReader(lake)
+    for rank in range(EXAMPLES_PER_CLAIM):
+        for claim in sorted(by_claim):
+            if rank < len(by_claim[claim]):
+                yield _example(by_claim[claim][rank][1], reader)
+
+
+def _example(item: Mapping[str, Any], reader: LakeReader) -> Example:
+    lineage, verification, difficulty = item["lineage"], item["verification"], item.get("difficulty") or {}
+    baseline = lineage.get("baseline") or {}
+    source = item["image"]
+    try:
+        image = reader.read(ImageRef(source["image_id"], source["file"], source["row"], source["sha256"])).image_bytes
+    except ItemFailed:
+        image = None
+    answered = baseline.get("values") or {}
+    return Example(
+        claim_id=lineage["claim_id"],
+        image=image,
+        image_id=source["image_id"],
+        outcome=lineage["outcome"],
+        claim=lineage["claim"],
+        model_answer=", ".join(answered.values()) if baseline.get("related") else "does not apply",
+        right_answer=", ".join(lineage["correct"].values()) or "does not apply",
+        factors=tuple(lineage.get("factors") or ()),
+        question=item["question"],
+        options=item.get("options") or {},
+        answer=item["answer"],
+        verification=verification["status"],
+        verified_by=verification["by"],
+        checks=tuple(Check(check["name"], check["passed"], check.get("detail", "")) for check in verification["checks"]),
+        baseline_answer=next(iter(difficulty.get("answers") or ()), None),
+        baseline_correct=difficulty.get("baseline_correct"),
+    )
+
+
+def _model_detail(folder: Path) -> str:
+    for record in read_jsonl(folder / "probing" / "shard-00000.jsonl"):
+        if record.get("baseline"):
+            return f"fingerprint {record['baseline']['fingerprint']}"
+    return ""
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat

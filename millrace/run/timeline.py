@@ -1,0 +1,92 @@
+"""Where a run's time went: intervals of work, and what is left between them.
+
+A stage's *work* is the wall-clock time in which at least one of its shards, ranks or trainings was at work (the union of their
+intervals, so parallel work does not count twice). What remains of a run's wall time is orchestration: starting the API, the
+cluster and the flow, submitting, waiting for states, stopping.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A stretch of work, in seconds since the epoch, so that intervals of several processes and machines compare."""
+
+    stage: str
+    start: float
+    end: float
+
+
+R = TypeVar("R")
+
+
+class Timed(msgspec.Struct, Generic[R], frozen=True):
+    """What a shard's work returned, and when it was at work (seconds since the epoch)."""
+
+    value: R
+    started: float
+    ended: float
+
+
+class Timeline:
+    """The intervals of one run."""
+
+    def __init__(self, start: float | None = None) -> None:
+        self.start = time.time() if start is None else start
+        self.intervals: list[Interval] = []
+        self.stages: dict[str, list[float]] = {}
+
+    @contextmanager
+    def work(self, stage: str) -> Iterator[None]:
+        """Count the block as work of `stage`."""
+        start = time.time()
+        try:
+            yield
+        finally:
+            self.intervals.append(Interval(stage, start, time.time()))
+
+    @contextmanager
+    def within(self, stage: str) -> Iterator[None]:
+        """Count the block as the wall time of `stage`: its work and the orchestration around it."""
+        start = time.time()
+        try:
+            yield
+        finally:
+            self.stages.setdefault(stage, []).append(time.time() - start)
+
+    def add(self, stage: str, result: Timed[R]) -> R:
+        """Take in when a shard was worked on; returns what came of it."""
+        self.intervals.append(Interval(stage, result.started, result.ended))
+        return result.value
+
+    def seconds(self, *, until: float | None = None) -> dict[str, Any]:
+        """`{"wall", "work", "orchestration", "stages": {stage: {"wall", "work", "orchestration"}}}`, in seconds.
+
+        Time outside every stage belongs to the stage `start and stop`.
+        """
+        wall = (until or time.time()) - self.start
+        work = union(self.intervals)
+        stages: dict[str, dict[str, float]] = {}
+        for name, spans in self.stages.items():
+            worked = union(interval for interval in self.intervals if interval.stage == name)
+            stages[name] = {"wall": sum(spans), "work": worked, "orchestration": max(0.0, sum(spans) - worked)}
+        outside = wall - sum(entry["wall"] for entry in stages.values())
+        stages["start and stop"] = {"wall": max(0.0, outside), "work": 0.0, "orchestration": max(0.0, outside)}
+        return {"wall": wall, "work": work, "orchestration": max(0.0, wall - work), "stages": stages}
+
+
+def union(intervals: Iterable[Interval]) -> float:
+    """The length in seconds of the union of intervals."""
+    total, reached = 0.0, float("-inf")
+    for interval in sorted(intervals, key=lambda one: one.start):
+        start = max(interval.start, reached)
+        if interval.end > start:
+            total += interval.end - start
+            reached = interval.end
+    return total

@@ -1,0 +1,220 @@
+"""What an environment is: tools that really run, operators that a program can plan with, and a verifier of its own.
+
+One file in this folder is one environment; its file name is its name in a config. A user's own environment is a module with
+the same `open_environment`, named by its dotted path.
+
+Words used here: an **action** is one tool call; an **observation** is what came back; a **hop** is an action with a meaning
+(an operator with its constants) and the value that was read out of its observation; a **chain** is a start and the hops after
+it. A chain is the formal question: the words are rendered from it, the answer is its last value, and the verifier computes the
+same values in another way.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import jsonschema
+
+from millrace.errors import MillraceError
+
+Value = Any
+"""A JSON value. Integers stay below 2**53 so that every JSON reader keeps them."""
+
+
+class ToolError(MillraceError):
+    """A tool says no: its message becomes an error observation for the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One tool call."""
+
+    tool_name: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a tool answered."""
+
+    status: Literal["ok", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool with typed arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of the arguments object."""
+    call: Callable[..., str]
+    """Called with the arguments by name; raises `ToolError` to refuse."""
+    bounded: bool = False
+    """It returns within a limit of its own, so it is called directly instead of in a thread that can be given up."""
+
+    def run(self, parameters: Mapping[str, Any], *, timeout_s: float = 30.0, max_chars: int = 20_000) -> Observation:
+        """Check the arguments, call, and turn everything that goes wrong into an error observation.
+
+        Args:
+            parameters: what the policy wrote; it may be anything.
+            timeout_s: after this an unbounded tool is given up (its daemon thread is left behind) and the observation says so.
+            max_chars: longer answers are cut, with a note at the end.
+        """
+        wrong = argument_errors(self.parameters, parameters)
+        if wrong:
+            return Observation("error", f"{self.name}: {wrong}")
+        try:
+            text = self.call(**parameters) if self.bounded else _within(timeout_s, self.call, parameters)
+        except ToolError as error:
+            return Observation("error", f"{self.name}: {error}"[:max_chars])
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation, never the end of a run
+            return Observation("error", f"{self.name}: {type(error).__name__}: {error}"[:max_chars])
+        if len(text) > max_chars:
+            text = f"{text[:max_chars]}\n[cut after {max_chars} of {len(text)} characters]"
+        return Observation("ok", text)
+
+
+def argument_errors(schema: Mapping[str, Any], parameters: Any) -> str:
+    """What is wrong with the arguments, in words a policy can act on; empty when nothing is."""
+    problems = []
+    for problem in jsonschema.Draft202012Validator(schema).iter_errors(parameters):
+        place = ".".join(str(part) for part in problem.absolute_path)
+        problems.append(f"'{place}': {problem.message}" if place else problem.message)
+    return "; ".join(sorted(problems))[:1000]
+
+
+def _within(timeout_s: float, call: Callable[..., str], parameters: Mapping[str, Any]) -> str:
+    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put(("ok", call(**parameters)))
+        except Exception as error:  # noqa: BLE001 - carried over to the waiting thread
+            answers.put(("error", error))
+
+    threading.Thread(target=work, daemon=True, name="tool").start()
+    try:
+        kind, value = answers.get(timeout=timeout_s)
+    except queue.Empty:
+        raise ToolError(f"no answer within {timeout_s:g} s; the call was given up") from None
+    if kind == "error":
+        raise value
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a seed becomes: the typed value from which a chain sets out."""
+
+    kind: str
+    value: Value
+    args: dict[str, Any] = field(default_factory=dict)
+    """What the verifier needs to make the value again."""
+    match: Literal["keyword", "text", "fallback"] = "fallback"
+    """How the seed led here: by a word in it, by its own text, or, honestly, not at all (chosen by hash)."""
+    prefer: tuple[str, ...] = ()
+    """Operators that fit the seed's topic; the first hop is one of them when one applies."""
+
+    def record(self) -> dict[str, Any]:
+        """The part of a record that a chain starts with."""
+        return {"kind": self.kind, "value": self.value, "args": self.args}
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One typed operation a program can plan: how to call for it, how to read its result, how to say it.
+
+    `values` is always the chain so far, start first; the input is `values[-1]`, and an operator may look further back.
+    """
+
+    name: str
+    takes: str
+    gives: str
+    tool: str
+    draw: Callable[[random.Random, Sequence[Value]], dict[str, Any] | None]
+    """The constants of one use of it; None where it does not apply."""
+    act: Callable[[Mapping[str, Any], Sequence[Value]], dict[str, Any]]
+    """The tool's arguments."""
+    read: Callable[[Mapping[str, Any], Sequence[Value], str], Value]
+    """The value that the observation's text says; raises ValueError when it says none."""
+    en: str
+    zh: str
+    """How it is said: `{x}` is the input, `{other}` an earlier value, other names are constants."""
+    answers: bool = True
+    """Whether its value can be the answer of a question."""
+    evidence: bool = True
+    """False for a step that only finds the place (a search): it is no hop of the question."""
+    weight: float = 1.0
+    """How often it is tried first, against the others."""
+
+
+class Verifier(Protocol):
+    """Computes a chain's values a second time, by other means than the tools: another theorem, another view of the data."""
+
+    name: str
+
+    def origin(self, start: Mapping[str, Any]) -> Value:
+        """The start's value, made again. Raises: `Unprovable`."""
+        ...
+
+    def apply(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Value:
+        """The one value of a hop. Raises: `Unprovable`, when there is none or more than one."""
+        ...
+
+    def alternatives(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Sequence[Value]:
+        """Other values the hop could have had: the last of `values` is the true one, and the check puts them in its place."""
+        ...
+
+
+class Unprovable(MillraceError):
+    """The verifier cannot confirm a hop: no value, several values, or none of its business."""
+
+
+class Environment(Protocol):
+    """A world to work in. Opened once per worker, used by one seed at a time or by several threads when its tools allow it."""
+
+    name: str
+    concurrent: bool
+    """Whether its tools may be called from several threads at once."""
+    tools: Mapping[str, Tool]
+    replay_tools: Mapping[str, Tool]
+    """The same tools for the replay of a trajectory; where it can, another process than `tools` use."""
+    operators: Mapping[str, Operator]
+    """Empty: only a chat model can act here."""
+    verifier: Verifier | None
+    """None: nothing made here can be `verified`."""
+    frames: Mapping[str, Mapping[str, str]]
+    """Language → the words around a question (see `writing`)."""
+    versions: Mapping[str, str]
+    """What the values depend on: tool versions, corpus hashes, isolation in force."""
+
+    def start(self, seed: str, rng: random.Random) -> Start:
+        """Read a seed. Raises: `ItemFailed` when nothing can be made of it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of processes, servers and files. Harmless when called twice."""
+        ...
+
+
+def result_of(text: str, expression: str) -> str:
+    """What a calculator-like observation says that `expression` is.
+
+    Raises:
+        ValueError: it has no such line, or the line says ERROR.
+    """
+    head = f"{expression} = "
+    for line in text.splitlines():
+        if line.startswith(head):
+            said = line[len(head) :]
+            if said.startswith("ERROR"):
+                break
+            return said
+    raise ValueError(f"the observation says no value for '{expression}'")

@@ -1,0 +1,22 @@
+"""Prompts with the name and arguments of the verifier that scores a new answer: for reinforcement learning.
+
+`millrace.synthesis.verification.score(verifier, args["chain"], answer)` is the reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One prompt per item."""
+    yield {
+        "id": item["qa_id"],
+        "prompt": item["question"],
+        "answer": item["answer"],
+        "answer_type": item["answer_type"],
+        "verifier": item["verifier"]["name"],
+        "verifier_args": item["verifier"]["args"],
+        "difficulty": item["quality"]["difficulty"],
+    }

@@ -1,0 +1,111 @@
+"""What a policy is: it looks at a node of the tree and proposes the next actions.
+
+Two ship: `programmatic` (plans typed operators, deterministic, no model) and `chat` (a chat model with native tool calls). Both
+see the same view and are held to the same rules by the sampler: valid arguments, no action twice in a tree, errors fed back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from millrace.run.ids import canonical
+from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
+
+
+@dataclass(slots=True)
+class Node:
+    """One node of a tree: an action that was taken and what came of it; the root has no action."""
+
+    node_id: str
+    parent_id: str | None
+    depth: int
+    intent: str
+    action: Action | None
+    observation: Observation
+    op: str | None = None
+    args: dict[str, Any] | None = None
+    value: Value = None
+    """What was read out of the observation; None without an operator."""
+    note: str = ""
+    """Why an `ok` observation leads no further (`the value repeats an earlier one`); empty otherwise."""
+    children_ids: list[str] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be built upon: errors and dead ends are kept in the tree and never used as evidence."""
+        return self.observation.status == "ok" and not self.note
+
+    def record(self) -> dict[str, Any]:
+        """The node as it is written to `trees.jsonl`: the original's names, and ours."""
+        taken = self.action
+        return {
+            "node_id": self.node_id,
+            "parent_id": self.parent_id,
+            "children_ids": self.children_ids,
+            "depth": self.depth,
+            "intent": self.intent,
+            "action": {"tool_name": taken.tool_name, "parameters": taken.parameters} if taken else None,
+            "observation": self.observation.text,
+            "status": self.observation.status,
+            "note": self.note,
+            "hop": {"op": self.op, "args": self.args, "value": self.value} if self.op else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a policy may know when it proposes."""
+
+    seed: str
+    start: Start
+    path: Sequence[Node]
+    """From the root to the node to expand."""
+    siblings: Sequence[Node]
+    """The children this node already has, failed ones included: their error texts are the feedback."""
+    used: frozenset[bytes]
+    """Signatures of every action in the tree (see `signature`)."""
+    depth_left: int
+    """How many more actions a path may hold, this one included."""
+    needed: int
+    """How many more actions the path must hold to be selected at all; 0 or less: it may stop here."""
+    rng: random.Random
+    """Depends on the run's seed, the seed and the node; nothing else."""
+    attempt: int = 0
+    """How often this node was asked about before: the same question to a chat model wants another answer."""
+
+    @property
+    def values(self) -> list[Value]:
+        """The chain's values so far, the start's first."""
+        return [self.start.value, *(node.value for node in self.path[1:])]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An action a policy wants taken; with an operator when its result is to be a hop of a provable chain."""
+
+    action: Action
+    intent: str
+    op: str | None = None
+    args: dict[str, Any] | None = None
+
+
+class Policy(Protocol):
+    """Chooses what to try."""
+
+    name: str
+
+    async def propose(self, environment: Environment, view: View, count: int) -> list[Proposal]:
+        """Up to `count` different actions for the last node of `view.path`; none: this path ends here.
+
+        Raises:
+            ItemFailed: nothing more can be done for this seed.
+        """
+        ...
+
+
+def signature(action: Action) -> bytes:
+    """Equal for two actions exactly when they are the same call."""
+    return canonical([action.tool_name, action.parameters])

@@ -1,0 +1,82 @@
+"""A synthesis run without Prefect's help: plan, finish, summarise. The flow joins these; tests and benchmarks call them alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import (RunFailed, ShortOfTarget)
+from millrace.run.journal import (read_json, write_json)
+from millrace.run.folder import RunFolder
+from millrace.synthesis.runs.assemble import assemble
+from millrace.synthesis.runs.card import (write_card, write_parquet)
+from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.runs.shard_plan import (Plan, plan_shards, seeds_digest)
+from millrace.synthesis.work_shard import synthesise_shard
+
+MAX_ROUNDS = 200
+"""Shards are handed out again after a worker died, as long as each round gets something done."""
+
+
+def run_serially(config: SynthesisConfig, folder: Path) -> dict[str, Any]:
+    """All of a run in this process, without Prefect: the same files; a seed that ends its process ends the run."""
+    plan = plan_shards(config, folder)
+    with assembled_when_short(lambda: finish_run(config, plan, folder)):
+        for shard in plan.shards:
+            synthesise_shard(config, shard, plan.result_of(shard), "serial")
+    return finish_run(config, plan, folder)
+
+
+@contextlib.contextmanager
+def assembled_when_short(assemble_now: Callable[[], object]) -> Iterator[None]:
+    """When the block ends short of its target (the budget is spent), put together what there is before saying so.
+
+    The run is not finished by that: with a larger budget the same command goes on where it stopped.
+    """
+    try:
+        yield
+    except ShortOfTarget:
+        assemble_now()
+        raise
+
+
+def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any]:
+    """Assemble the shards, write statistics, card and tables; returns the statistics.
+
+    Raises:
+        RunFailed: a larger share of the seeds failed than `max_failure_rate`.
+    """
+    statistics = {"schema": "millrace.synthesis.statistics/1", **assemble(config, plan, folder)}
+    write_json(folder / "statistics.json", statistics)
+    write_card(config, statistics, folder)
+    write_parquet(folder)
+    failed, seeds = statistics["seeds"]["failed"], statistics["seeds"]["different"]
+    if seeds and failed / seeds > config.max_failure_rate:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in statistics["failures"].items())
+        raise RunFailed(
+            f"{failed} of {seeds} seeds failed ({reasons}), more than max_failure_rate {config.max_failure_rate}; "
+            f"see {folder / 'failures.jsonl'}"
+        )
+    return statistics
+
+
+def is_short(config: SynthesisConfig, statistics: Mapping[str, Any]) -> bool:
+    """Whether a target was set and not reached."""
+    return config.target_items is not None and statistics["items"]["verified"] < config.target_items
+
+
+def reopen_for_new_seeds(config: SynthesisConfig, run_dir: Path) -> bool:
+    """Take a finished run's end back when its seeds' file has changed since; what is done stays done."""
+    marker = run_dir / "statistics.json"
+    if not marker.exists() or not config.seeds_path.is_file():
+        return False
+    manifest = read_json(run_dir / "manifest.json") if (run_dir / "manifest.json").exists() else {}
+    entry = manifest.get("flows", {}).get("synthesis", {})
+    if entry.get("state") not in ("finished", "short") or entry.get("seeds_sha256") == seeds_digest(config):
+        return False
+    with RunFolder.open(run_dir, {"synthesis": config}) as folder:
+        folder.finish("synthesis", "running")
+        (folder.stage("synthesis") / "summary.json").unlink(missing_ok=True)
+    return True

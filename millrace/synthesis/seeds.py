@@ -1,0 +1,124 @@
+"""Reads seeds, one at a time: a JSON list, JSONL (texts or `{"content", "kwargs"}`), or plain lines.
+
+A file that is not what it should be is refused as a whole; a single bad seed is handed on with the reason, to become a failure
+record. Covers: files larger than memory in all three formats (a JSON list is parsed item by item).
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import InputError
+from millrace.run.ids import content_id
+
+CHUNK_CHARS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What one line or item of a seeds file is."""
+
+    source_id: str
+    content: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    """Why it cannot be used; empty for a good seed."""
+    detail: str = ""
+
+
+def make_seed(raw: Any, *, max_chars: int) -> Seed:
+    """A seed from a JSON value: a text, or an object with `content` and optional `kwargs`."""
+    kwargs: Any = {}
+    if isinstance(raw, dict) and "content" in raw:
+        kwargs = raw.get("kwargs") or {}
+        raw = raw["content"]
+    if not isinstance(raw, str) or not isinstance(kwargs, dict):
+        return _bad(
+            json.dumps(raw, ensure_ascii=False, default=str), "seed_not_text", f"a seed is a text, not a {type(raw).__name__}"
+        )
+    content = unicodedata.normalize("NFC", raw).strip()
+    if not content:
+        return _bad("", "seed_empty", "a seed must hold some text")
+    if len(content) > max_chars:
+        return _bad(content, "seed_too_long", f"{len(content)} characters; max_seed_chars is {max_chars}")
+    if "\ufffd" in content:
+        return _bad(content, "seed_not_utf8", "the text holds bytes that are not UTF-8")
+    return Seed(content_id("src", content, kwargs) if kwargs else content_id("src", content), content, kwargs)
+
+
+def read_seeds(path: Path, *, max_chars: int = 20_000, limit: int | None = None) -> Iterator[Seed]:
+    """The seeds of a file, in order, repeats included; at most `limit`.
+
+    Raises:
+        InputError: there is no such file, it is empty, or it is not in one of the formats.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no seeds file {path}")
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        start = file.read(CHUNK_CHARS)
+    if not start.strip():
+        raise InputError(f"the seeds file {path} is empty")
+    if path.suffix.lower() == ".json" or (path.suffix.lower() not in (".txt", ".jsonl") and start.lstrip().startswith("[")):
+        values = _items(path)
+    elif path.suffix.lower() == ".jsonl":
+        values = _json_lines(path)
+    else:
+        values = _lines(path)
+    for count, value in enumerate(values):
+        if count == limit:
+            return
+        yield value if isinstance(value, Seed) else make_seed(value, max_chars=max_chars)
+
+
+def _bad(content: str, problem: str, detail: str) -> Seed:
+    return Seed(content_id("src", problem, content), content[:200], {}, problem, detail)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                yield line.rstrip("\n")
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    for line in _lines(path):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            yield _bad(line, "seed_not_json", f"not a JSON value: {error}")
+
+
+def _items(path: Path) -> Iterator[Any]:
+    """The items of a JSON list, without holding the list."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        buffer = file.read(CHUNK_CHARS).lstrip()
+        if not buffer.startswith("["):
+            raise InputError(f"{path} must hold a JSON list of seeds")
+        buffer, ended = buffer[1:], False
+        while True:
+            buffer = buffer.lstrip(" \t\r\n,")
+            if buffer.startswith("]"):
+                return
+            try:
+                value, end = decoder.raw_decode(buffer)
+                complete = ended or end < len(buffer)
+            except json.JSONDecodeError as error:
+                if ended:
+                    raise InputError(f"{path} is not a JSON list: {error.msg} near '{buffer[:40]}'") from error
+                complete = False
+            if complete:
+                yield value
+                buffer = buffer[end:]
+                continue
+            more = file.read(max(CHUNK_CHARS, len(buffer)))
+            ended = not more
+            if ended and not buffer:
+                raise InputError(f"{path} ends before its list does")
+            buffer += more

@@ -1,0 +1,316 @@
+"""One background training: kept running, watched, counted, paused, restarted or given up."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import ItemFailed, RunFailed
+from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.training.backgrounds.restarts import RestartPolicy, State
+from millrace.training.backgrounds.spans import Spans
+from millrace.training.judgement import judge
+from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
+from millrace.training.observation import Event, Observation
+from millrace.training.programs import Program, build_command
+from millrace.training.settings import Background
+
+CHECK_EVERY_S = 0.2
+
+
+class BackgroundLoop:
+    """Runs one background in a thread of its own until `stop`. Everything may be called from any thread.
+
+    Covers: crashes (back-off, then `fatal`), hangs, a program that never gets ready, memory over its limit, pauses.
+    Does not cover: work that the program had not saved when it was stopped.
+    """
+
+    def __init__(self, settings: Background, program: Program, folder: Path, *, seed: int = 0, data: Path | None = None) -> None:
+        assert settings.id is not None
+        self.id, self.settings, self.program, self.folder = settings.id, settings, program, folder
+        self._data = data
+        self._policy = RestartPolicy(settings.restart, random.Random(f"{seed} {settings.id}"))
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._stopping = self._paused = False
+        self._process: SupervisedProcess | None = None
+        self._seen: Observation | None = None
+        self.state: State = "waiting"
+        self.spans = Spans()
+        """When it was really training."""
+        self.detail = ""
+        self._state_since = time.time()
+        self._state_s: dict[str, float] = {}
+        self._causes: Counter[str] = Counter()
+        self._ends: list[dict[str, Any]] = []
+        self._first_ready_s: float | None = None
+        self._points: list[tuple[float, float]] = []
+        self._base = 0.0
+        self._totals: Counter[str] = Counter()
+        self._cpu_s = 0.0
+        self._peak: int | None = None
+        self._log_bytes = 0
+        self._containment: dict[str, Any] | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"background {self.id}")
+        self._began = time.time()
+
+    def start(self) -> None:
+        """Begin."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._began = self._state_since = time.time()
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stop its clocks; it keeps its memory. Does nothing when it is paused."""
+        with self._lock:
+            if self._paused or self._stopping:
+                return
+            self._paused = True
+            if self._process is not None:
+                self._process.pause()
+            if self.state == "training":
+                self._enter("paused")
+
+    def resume(self) -> None:
+        """Let it go on."""
+        with self._lock:
+            if not self._paused:
+                return
+            self._paused = False
+            if self._seen is not None:
+                self._seen.last_sign_at = time.monotonic()
+            if self._process is not None:
+                self._process.resume()
+            if self.state == "paused":
+                if self._points:
+                    self._points.append((time.time(), self._points[-1][1]))
+                self._enter("training")
+        self._wake.set()
+
+    def stop(self, why: str = "") -> None:
+        """End it for good: TERM, grace time, KILL. Returns when nothing of it is left."""
+        with self._lock:
+            self._stopping = True
+            self.detail = self.detail or why
+            process = self._process
+        self._wake.set()
+        if process is not None:
+            process.stop(self.settings.grace_s)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def lost(self) -> bool:
+        """Given up."""
+        return self.state == "fatal"
+
+    def samples_between(self, start: float, end: float) -> float | None:
+        """Samples it trained on between two times (seconds since the epoch), by interpolation; None: it never says."""
+        with self._lock:
+            points = list(self._points)
+        return interpolate(points, end) - interpolate(points, start) if len(points) > 1 else None
+
+    def cpu_s(self) -> float:
+        """CPU time of all its processes up to now."""
+        with self._lock:
+            process, spent = self._process, self._cpu_s
+        return spent + (process.usage().cpu_s if process is not None else 0.0)
+
+    def _run(self) -> None:
+        if self._wait(self.settings.start_after_s):
+            while not self._stopping:
+                trained_s, failed = self._once()
+                if self._stopping:
+                    break
+                wait = self._policy.after_exit(time.monotonic(), failed=failed, trained_s=trained_s)
+                if wait is None:
+                    self._enter("fatal" if self._policy.fatal else "finished")
+                    return
+                if wait:
+                    self._enter("backing_off")
+                if not self._wait(wait):
+                    break
+        self._enter("stopped")
+
+    def _once(self) -> tuple[float, bool]:
+        """One process from start to end: how long it trained, and whether it failed."""
+        job, number = self.settings, len(self._ends) + 1
+        out = self.folder / "out"
+        repeat = self.program.external is None and job.restart.policy == "always"
+        values = self.program.complete(job.hyperparameters, where=f"background {self.id}")
+        command = build_command(self.program, job, values, out, data=self._data, repeat=repeat)
+        cwd = self.program.external.cwd if self.program.external and self.program.external.cwd else self.folder
+        env = environment_for(job, self.program)
+        seen = Observation(self.program, self.folder / "events.jsonl", self._on_event)
+        self._enter("starting")
+        began, cause = time.time(), "start_failed"
+        try:
+            check_free_memory(job)
+            keep_command(self.folder / "command.sh", command, cwd, env)
+            with supervised(
+                command,
+                log=self.folder / "output.log",
+                grace_s=job.grace_s,
+                env=env,
+                cwd=cwd,
+                on_line=seen.take_line,
+                max_log_bytes=int(job.max_log_mb * (1 << 20)),
+                limits=limits_for(job),
+            ) as process:
+                with self._lock:
+                    self._process, self._seen = process, seen
+                    if self._paused:
+                        process.pause()
+                self._containment = vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(job)}
+                cause = self._watch(process, seen)
+            return self._account(process, seen, began, cause, values)
+        except ItemFailed as reason:
+            cause, self.detail = reason.reason, reason.detail
+        except (OSError, RunFailed) as error:
+            cause, self.detail = ("command_missing" if isinstance(error, FileNotFoundError) else "start_failed"), str(error)
+        finally:
+            with self._lock:
+                self._process = None
+            seen.close()
+        self._causes[cause] += 1
+        self._ends.append({"number": number, "cause": cause, "returncode": None, "trained_s": 0.0, "detail": self.detail})
+        return 0.0, True
+
+    def _watch(self, process: SupervisedProcess, seen: Observation) -> str:
+        """Until it ends or has to be ended; why, or an empty string when it ended by itself."""
+        deadline = time.monotonic() + self.settings.ready_timeout_s
+        while process.wait(CHECK_EVERY_S) is None:
+            if self._stopping:
+                return "stopped"
+            if self._paused:
+                deadline += CHECK_EVERY_S
+                continue
+            if seen.ready_at is None and time.monotonic() > deadline:
+                return "not_ready"
+            silent = self.settings.silent_timeout_s
+            if silent is not None and time.monotonic() - seen.last_sign_at > silent:
+                return "hung"
+        return "stopped" if self._stopping else ""
+
+    def _account(
+        self, process: SupervisedProcess, seen: Observation, began: float, cause: str, values: dict[str, Any]
+    ) -> tuple[float, bool]:
+        ending = process.ending
+        assert ending is not None
+        trained_s = time.time() - seen.ready_at if seen.ready_at is not None else 0.0
+        if not cause:
+            verdict = judge(
+                self.program,
+                values,
+                ending.returncode,
+                seen,
+                tail=seen.tail(),
+                oom_kills=ending.oom_kills or 0,
+                guard_lost=ending.guard_lost,
+            )
+            cause = "completed" if ending.returncode == 0 else (verdict.failure or "exit_code")
+            if cause == "out_of_memory" and self.settings.resources.memory_limit_mb:
+                cause = "memory_limit"
+            self.detail = verdict.detail if ending.returncode else self.detail
+        with self._lock:
+            self._process = None
+            self._base += seen.samples_total or 0
+            self._totals["iterations"] += seen.iterations if self.program.external is None else int(cause == "completed")
+            self._totals["epochs"] += len(seen.epochs)
+            self._cpu_s += ending.cpu_s or 0.0
+            self._log_bytes += ending.log_bytes or 0
+            self._peak = max(filter(None, [self._peak, ending.peak_bytes, seen.peak_rss_bytes]), default=None)
+            self._causes[cause] += 1
+            self._ends.append(
+                {
+                    "number": len(self._ends) + 1,
+                    "cause": cause,
+                    "returncode": ending.returncode,
+                    "began": began,
+                    "trained_s": trained_s,
+                    "samples": seen.samples_total,
+                    "epochs": len(seen.epochs),
+                    "killed": ending.killed,
+                    "leftover": ending.leftover,
+                    "detail": self.detail if cause not in {"completed", "stopped"} else "",
+                }
+            )
+        return trained_s, cause not in {"completed", "stopped"}
+
+    def _on_event(self, event: Event) -> None:
+        with self._lock:
+            if event["event"] == "ready" and self.state == "starting":
+                if self._first_ready_s is None:
+                    self._first_ready_s = event["t"] - self._began
+                self._points.append((event["t"], self._base))
+                self._enter("paused" if self._paused else "training")
+            elif event["event"] == "epoch" and self.state == "starting":
+                self._enter("paused" if self._paused else "training")
+            if "samples_total" in event:
+                self._points.append((event["t"], self._base + event["samples_total"]))
+        self._wake.set()
+
+    def _enter(self, state: State) -> None:
+        with self._lock:
+            if state == self.state:
+                return
+            now = time.time()
+            self._state_s[self.state] = self._state_s.get(self.state, 0.0) + now - self._state_since
+            self.spans.switch(state == "training", now)
+            self.state, self._state_since = state, now
+            line = json.dumps({"event": "state", "t": now, "background": self.id, "state": state, "detail": self.detail})
+        with (self.folder / "states.jsonl").open("a") as file:
+            file.write(line + "\n")
+        self._wake.set()
+
+    def _wait(self, seconds: float) -> bool:
+        """False when it was stopped meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            self._wake.wait(left)
+            self._wake.clear()
+        return not self._stopping
+
+    def report(self, start: float, end: float) -> dict[str, Any]:
+        """Everything counted; overlap is with the foreground's time from `start` to `end` (seconds since the epoch)."""
+        with self._lock:
+            running = self._seen if self._process is not None else None
+            samples = self._base + ((running.samples_total or 0) if running else 0)
+            state_s = dict(self._state_s)
+            state_s[self.state] = state_s.get(self.state, 0.0) + time.time() - self._state_since
+            return {
+                "id": self.id,
+                "workload": self.settings.workload,
+                "hyperparameters": self.settings.hyperparameters,
+                "required": self.settings.required,
+                "state": self.state,
+                "detail": self.detail,
+                "first_ready_s": self._first_ready_s,
+                "starts": len(self._ends) + (running is not None),
+                "iterations": self._totals["iterations"] + (running.iterations if running else 0),
+                "epochs": self._totals["epochs"] + (len(running.epochs) if running else 0),
+                "samples": samples if self._points else None,
+                "restarts_by_cause": {cause: count for cause, count in self._causes.items() if cause != "stopped"},
+                "ends": list(self._ends),
+                "state_s": state_s,
+                "cpu_s": self.cpu_s(),
+                "peak_bytes": self._peak,
+                "log_bytes": self._log_bytes,
+                "overlap_fraction": self.spans.overlap(start, end) / (end - start) if end > start else None,
+                "gaps": self.spans.gaps(start, end),
+                "containment": self._containment,
+            }
+
+
+def interpolate(points: list[tuple[float, float]], at: float) -> float:
+    """The value at time `at` on the line through `points` (by time); outside it is the nearest end's."""
+    before = max((point for point in points if point[0] <= at), default=points[0])
+    after = min((point for point in points if point[0] >= at), default=points[-1])
+    if after[0] <= before[0]:
+        return before[1]
+    return before[1] + (after[1] - before[1]) * (at - before[0]) / (after[0] - before[0])

@@ -1,0 +1,154 @@
+"""All runs of one config, one after the other: baselines, attempts, retries, cool-down, results. The flow's pure core."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import RunFailed
+from millrace.processes import janitor
+from millrace.run.folder import versions
+from millrace.run.journal import read_json, write_json
+from millrace.training.experiments import Plan, PlannedRun, plan_runs
+from millrace.training.foreground import run_attempt
+from millrace.training.machine import cool_down, describe, governor, load_now, strangers
+from millrace.training.meter import EnergyMeter
+from millrace.training.results.attempt_files import (
+    all_attempts,
+    attempt_record,
+    attempts_of,
+    earlier_sets,
+    final_attempts,
+    save_attempt,
+    write_tables,
+)
+from millrace.training.settings import TrainingConfig
+
+
+def plan_for(config: TrainingConfig) -> Plan:
+    """Every run of `config`, without those that earlier results have."""
+    return plan_runs(config, earlier_sets(config.earlier_results) if config.deduplicate else None)
+
+
+class Campaign:
+    """The runs of one run folder, with what they share: the energy meter, the idle baseline, the governor."""
+
+    def __init__(self, config: TrainingConfig, plan: Plan, folder: Path, meter: EnergyMeter, setting: dict[str, Any]) -> None:
+        self.config, self.plan, self.folder, self.meter = config, plan, folder, meter
+        self.setting = setting
+        """The machine, versions, governor, idle baseline: the same for all runs."""
+        self._measured = False
+
+    def pending(self) -> list[PlannedRun]:
+        """The runs that are still to be done: those without a success and with attempts left."""
+        return [run for run in self.plan.runs if not self._settled(run)]
+
+    def _settled(self, run: PlannedRun) -> bool:
+        attempts = attempts_of(self.folder, run.id)
+        if not attempts:
+            return False
+        last = attempts[-1]
+        return bool(last["ok"] or last.get("final"))
+
+    def run_one(self, run: PlannedRun, said: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """Attempt `run` until it succeeds, fails for good, or has no attempts left; the last attempt's record.
+
+        An attempt that was cut off by a crash of ours left no record: its folder is moved aside and its number used again.
+        """
+        calm = cool_down(self.config.cool_down) if self._measured else None
+        self._measured = True
+        while True:
+            number = len(attempts_of(self.folder, run.id)) + 1
+            place = self.folder / run.id / f"attempt-{number}"
+            resumed = self._move_aside(place, number, resume=run.job.checkpoint_every > 0) if place.exists() else False
+            attempt = run_attempt(run, self.config, place, self.meter, self.setting["idle_w"])
+            again = attempt.verdict.worth_retrying and number <= self.config.max_retries
+            record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again, "resumed": resumed})
+            save_attempt(self.folder, record)
+            if attempt.verdict.ok:
+                return record
+            said(f"{run.title}: {attempt.verdict.failure} ({attempt.verdict.detail}){'; trying again' if again else ''}")
+            if not again:
+                return record
+            time.sleep(self.config.retry_wait_s)
+
+    @staticmethod
+    def _move_aside(place: Path, number: int, *, resume: bool) -> bool:
+        """Clear `place` of a cut-off attempt, but for its checkpoint if that is wanted. Whether there was one."""
+        aside = place.with_name(f"cut-off-{number}")
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+        found = resume and any((aside / name / ".metadata").exists() for name in ("checkpoint", "checkpoint.old"))
+        for name in ("checkpoint", "checkpoint.old") if found else ():
+            if (aside / name).exists():
+                shutil.copytree(aside / name, place / name)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Write the tables, and say how the runs ended.
+
+        Raises:
+            RunFailed: more of them failed than `max_failure_rate` allows.
+        """
+        attempts = all_attempts(self.folder)
+        planned = {run.id for run in self.plan.runs}
+        final = [record for record in final_attempts(attempts) if record["id"] in planned]
+        write_tables(self.folder, attempts, original=self.config.original_columns)
+        failed = [record for record in final if not record["ok"]]
+        reasons: dict[str, int] = {}
+        for record in failed:
+            reasons[record["failure"]] = reasons.get(record["failure"], 0) + 1
+        summary = {
+            "runs": len(planned),
+            "ok": len(final) - len(failed),
+            "failed": len(failed),
+            "attempts": len(attempts),
+            "failures": reasons,
+            "notes": self.plan.notes,
+        }
+        if len(failed) > self.config.max_failure_rate * len(planned):
+            first = failed[0]
+            raise RunFailed(
+                f"{len(failed)} of {len(planned)} trainings failed, the first with {first['failure']}: "
+                f"{first['failure_detail']}; see {self.folder / first['id']}"
+            )
+        return summary
+
+
+@contextlib.contextmanager
+def open_campaign(config: TrainingConfig, folder: Path, plan: Plan | None = None) -> Iterator[Campaign]:
+    """Clean up after earlier crashes, start measuring, take the idle baseline; for the block's time the governor is as asked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    swept = janitor.sweep()
+    plan = plan or plan_for(config)
+    with governor(config.energy.governor) as found, EnergyMeter(config.energy) as meter:
+        kept = folder / "setting.json"
+        idle = measure_idle(meter, config.energy.idle_s)
+        setting = {
+            "machine": describe(),
+            "versions": versions(),
+            "governor": found,
+            "energy_sources": [vars(domain) for domain in meter.domains],
+            "energy_unavailable": meter.unavailable,
+            "idle": idle,
+            "idle_w": idle["watts"],
+            "swept_pids": swept,
+            "sessions": (read_json(kept)["sessions"] if kept.exists() else 0) + 1,
+        }
+        write_json(kept, setting)
+        yield Campaign(config, plan, folder, meter, setting)
+
+
+def measure_idle(meter: EnergyMeter, seconds: float) -> dict[str, Any]:
+    """Watts by domain with nothing of ours running, and how busy strangers were meanwhile. None where unknown or not taken."""
+    if not seconds:
+        return {"seconds": 0.0, "watts": {}, "host": None}
+    before, load = meter.snapshot(), load_now()
+    time.sleep(seconds)
+    readings = meter.between(before, meter.snapshot())
+    watts = {reading.domain: reading.joules / seconds for reading in readings if reading.joules is not None}
+    return {"seconds": seconds, "watts": watts, "host": strangers(load, load_now(), 0.0)}

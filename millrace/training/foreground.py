@@ -1,0 +1,230 @@
+"""One attempt at one run: the foreground trained and measured, alone or beside its backgrounds."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import ItemFailed, RunFailed
+from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.training.backgrounds.background_group import Backgrounds
+from millrace.training.backgrounds.colocation import compare
+from millrace.training.backgrounds.windows import Windows
+from millrace.training.experiments import PlannedRun
+from millrace.training.judgement import Verdict, judge
+from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
+from millrace.training.machine import free_memory_bytes, load_now, run_delay_s, strangers
+from millrace.training.meter import EnergyMeter, attribute, estimate, total
+from millrace.training.observation import Observation
+from millrace.training.programs import build_command
+from millrace.training.settings import TrainingConfig
+
+CHECK_EVERY_S = 0.5
+
+
+@dataclass
+class Attempt:
+    """What came of one attempt, on its way to the results."""
+
+    verdict: Verdict
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def run_attempt(
+    run: PlannedRun, config: TrainingConfig, folder: Path, meter: EnergyMeter, idle_w: Mapping[str, float | None]
+) -> Attempt:
+    """Train `run` once, in `folder`. Never raises for a failed training: its failure is the attempt's verdict.
+
+    Args:
+        run: what to train.
+        config: limits and measuring.
+        folder: empty; gets commands, logs, events.
+        meter: a running energy meter.
+        idle_w: the idle baseline in watts, by energy domain.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = Observation(run.program, folder / "events.jsonl")
+    attempt = Attempt(Verdict("start_failed"))
+    began = time.time()
+    with Backgrounds(run.backgrounds, config, folder / "backgrounds") as beside:
+        try:
+            alone = _measure_alone(beside, config, meter) if beside.loops else None
+            check_free_memory(run.job)
+            attempt = _train(run, config, folder, meter, seen, beside, idle_w)
+            attempt.record["background_alone"] = alone
+        except ItemFailed as reason:
+            attempt = Attempt(Verdict(reason.reason, reason.detail))
+        except FileNotFoundError as error:
+            attempt = Attempt(Verdict("command_missing", str(error)))
+        except (OSError, RunFailed) as error:
+            attempt = Attempt(Verdict("start_failed", str(error)))
+        finally:
+            seen.close()
+        ended = time.time()
+        start = seen.ready_at or began
+        beside.stop()
+        record = attempt.record
+        record["backgrounds"] = beside.report(start, record.get("ended", ended))
+        record["stop_backgrounds_s"] = beside.stop_s
+        record.setdefault("duration_s", ended - began)
+    if attempt.record.get("epochs") and run.backgrounds:
+        record["comparison"] = compare(record["epochs"], record.get("background_alone"), config.seed)
+    return attempt
+
+
+def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMeter) -> dict[str, Any] | None:
+    """The backgrounds by themselves, before the foreground is there."""
+    beside.wait_until_training()
+    seconds = config.colocation.background_alone_s
+    if not seconds:
+        return None
+    began, cpu, before = time.time(), beside.cpu_s(), meter.snapshot()
+    time.sleep(seconds)
+    beside.check()
+    window = time.time() - began
+    samples = beside.samples_between(began, began + window)
+    joules = total(meter.between(before, meter.snapshot())).get("measured")
+    return {
+        "window_s": window,
+        "samples_per_s": samples / window if samples is not None else None,
+        "cpu_per_s": (beside.cpu_s() - cpu) / window,
+        "watts": joules / window if joules is not None else None,
+    }
+
+
+def _train(
+    run: PlannedRun,
+    config: TrainingConfig,
+    folder: Path,
+    meter: EnergyMeter,
+    seen: Observation,
+    beside: Backgrounds,
+    idle_w: Mapping[str, float | None],
+) -> Attempt:
+    command = build_command(run.program, run.job, run.hyperparameters, folder, data=config.data)
+    cwd = run.program.external.cwd if run.program.external and run.program.external.cwd else folder
+    env = environment_for(run.job, run.program)
+    keep_command(folder / "command.sh", command, cwd, env)
+    events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    seen.on_event = events.put
+    before, load_before = meter.snapshot(), load_now()
+    with supervised(
+        command,
+        log=folder / "output.log",
+        grace_s=config.grace_s,
+        env=env,
+        cwd=cwd,
+        on_line=seen.take_line,
+        max_log_bytes=int(config.max_log_mb * (1 << 20)),
+        limits=limits_for(run.job),
+    ) as process:
+        began = time.time()
+        windows = Windows(run, config, meter, process, beside)
+        threading.Thread(target=_announce_end, args=(process, events), daemon=True, name="foreground end").start()
+        cut = _follow(config, process, seen, beside, windows, events)
+        delay_s = windows.run_delay_s
+    after, load_after, ended = meter.snapshot(), load_now(), time.time()
+    ending = process.ending
+    assert ending is not None
+    verdict = cut or judge(
+        run.program,
+        run.hyperparameters,
+        ending.returncode,
+        seen,
+        tail=seen.tail(),
+        oom_kills=ending.oom_kills or 0,
+        guard_lost=ending.guard_lost,
+    )
+    if windows.lost is not None and verdict.ok:
+        verdict = windows.lost
+    background_cpu = beside.cpu_s() - windows.background_cpu_before
+    host = strangers(load_before, load_after, None if ending.cpu_s is None else ending.cpu_s + background_cpu)
+    all_cpu = None if load_before.busy_s is None or load_after.busy_s is None else load_after.busy_s - load_before.busy_s
+    share = min(1.0, ending.cpu_s / all_cpu) if ending.cpu_s is not None and all_cpu else None
+    readings = meter.between(before, after)
+    readings += attribute(readings, share=share, idle_w=idle_w)
+    guess = estimate(ending.cpu_s, config.energy.watts_per_core, ended - began)
+    record: dict[str, Any] = {
+        "began": began,
+        "ended": ended,
+        "duration_s": ended - began,
+        "ready_after_s": seen.ready_at - began if seen.ready_at is not None else None,
+        "returncode": ending.returncode,
+        "hyperparameters_echoed": seen.echoed,
+        "metrics": seen.metrics,
+        "epochs": windows.epochs,
+        "cpu_s": ending.cpu_s,
+        "peak_bytes": ending.peak_bytes,
+        "log_bytes": ending.log_bytes,
+        "log_bytes_lost": ending.log_bytes_lost,
+        "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
+        "energy_j": total(readings),
+        "host": {**host, "run_delay_s": delay_s},
+        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job)},
+        "leftover": ending.leftover,
+        "load_changes": windows.changes,
+    }
+    return Attempt(verdict, record)
+
+
+def _announce_end(process: SupervisedProcess, events: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    process.wait()
+    events.put(None)
+
+
+def _follow(
+    config: TrainingConfig,
+    process: SupervisedProcess,
+    seen: Observation,
+    beside: Backgrounds,
+    windows: Windows,
+    events: queue.SimpleQueue[dict[str, Any] | None],
+) -> Verdict | None:
+    """Serve the foreground's events until it ends; a verdict if it had to be cut short."""
+    began, checked = time.monotonic(), 0.0
+    while True:
+        try:
+            event = events.get(timeout=CHECK_EVERY_S)
+        except queue.Empty:
+            event = {"event": ""}
+        if event is None:
+            return None
+        if event["event"] == "ready":
+            windows.begin()
+        elif event["event"] == "epoch":
+            windows.close(event, seen)
+        now = time.monotonic()
+        if now - checked < CHECK_EVERY_S:
+            continue
+        checked = now
+        windows.run_delay_s = run_delay_s(process.pid) or windows.run_delay_s
+        if config.timeout_s is not None and now - began > config.timeout_s:
+            process.stop()
+            return Verdict("timeout", f"it took longer than {config.timeout_s:g} s")
+        if config.silent_timeout_s is not None and now - seen.last_sign_at > config.silent_timeout_s:
+            process.stop()
+            return Verdict("hung", f"it printed nothing for {config.silent_timeout_s:g} s")
+        if beside.loops and windows.lost is None:
+            windows.lost = _loss(config, beside)
+            if windows.lost is not None and config.colocation.on_lost_background == "abort":
+                process.stop()
+                return windows.lost
+
+
+def _loss(config: TrainingConfig, beside: Backgrounds) -> Verdict | None:
+    try:
+        beside.check()
+    except ItemFailed as reason:
+        return Verdict(reason.reason, reason.detail)
+    least, free = config.colocation.min_free_memory_mb << 20, free_memory_bytes()
+    if least and free is not None and free < least:
+        beside.stop("stopped to leave the foreground its memory")
+        return Verdict(
+            "memory_pressure", f"{free >> 20} MiB were free: the backgrounds were stopped before the foreground suffered"
+        )
+    return None

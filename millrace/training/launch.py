@@ -1,0 +1,92 @@
+"""What every training process needs before it starts: environment, limits, a folder, and its command kept readable."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from millrace.errors import ItemFailed
+from millrace.processes.supervised import Limits
+from millrace.run.journal import write_atomic
+from millrace.training.machine import free_memory_bytes
+from millrace.training.programs import ROOT, Program
+from millrace.training.settings import TrainingJob
+
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+"""Bits of an interface's flags (linux/if.h)."""
+
+
+def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
+    """The environment of a training: ours, without Prefect's and with threads and device memory bounded as asked."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env["PYTHONUNBUFFERED"] = "1"
+    if program.external is None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH", "")]))
+    # Threads that wait by spinning take the CPUs from whoever trains beside them: two trainings of two threads each on two busy
+    # cores were seen to come to a near standstill (64 samples in 10 s). Your own setting wins.
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if job.processes > 1 and "GLOO_SOCKET_IFNAME" not in env and (loopback := loopback_interface()):
+        env["GLOO_SOCKET_IFNAME"] = loopback  # gloo would ask for the address of the host's own name
+    if job.resources.threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            env[name] = str(job.resources.threads)
+    if job.resources.gpu_memory_limit_mb:
+        env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={job.resources.gpu_memory_limit_mb}M"
+    return env | job.env
+
+
+def loopback_interface(folder: Path = Path("/sys/class/net")) -> str | None:
+    """The network interface that is this machine itself and is up; None: the kernel does not show one in `folder`."""
+    for interface in sorted(folder.glob("*/flags")):
+        try:
+            flags = int(interface.read_text(), 16)
+        except (OSError, ValueError):
+            continue
+        if flags & IFF_LOOPBACK and flags & IFF_UP:
+            return interface.parent.name
+    return None
+
+
+def gpu_memory_limited_by(job: TrainingJob) -> str | None:
+    """Which limit on GPU memory is in force; None: none."""
+    if job.resources.gpu_memory_limit_mb:
+        pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS' own default
+        return "CUDA MPS" if pipe.exists() else "none: no MPS daemon runs, so gpu_memory_limit_mb has no effect"
+    return "torch allocator (each process by itself)" if job.resources.gpu_memory_fraction else None
+
+
+def limits_for(job: TrainingJob) -> Limits:
+    """Nice value, CPUs and memory."""
+    resources = job.resources
+    return Limits(
+        nice=resources.nice,
+        cpu_affinity=tuple(resources.cpu_affinity) if resources.cpu_affinity else None,
+        memory_bytes=resources.memory_limit_mb << 20 if resources.memory_limit_mb else None,
+    )
+
+
+def check_free_memory(job: TrainingJob) -> None:
+    """Refuse to start what cannot fit.
+
+    Raises:
+        ItemFailed: less memory is free than the job says it needs.
+    """
+    need, free = job.resources.memory_need_mb, free_memory_bytes()
+    if need and free is not None and free < need << 20:
+        raise ItemFailed("no_memory_free", f"it needs {need} MiB, and {free >> 20} MiB are free")
+
+
+def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str]) -> None:
+    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it)."""
+    added = {name: value for name, value in sorted(extra_env.items()) if os.environ.get(name) != value}
+    lines = ["#!/bin/sh", "# What was run, for reading and repeating by hand.", f"cd {shlex.quote(str(cwd))}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in added.items() if not _secret(name)]
+    lines.append("exec " + " \\\n    ".join(shlex.quote(part) for part in command))
+    write_atomic(path, "\n".join(lines) + "\n")
+    path.chmod(0o755)
+
+
+def _secret(name: str) -> bool:
+    return any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))

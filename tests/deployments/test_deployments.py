@@ -1,0 +1,57 @@
+"""The deployments: every flow is there, by a module path that loads, with a form that explains itself."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.flows import Flow
+
+from millrace.plugins.loading import plugin_names
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
+
+
+def test_every_flow_has_a_deployment() -> None:
+    flows = {path.stem for path in (ROOT / "flows").glob("*.py")} - {"__init__"}
+    assert {entry["name"] for entry in DEPLOYMENTS} == flows
+
+
+@pytest.mark.parametrize("entry", DEPLOYMENTS, ids=lambda entry: str(entry["name"]))
+def test_an_entrypoint_is_a_flow_with_a_default_and_a_help_text_for_every_setting(entry: dict[str, Any]) -> None:
+    module, _, name = entry["entrypoint"].rpartition(".")
+    flow = getattr(importlib.import_module(module), name)
+    assert isinstance(flow, Flow)
+    schema = flow.parameters.model_dump()
+    assert not schema["required"], "quick run must work without filling anything in"
+    silent = [
+        f"{kind}.{key}"
+        for kind, part in schema["definitions"].items()
+        for key, field in part.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field
+    ]
+    assert not silent
+
+
+def test_plug_ins_are_offered_in_the_form_with_their_own_settings_and_room_for_ones_own() -> None:
+    schema = importlib.import_module("flows.full").full.parameters.model_dump()["definitions"]
+    baseline = schema["ProbingConfig"]["properties"]["baseline"]["anyOf"]
+    assert [form["title"] for form in baseline] == [*plugin_names("millrace.probing.baselines"), "your own"]
+    assert "scenes" in baseline[0]["properties"]
+    provider = schema["ModelSettings"]["properties"]["provider"]["anyOf"]
+    assert provider[0]["enum"] == plugin_names("millrace.llm.providers")
+    assert provider[1]["type"] == "string"
+    assert schema["ModelSettings"]["properties"]["timeout_s"]["title"] == "Timeout (s)"
+
+
+def test_schedules_are_switched_off_and_their_run_folders_are_told_apart_by_day() -> None:
+    schedules = [schedule for entry in DEPLOYMENTS for schedule in entry.get("schedules", [])]
+    assert {schedule["slug"] for schedule in schedules} == {"nightly", "weekly", "hourly"}
+    for schedule in schedules:
+        assert schedule["active"] is False
+        # synthesis goes on with new seeds in one folder; the others would find theirs finished
+        assert ("{date}" in schedule["parameters"]["run_dir"]) == (schedule["slug"] != "hourly")
