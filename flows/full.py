@@ -9,18 +9,19 @@ Probes the model with claims under torchrun, selects and routes its failures, wr
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from millrace.config import Settings
 from millrace.filtering.settings import FilteringSettings
-from millrace.orchestration.clusters.cluster import ClusterSettings, check_cluster, cluster_field
+from millrace.filtering.stage import Filtering
+from millrace.orchestration.flow import flow
 from millrace.probing.settings import ProbingConfig
+from millrace.probing.stage import AskBaseline, Probing
 from millrace.qa.settings import QaSettings
+from millrace.qa.stage import WriteQuestions
+from millrace.run.cluster_settings import ClusterSettings, cluster_field
+from millrace.run.context import RunContext
+from millrace.run.stage import Stage
 
 
 class FullConfig(Settings):
@@ -36,96 +37,36 @@ class FullConfig(Settings):
     """Where shards are worked on."""
 
 
-def sections(config: FullConfig) -> Mapping[str, BaseModel]:
-    """The parts of a run folder that this flow answers for."""
-    return {"probing": config.probing, "filtering": config.filtering, "qa": config.qa}
+def stages(config: FullConfig) -> list[Stage]:
+    """The main job, in its order."""
+    return [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline())]
 
 
-def plan(config: FullConfig, run_dir: Path) -> list[str]:
-    """What `--dry-run` prints."""
-    from millrace.filtering import funnel
-    from millrace.llm.estimate import lines_of
-    from millrace.probing import expected_calls as expected
-    from millrace.probing import preflight as probing
-    from millrace.qa import expected_calls as expected_of_qa
-    from millrace.qa import preflight as qa
-
-    stages = [*probing.plan_lines(config.probing), *funnel.plan_lines(config.filtering), *qa.plan_lines(config.qa)]
-    failures, images = expected.most_failures(config.probing), sum(expected.images_of(config.probing))
-    kinds = [claim.target_failure_id for claim in config.probing.claim_set().claims]
-    selected = funnel.most_selected(config.filtering, failures, images, kinds)
-    calls = [
-        *expected.expected_calls(config.probing),
-        *expected_of_qa.expected_calls(config.qa, selected),
-        *expected.expected_questions(config.probing, selected * config.qa.items_per_failure),
-    ]
-    return [f"run folder: {run_dir}", *stages, *lines_of(calls)]
+@flow(FullConfig, stages)
+def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+    """Find a model's failures and turn them into checked VQA data."""
+    for stage in stages(config):
+        run.do(stage)
+    return conclude(run, config.probing)
 
 
-def check(config: FullConfig, run_dir: Path) -> None:
-    """Raises what is wrong with the config, the lake or an endpoint."""
-    from millrace.filtering.funnel import checked_routes
-    from millrace.probing import preflight as probing
-    from millrace.qa import preflight as qa
+def conclude(run: RunContext, probing: ProbingConfig) -> dict[str, Any]:
+    """Write the summary and the report, and show both where the run is watched."""
+    from millrace.reporting.full_report import write_report
+    from millrace.reporting.full_results import as_markdown, rate_table, report_data, summarise
+    from millrace.run.journal import write_json
 
-    probing.check(config.probing)
-    checked_routes(config.filtering)
-    qa.check(config.qa)
-    check_cluster(config.cluster, run_dir, hosts=config.probing.torchrun.nnodes)
-    probing.reach(config.probing)
-    qa.reach(config.qa)
-
-
-if __name__ == "__main__":
-    from millrace.cli import main
-
-    sys.exit(main("full", FullConfig, doc=__doc__, sections=sections, plan=plan, check=check, ahead="cluster"))
-
-from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
-from flows.filtering import filter_failures
-from flows.probing import is_short, probe_images
-from flows.qa import write_questions
-from millrace.orchestration.run_dir import RunDir
-from millrace.orchestration.session import Session, open_session
-from millrace.reporting.full_report import ReportData, write_report
-from millrace.reporting.full_results import as_markdown, rate_table, report_data, summarise
-from millrace.run.journal import write_json
-
-
-@flow(name="full", flow_run_name="full in {run_dir}")
-def full(config: FullConfig = FullConfig(), run_dir: RunDir = Path("runs/full")) -> dict[str, Any]:
-    """Find a model's failures and turn them into checked VQA data.
-
-    Args:
-        config: the settings.
-        run_dir: the run's folder: new, or one to be taken up again.
-    """
-    check(config, run_dir)
-    with open_session("full", sections(config), run_dir, config.cluster) as run:
-        probed = probe_images(run, config.probing)
-        filter_failures(run, config.filtering)
-        write_questions(run, config.qa)
-        return conclude(run, config, "short" if is_short(probed) else "finished")
-
-
-def conclude(run: Session, config: FullConfig, status: str) -> dict[str, Any]:
-    """Write the summary and the report, and show both in Prefect."""
     folder = run.folder.path
-    summary = summarise(folder, status, run.timeline.seconds())
-    claims = {claim.claim_id: (claim.name, claim.claim_template) for claim in config.probing.claim_set().claims}
+    summary = summarise(folder, run.status, run.timeline.seconds())
+    claims = {claim.claim_id: (claim.name, claim.claim_template) for claim in probing.claim_set().claims}
     data = report_data(folder, summary, claims)
     write_report(data, folder / "report.html")
-    publish(data, folder)
+    run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
+    run.show_text("report", as_markdown(data, folder), "What the run found")
     write_json(folder / "summary.json", summary)
-    for flow_name, state in {"probing": status, "filtering": "finished", "qa": "finished", "full": status}.items():
-        run.folder.finish(flow_name, state)
     run.progress.say(f"{summary['dataset']['rows']} questions in {folder / 'dataset'}, report in {folder / 'report.html'}")
     return summary
 
 
-def publish(data: ReportData, folder: Path) -> None:
-    """Show the failure rates and the report's findings as artifacts in the Prefect UI."""
-    create_table_artifact(rate_table(data), key="failure-rates", description="Failure rate per claim, with 95 % intervals")
-    create_markdown_artifact(as_markdown(data, folder), key="report", description="What the run found")
+if __name__ == "__main__":
+    full.main()

@@ -105,6 +105,32 @@ def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = ()
     return parse_config(model, data, where=where)
 
 
+def configs_folder() -> Path:
+    """The shipped settings: in the library's folder once installed, at the top of a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.exists() else Path(__file__).parents[1] / "configs"
+
+
+def shipped_configs(flow: str) -> list[str]:
+    """The names of the shipped settings of a flow, which `--config` takes."""
+    return sorted(path.stem for path in (configs_folder() / flow).glob("*.yaml"))
+
+
+def find_config(flow: str, given: Path) -> Path:
+    """The file that `--config` names: a path, or else the name of shipped settings of this flow.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    shipped = configs_folder() / flow / f"{given}.yaml"
+    if given.exists() or len(given.parts) != 1 or given.suffix:
+        return given
+    if shipped.exists():
+        return shipped
+    names = shipped_configs(flow)
+    raise UsageError(f"there is no config file {given}, and none of that name is shipped{did_you_mean(str(given), names)}")
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file.
 

@@ -1,40 +1,11 @@
-"""The checkpoint's work as Prefect tasks."""
+"""The checkpoint's work as Prefect tasks: how each is named in the UI."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from millrace.checkpoint import compare, convert, verify
-from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.settings import CheckpointConfig
-from millrace.orchestration.shard_task import timed
+from millrace.orchestration.prefect_tasks import shard_task, step_task
 
-
-@task(task_run_name="verify {part.name}", cache_policy=NO_CACHE)
-@timed
-def verify_file(part: verify.FilePart, threads: int | None) -> verify.FileReport:
-    """See `millrace.checkpoint.verify.verify_file`."""
-    return verify.verify_file(part, threads)
-
-
-@task(cache_policy=NO_CACHE)
-def read_checkpoint(path: Path, config: CheckpointConfig, on_progress: Callable[[int, int], None]) -> ReadMetrics:
-    """See `millrace.checkpoint.compare.read_checkpoint`."""
-    return compare.read_checkpoint(path, threads=config.threads, check=config.check, on_progress=on_progress)
-
-
-@task(cache_policy=NO_CACHE)
-def convert_checkpoint(path: Path, config: CheckpointConfig, on_progress: Callable[[int, int], None]) -> convert.Conversion:
-    """See `millrace.checkpoint.convert.convert_checkpoint`."""
-    return convert.convert_checkpoint(path, config.convert, threads=config.threads, on_progress=on_progress)
-
-
-@task(cache_policy=NO_CACHE)
-def compare_readers(path: Path, config: CheckpointConfig, on_turn: Callable[[], None]) -> list[dict[str, Any]]:
-    """See `millrace.checkpoint.compare.compare_readers`."""
-    return compare.compare_readers(path, threads=config.threads, repeats=config.repeats, on_turn=on_turn)
+verify_file = shard_task(verify.verify_file, "verify {part.name}")
+read_checkpoint = step_task(compare.read_checkpoint, "read the checkpoint")
+convert_checkpoint = step_task(convert.convert_checkpoint, "convert the checkpoint")
+compare_readers = step_task(compare.compare_readers, "compare the readers")

@@ -1,24 +1,8 @@
-"""Training's steps as Prefect tasks. One experiment run is one task run."""
+"""Training's work as Prefect tasks: how each is named in the UI. Attempts and retries of an experiment are our own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from millrace.orchestration.prefect_tasks import step_task
+from millrace.training import campaign
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from millrace.training.campaign import Campaign
-from millrace.training.experiments import PlannedRun
-
-
-def run_experiment(campaign: Campaign, run: PlannedRun, said: Callable[[str], None]) -> dict[str, Any]:
-    """Train and measure one run. Its attempts and retries are ours: Prefect would repeat what cannot succeed."""
-    name = run.title.replace("{", "(").replace("}", ")")
-    step: Any = task(name="experiment", task_run_name=name, cache_policy=NO_CACHE)(_run_one)
-    record: dict[str, Any] = step(campaign, run, said)
-    return record
-
-
-def _run_one(campaign: Campaign, run: PlannedRun, said: Callable[[str], None]) -> dict[str, Any]:
-    return campaign.run_one(run, said)
+run_experiment = step_task(campaign.run_experiment, "{run.title}")

@@ -27,6 +27,7 @@ STILL_IMPORT_DIGITS = {
     "probing/judges/endpoint.py",
     "probing/outcomes.py",
     "probing/prompts.py",
+    "probing/stage.py",
     "probing/ranks/probe_unit.py",
     "qa/checking/question_checks.py",
     "qa/writing/case.py",

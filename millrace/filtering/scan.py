@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.filtering.outcome_files import Part, read_records
+from millrace.records import FAILURES
 from millrace.run.journal import write_jsonl
-
-FAILURES = frozenset({"wrong", "wrong_abstain", "hallucinated", "format_error"})
-"""Outcomes that are the model's own fault."""
 
 NOT_FAILURES = {
     "correct": "not_a_failure",
@@ -78,7 +76,7 @@ class _Outcome(msgspec.Struct):
     image: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def scan_part(part: Part, *, seed: int, quarantine: Path | None = None) -> Scan:
+def scan_part(part: Part, seed: int, quarantine: Path | None = None) -> Scan:
     """Read one part and note every failure in it.
 
     Args:

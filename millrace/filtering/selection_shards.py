@@ -67,6 +67,11 @@ def write_shard(plan: ShardPlan, out: Path, routes: Routes, *, fetch_image: Fetc
     return ShardReport(str(out), len(records), dict(Counter(loss["reason"] for loss in losses)))
 
 
+def write_selection(plan: ShardPlan, out: Path, routes: Routes, lake: Path | None = None) -> ShardReport:
+    """`write_shard`; a `lake` (a folder of images) puts its images into the records."""
+    return write_shard(plan, out, routes, fetch_image=None if lake is None else images_of(lake))
+
+
 def selection_record(outcome: dict[str, Any], *, sample_index: int, routes: Routes, image: bytes | None = None) -> dict[str, Any]:
     """One failure as the question stage takes it: the original's fields, and the lineage that the original threw away."""
     route = routes.by_failure[outcome["failure_id"]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from millrace.probing.outcomes import FAILURES
+from millrace.records import FAILURES
 
 
 class Agreement(msgspec.Struct):

@@ -16,6 +16,7 @@ from millrace.lake.rows import ImageRef, LakeRow
 from millrace.llm.run_chats import chats_of_run
 from millrace.llm.settings import chats_in, runs_here
 from millrace.probing.baselines import Baseline, Question, baseline_settings, open_baseline
+from millrace.probing.device import device_of
 from millrace.run.journal import read_jsonl, write_jsonl
 
 _reading = threading.Lock()
@@ -39,12 +40,12 @@ def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any
         out: the file to write.
         lake: the folder of images.
         baseline: the config's part: the plug-in's name and its settings.
-        device: where the model runs.
+        device: where the model runs: `cpu`, or whatever GPU there is.
     """
     items = list(read_jsonl(questions))
     if not out.exists():
         with chats_of_run(out):
-            model = open_baseline(baseline_settings(baseline), device=device) if items else None
+            model = open_baseline(baseline_settings(baseline), device=device_of(device)) if items else None
             write_jsonl(out, _answers(items, lake, model))
     return len(items)
 

@@ -7,7 +7,6 @@ judge's, is `infra_error` and never a failure; abstaining where a claim does not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -17,35 +16,7 @@ from millrace.errors import RunFailed, ShortOfTarget
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
-
-
-class Outcome(StrEnum):
-    """The eight things that can happen to a claim on an image."""
-
-    CORRECT = "correct"
-    WRONG = "wrong"
-    RIGHT_ABSTAIN = "right_abstain"
-    """The claim does not apply and the model said so."""
-    WRONG_ABSTAIN = "wrong_abstain"
-    """The claim applies and the model said it does not."""
-    HALLUCINATED = "hallucinated"
-    """The claim does not apply and the model answered it."""
-    FORMAT_ERROR = "format_error"
-    """The model's reply could not be read, or lies outside what the slot allows."""
-    INFRA_ERROR = "infra_error"
-    """Something broke that is not the model's ability: an exception, a lost connection, no memory."""
-    JUDGE_UNCERTAIN = "judge_uncertain"
-    """The judge could not tell."""
-
-
-OUTCOMES = tuple(outcome.value for outcome in Outcome)
-"""Their names, in the order of reports."""
-
-FAILURES = frozenset({"wrong", "wrong_abstain", "hallucinated", "format_error"})
-"""The outcomes that are the model's fault: only these get a failure id and count towards a target."""
-
-SUCCESSES = frozenset({"correct", "right_abstain"})
-"""With the failures: what a failure rate is taken over. `infra_error` and `judge_uncertain` say nothing about the model."""
+from millrace.records import FAILURES, SUCCESSES, Outcome
 
 OUTCOME_SCHEMA = "millrace.outcome/1"
 """Version of the outcome record."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 from markupsafe import Markup, escape
 
 from millrace.reporting.intervals import Rate
+
+PAGE_PARTS = Path(__file__).parent
+"""The folder of what all pages share: the style."""
 
 UNKNOWN = "not measured"
 NBSP = "\u00a0"

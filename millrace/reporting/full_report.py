@@ -18,12 +18,10 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from millrace.errors import ItemFailed
+from millrace.records import FAILURES
 from millrace.reporting import charts
-from millrace.reporting.intervals import Rate
+from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.journal import write_atomic
-
-FAILURES = ("wrong", "wrong_abstain", "hallucinated", "format_error")
-"""The outcomes that are the model's own failures."""
 
 OUTCOMES = {
     "correct": "answered, and the answer is right",
@@ -198,8 +196,7 @@ class ReportData(msgspec.Struct, frozen=True):
     @property
     def overall(self) -> Rate:
         """The model's failures among the claims that were decided: `infra_error` and `judge_uncertain` count on neither side."""
-        decided = sum(self.outcomes.get(name, 0) for name in OUTCOMES if name not in {"infra_error", "judge_uncertain"})
-        return Rate(sum(self.outcomes.get(name, 0) for name in FAILURES), decided)
+        return rate_of(self.outcomes)
 
     @property
     def paid_usd(self) -> float | None:
@@ -291,7 +288,7 @@ def picture_uri(data: bytes | None) -> str | None:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(charts.PAGE_PARTS),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

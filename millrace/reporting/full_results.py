@@ -20,7 +20,6 @@ from millrace.lake.rows import ImageRef
 from millrace.llm.run_chats import ledger_of_run
 from millrace.reporting import charts
 from millrace.reporting.full_report import (
-    FAILURES,
     Check,
     ClaimResult,
     DatasetResult,
@@ -33,7 +32,7 @@ from millrace.reporting.full_report import (
     StageTime,
     findings,
 )
-from millrace.reporting.intervals import Rate
+from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_json, read_jsonl
@@ -120,12 +119,6 @@ def as_markdown(data: ReportData, folder: Path) -> str:
         cost = "at an unknown cost" if data.paid_usd is None else charts.dollars(data.paid_usd)
         lines.append(f"- **chat models**: {sum(row.calls for row in data.paid)} answers, {cost}")
     return "\n".join([*lines, "", f"The whole report: `{folder / 'report.html'}`"])
-
-
-def rate_of(outcomes: Mapping[str, int]) -> Rate:
-    """The failure rate: the model's failures among what tells something about the model."""
-    decided = sum(count for name, count in outcomes.items() if name not in {"infra_error", "judge_uncertain"})
-    return Rate(sum(outcomes.get(name, 0) for name in FAILURES), decided)
 
 
 def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, tuple[str, str]]) -> ReportData:

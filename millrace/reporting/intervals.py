@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
+
+from millrace.records import FAILURES, SUCCESSES
 
 Z_95 = 1.959963984540054
 """Standard normal quantile for a two-sided interval of 95 %."""
@@ -34,6 +37,12 @@ class Rate(msgspec.Struct, frozen=True):
         """The shape that `summary.json` has: n, failures, rate, low, high."""
         low, high = self.interval or (None, None)
         return {"n": self.n, "failures": self.failures, "rate": self.rate, "low": low, "high": high}
+
+
+def rate_of(outcomes: Mapping[str, int]) -> Rate:
+    """The failure rate of counted outcomes: the model's failures among what tells something about the model."""
+    failures = sum(outcomes.get(name, 0) for name in FAILURES)
+    return Rate(failures, failures + sum(outcomes.get(name, 0) for name in SUCCESSES))
 
 
 def wilson(failures: int, n: int, z: float = Z_95) -> tuple[float, float] | None:

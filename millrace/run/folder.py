@@ -27,12 +27,6 @@ from millrace.run.journal import read_json, write_json
 
 SCHEMA = "millrace.run/1"
 
-_held: dict[Path, tuple[int, int, float]] = {}
-"""The folders this process holds: lock file descriptor, how many times it was opened, and when first.
-
-The command line takes a folder before the flow does; a flow started from the UI takes it itself.
-"""
-
 
 class RunFolder:
     """A run's folder, held by one process at a time; use as a context manager.
@@ -46,7 +40,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.config_path = path / "config.json"
         self.manifest_path = path / "manifest.json"
-        self._open = False
+        self._lock: int | None = None
         self.since = time.time()
         """When this process took the folder: from the command line before the API and the flow were started."""
 
@@ -82,14 +76,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        if not self._open:
-            return
-        self._open = False
-        lock, times, since = _held.pop(self.path)
-        if times > 1:
-            _held[self.path] = (lock, times - 1, since)
-        else:
-            os.close(lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def stage(self, name: str) -> Path:
         """The folder of a stage, made when it isn't there."""
@@ -114,11 +103,6 @@ class RunFolder:
         write_json(self.manifest_path, manifest)
 
     def _take(self) -> None:
-        if self.path in _held:
-            lock, times, self.since = _held[self.path]
-            _held[self.path] = (lock, times + 1, self.since)
-            self._open = True
-            return
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -130,8 +114,7 @@ class RunFolder:
             os.close(lock)
             raise UsageError(f"another run is at work in {self.path}; wait for it, or choose another --run-dir") from error
         self.since = time.time()
-        _held[self.path] = (lock, 1, self.since)
-        self._open = True
+        self._lock = lock
 
     def _check(self, sections: Mapping[str, BaseModel]) -> None:
         stored = _mapping(self.config_path)
@@ -149,8 +132,7 @@ class RunFolder:
             entry = manifest["flows"].setdefault(name, {"attempts": 0})
             if entry.get("state") not in ("finished", "short"):
                 entry.setdefault("started_at", _now())
-                again = _held[self.path][1] > 1  # the command line has counted this attempt already
-                entry.update({"state": "running", "attempts": entry["attempts"] + (not again)})
+                entry.update({"state": "running", "attempts": entry["attempts"] + 1})
         write_json(self.config_path, stored)
         write_json(self.manifest_path, manifest)
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from millrace.config import OPERATIONAL, Settings
+from millrace.config import OPERATIONAL, Settings, configs_folder
 from millrace.errors import UsageError
 from millrace.llm.settings import ModelSettings
-from millrace.orchestration.clusters.cluster import ClusterSettings, cluster_field
 from millrace.plugins.form_fields import NameOf
 from millrace.plugins.loading import load_plugin, plugin_names
+from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.synthesis.sampling import Limits
 
 ENVIRONMENTS = "millrace.synthesis.environments"
@@ -182,7 +182,7 @@ class SynthesisConfig(Settings):
         if self.seeds is not None:
             return self.seeds
         name = self.environment_mode.rpartition(".")[2]
-        return Path(__file__).parents[2] / "configs" / "synthesis" / "seeds" / f"{name}.txt"
+        return configs_folder() / "synthesis" / "seeds" / f"{name}.txt"
 
 
 def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) -> list[str]:

@@ -119,6 +119,11 @@ class Campaign:
         return summary
 
 
+def run_experiment(campaign: Campaign, run: PlannedRun, said: Callable[[str], None]) -> dict[str, Any]:
+    """`Campaign.run_one`, as the one step of a run."""
+    return campaign.run_one(run, said)
+
+
 @contextlib.contextmanager
 def open_campaign(config: TrainingConfig, folder: Path, plan: Plan | None = None) -> Iterator[Campaign]:
     """Clean up after earlier crashes, start measuring, take the idle baseline; for the block's time the governor is as asked."""

@@ -41,10 +41,11 @@ import orjson
 from millrace.filtering.funnel import filter_outcomes
 from millrace.filtering.outcome_files import plan_parts
 from millrace.filtering.routing import load_routes
-from millrace.filtering.scan import FAILURES, Scan, scan_part
+from millrace.filtering.scan import Scan, scan_part
 from millrace.filtering.selection import select_failures
 from millrace.filtering.selection_shards import write_shard
 from millrace.filtering.settings import FilteringSettings
+from millrace.records import FAILURES
 
 KINDS = ("correct", "wrong", "correct", "hallucinated", "correct", "right_abstain", "wrong", "infra_error")
 CONFIG = FilteringSettings(quota=500, shard_size=500)

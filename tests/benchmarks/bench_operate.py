@@ -6,7 +6,7 @@
     python -m tests.benchmarks.bench_operate cancel  [--repeats 10]            from a cancel to the last process gone
 
 A real installation each time (tests/e2e/services.py): PostgreSQL (`--sqlite`: SQLite), Prefect server, process worker, Dask
-scheduler and two workers. The shards have no work, and go the way of every flow's shards (`Session.stage`, `Session.gather`).
+scheduler and two workers. The shards have no work, and go the way of every flow's shards (`RunContext.do`, `RunContext.map`).
 """
 
 from __future__ import annotations

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import resource
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task, unmapped
-from prefect.cache_policies import NO_CACHE
-
 from millrace.config import Settings
-from millrace.orchestration.clusters.cluster import ClusterSettings
-from millrace.orchestration.session import open_session
-from millrace.orchestration.shard_task import timed
+from millrace.orchestration.flow import flow
+from millrace.run.cluster_settings import ClusterSettings
+from millrace.run.context import RunContext, Same
 from millrace.run.journal import write_json
+from millrace.run.stage import Stage
 
 
 class OperateConfig(Settings):
@@ -26,8 +25,6 @@ class OperateConfig(Settings):
     """Where they go."""
 
 
-@task(task_run_name="shard {number}", cache_policy=NO_CACHE)
-@timed
 def shard(number: int, marks: Path) -> int:
     """No work; the first leaves the time at which it began."""
     if number == 0:
@@ -35,34 +32,41 @@ def shard(number: int, marks: Path) -> int:
     return number
 
 
-@flow(name="operate", flow_run_name="operate in {run_dir}")
-def operate(config: OperateConfig, run_dir: Path) -> dict[str, Any]:
-    """Map the shards the way every flow of Millrace does and write down what this process used."""
-    begun = time.time()
-    sizes = [_resident_bytes()]
-    with open_session("operate", {"operate": config}, run_dir, config.cluster) as run:
+@dataclass(frozen=True)
+class Shards(Stage):
+    """Maps the shards the way every stage of Millrace does and says what this process used."""
 
-        def work(folder: Path) -> dict[str, Any]:
-            with run.progress.stage("shards", config.shards, "shards") as stage:
+    config: OperateConfig
+    name = "shards"
 
-                def count(_: Any) -> None:
-                    stage.advance()
-                    if stage.done * 10 % config.shards == 0:
-                        sizes.append(_resident_bytes())
+    @property
+    def settings(self) -> OperateConfig:
+        return self.config
 
-                mapping = time.time()
-                futures = shard.map(list(range(config.shards)), unmapped(folder))
-                mapped = time.time()
-                run.gather("shards", futures, count)
-            return {"mapping_at": mapping, "mapped_at": mapped, "done_at": time.time()}
+    @property
+    def section(self) -> str:
+        return "operate"
 
-        before = _cpu_s()
-        summary = run.stage("shards", work)
-        used = _cpu_s() - before
-        summary |= {"begun_at": begun, "cpu_s": used, "peak_bytes": _peak_bytes(), "resident_bytes": sizes}
-        write_json(run.folder.path / "summary.json", summary)
-        run.folder.finish("operate", "finished")
-    return {"status": "finished"}
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        begun, before, sizes = time.time(), _cpu_s(), [_resident_bytes()]
+        with run.progress.stage("shards", self.config.shards, "shards") as bar:
+
+            def count(_: Any) -> None:
+                bar.advance()
+                if bar.done * 10 % self.config.shards == 0:
+                    sizes.append(_resident_bytes())
+
+            run.map(shard, list(range(self.config.shards)), Same(folder), on_done=count)
+        used = {"cpu_s": _cpu_s() - before, "peak_bytes": _peak_bytes(), "resident_bytes": sizes}
+        return {"mapping_at": begun, "done_at": time.time(), "begun_at": begun, **used}
+
+
+@flow(OperateConfig, lambda config: [Shards(config)])
+def operate(run: RunContext, config: OperateConfig) -> dict[str, Any]:
+    """Map the shards and write down what this process used."""
+    summary = run.do(Shards(config))
+    write_json(run.folder.path / "summary.json", summary)
+    return summary
 
 
 def _cpu_s() -> float:

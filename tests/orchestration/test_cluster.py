@@ -21,11 +21,10 @@ from millrace.config import load_config
 from millrace.errors import RunFailed, UsageError
 from millrace.orchestration.clusters.cluster import (
     ClusterSettings,
-    begin_cluster,
     check_cluster,
     dask_cluster,
     placed,
-    started_ahead,
+    start_ahead,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,35 +225,20 @@ def _workers_below_this_process() -> list[psutil.Process]:
     return [process for process in family if "spawn_main" in " ".join(process.cmdline())]
 
 
-def test_a_cluster_started_ahead_is_taken_once_and_by_the_same_settings_only() -> None:
-    settings = ClusterSettings(workers=1)
-    with started_ahead(settings):
-        other = begin_cluster(ClusterSettings(workers=1, wait_s=5.0), Path())
-        taken = begin_cluster(settings, Path())
-        third = begin_cluster(settings, Path())
-        try:
-            assert len({other.address, taken.address, third.address}) == 3
-            assert taken is not third
-        finally:
-            for begun in (other, taken, third):
-                begun.close()
-
-
-def test_a_cluster_started_ahead_that_nobody_takes_ends_with_its_block() -> None:
+def test_a_cluster_started_ahead_ends_when_it_is_closed_also_before_it_is_up() -> None:
     before = set(_workers_below_this_process())
-    with started_ahead(ClusterSettings(workers=1)):
-        deadline = time.monotonic() + 60
-        while not set(_workers_below_this_process()) - before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    begun = start_ahead(ClusterSettings(workers=1))
+    assert begun is not None
+    begun.close()
+    begun.close()
     assert not {process for process in set(_workers_below_this_process()) - before if process.is_running()}
 
 
 @pytest.mark.parametrize("changes", [{"address": "tcp://127.0.0.1:1"}, {"class_path": "no.such"}, {"resources": {"GPU": 1}}])
 def test_only_a_local_cluster_is_started_ahead(changes: dict[str, Any]) -> None:
     before = set(threading.enumerate())
-    with started_ahead(ClusterSettings(**changes)):
-        assert set(threading.enumerate()) <= before
+    assert start_ahead(ClusterSettings(**changes)) is None
+    assert set(threading.enumerate()) <= before
 
 
 def _leave() -> None:

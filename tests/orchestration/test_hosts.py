@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-from millrace.orchestration.clusters.hosts import Cluster, Host, HostsLost, pick_hosts, run_on_hosts
+from millrace.orchestration.clusters.hosts import Cluster, pick_hosts, run_on_hosts
+from millrace.run.machines import Host, HostsLost
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,8 @@ from millrace.digits.truth import Truth, truth_of
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, load_claims
 from millrace.probing.judges import Verdict, judge_settings, open_judge
-from millrace.probing.outcomes import FAILURES, OUTCOMES, SUCCESSES, Outcome, decide, failure_id_of, failure_rate
+from millrace.probing.outcomes import decide, failure_id_of, failure_rate
+from millrace.records import FAILURES, OUTCOMES, SUCCESSES, Outcome
 from tests.probing.scenes import digit, drawn_scenes, row, scene
 
 CLAIMS = load_claims("default")

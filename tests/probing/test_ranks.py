@@ -10,11 +10,11 @@ import pytest
 from millrace.digits.lake_build import build_lake
 from millrace.errors import RunFailed
 from millrace.probing.claims import load_claims
-from millrace.probing.outcomes import FAILURES
 from millrace.probing.ranks.launch import Counts, run_ranks
 from millrace.probing.ranks.settlement import settle
-from millrace.probing.ranks.worker import plan_of
+from millrace.probing.ranks.units import plan_of
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
+from millrace.records import FAILURES
 from millrace.run.journal import read_jsonl
 
 COIN = "tests.probing.coin_baseline"

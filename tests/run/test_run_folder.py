@@ -64,15 +64,14 @@ def test_two_processes_cannot_run_in_one_folder_and_the_lock_dies_with_its_holde
     RunFolder.open(tmp_path / "run", {}).close()
 
 
-def test_one_process_may_open_its_folder_twice_and_holds_it_until_the_last_close(tmp_path: Path) -> None:
+def test_a_folder_is_held_until_it_is_closed_also_against_its_own_process(tmp_path: Path) -> None:
     outer = RunFolder.open(tmp_path / "run", {})
-    with RunFolder.open(tmp_path / "run", {}):
-        pass
+    with pytest.raises(UsageError, match="another run is at work"):
+        RunFolder.open(tmp_path / "run", {})
     assert outer.manifest()["flows"] == {}
-    probe = "import sys, pathlib; from millrace.run.folder import RunFolder; RunFolder.open(pathlib.Path(sys.argv[1]), {})"
-    blocked = subprocess.run([sys.executable, "-c", probe, str(tmp_path / "run")], capture_output=True, check=False)
-    assert b"another run is at work" in blocked.stderr
     outer.close()
+    outer.close()
+    RunFolder.open(tmp_path / "run", {}).close()
 
 
 @pytest.mark.parametrize("kind", ["file", "read-only"])
@@ -93,7 +92,7 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path: Path) -> None:
         RunFolder.open(tmp_path / "run", {})
 
 
-def test_an_attempt_is_counted_once_though_command_and_flow_both_open_the_folder(tmp_path: Path) -> None:
+def test_each_attempt_is_counted_once(tmp_path: Path) -> None:
     for attempt in (1, 2):
-        with RunFolder.open(tmp_path / "run", {"qa": Config()}), RunFolder.open(tmp_path / "run", {"qa": Config()}) as folder:
+        with RunFolder.open(tmp_path / "run", {"qa": Config()}) as folder:
             assert folder.manifest()["flows"]["qa"]["attempts"] == attempt

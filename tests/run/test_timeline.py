@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace.orchestration.shard_task import timed
+from millrace.orchestration.abandoned import timed
 from millrace.run.timeline import Interval, Timed, Timeline, union
 
 

@@ -22,7 +22,8 @@ from millrace.errors import RunFailed, UsageError
 from millrace.plugins.loading import plugin_names
 from millrace.run.journal import read_jsonl
 from millrace.synthesis.runs.shard_plan import plan_shards
-from millrace.synthesis.runs.synthesis_run import finish_run, is_short, run_serially
+from millrace.synthesis.runs.stage import Synthesis
+from millrace.synthesis.runs.synthesis_run import finish_run, run_serially
 from millrace.synthesis.runs.trace import trace
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.work_shard import synthesise_shard
@@ -190,7 +191,7 @@ def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(
 
 def test_a_target_that_is_not_reached_is_short(tmp_path: Path) -> None:
     config = SynthesisConfig(environment_mode="math", number_of_seed=3, target_items=1_000, **SMALL)
-    assert is_short(config, run_serially(config, tmp_path))
+    assert Synthesis(config).is_short(run_serially(config, tmp_path))
 
 
 def test_a_record_keeps_the_originals_fields_and_what_proves_it(tmp_path: Path) -> None:

@@ -18,69 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-
-from millrace.config import OPERATIONAL, Settings
 from millrace.errors import RunFailed, UsageError
+from millrace.run.cluster_settings import ClusterSettings
 
 CONNECT_TIMEOUT_S = 20
 LOST_WORKER_TIMEOUT = "300 s"
 """After which a worker that died and did not come back is given up; within Dask's 15 s a busy machine does not start one."""
-
-
-class ClusterSettings(Settings):
-    """Where shards are worked on. Nothing here changes a result."""
-
-    address: str | None = None
-    """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty takes `$DASK_SCHEDULER_ADDRESS`, and without that starts a
-    local cluster for the run."""
-    workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    """Worker processes of the cluster that the run starts."""
-    minimum_workers: PositiveInt = 1
-    """Adaptive scaling: never fewer workers than this."""
-    maximum_workers: PositiveInt | None = None
-    """Adaptive scaling: Dask starts and ends workers with the load, up to this many; empty keeps `workers` all the time."""
-    class_path: str | None = None
-    """A cluster class instead of a local cluster: `gpus` (a worker per GPU here), `slurm`, `pbs`, `sge`, `lsf`, `htcondor`,
-    `oar`, `kubernetes`, or a dotted path such as `dask_jobqueue.SLURMCluster`."""
-    arguments: dict[str, Any] = {}
-    """Keyword arguments for the cluster class."""
-    resources: dict[str, PositiveFloat] = {}
-    """What a step that computes on a GPU reserves of its worker, e.g. `{GPU: 1}`; workers offer it with
-    `dask worker … --resources "GPU=1"`. Empty reserves nothing."""
-    wait_s: PositiveFloat = 300.0
-    """How long to wait for the first worker of a cluster that the run starts."""
-
-    @model_validator(mode="after")
-    def _scales_what_it_starts(self) -> ClusterSettings:
-        if self.address and (self.class_path or self.arguments):
-            raise ValueError("address names a cluster that runs already; class_path and arguments would start another: keep one")
-        if self.address and self.maximum_workers is not None:
-            raise ValueError("a cluster that runs already (address) is scaled where it was started, not by maximum_workers")
-        if self.arguments and not self.class_path:
-            raise ValueError("arguments belong to a cluster class; set class_path")
-        if self.maximum_workers is not None and self.minimum_workers > self.maximum_workers:
-            raise ValueError("minimum_workers is above maximum_workers")
-        return self
-
-    @property
-    def scheduler(self) -> str | None:
-        """The scheduler that is there already; None: the run starts a cluster."""
-        return self.address or (None if self.class_path else os.environ.get("DASK_SCHEDULER_ADDRESS") or None)
-
-    @property
-    def adapt(self) -> tuple[int, int] | None:
-        """(minimum, maximum) of adaptive scaling."""
-        return None if self.maximum_workers is None else (self.minimum_workers, self.maximum_workers)
-
-
-def cluster_field() -> Any:
-    """The field for a `ClusterSettings` in a flow's config: operational, so a run may be resumed on another cluster."""
-    return Field(default_factory=ClusterSettings, json_schema_extra=OPERATIONAL)
-
-
-_passed: set[tuple[Any, ...]] = set()
-"""Checks that this process has passed: the command line makes them before the flow does."""
 
 
 def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -> None:
@@ -92,7 +35,7 @@ def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -
         hosts: machines that torchrun wants (`nnodes`).
 
     Raises:
-        UsageError: what is wrong, in one sentence. See millrace/orchestration/clusters/worker_check.py.
+        UsageError: what is wrong, in one sentence. See worker_check.py.
     """
     if settings.class_path:
         from millrace.orchestration.clusters.cluster_classes import cluster_class
@@ -146,34 +89,11 @@ class ClusterStart:
             self._trouble = error
 
 
-_ahead: ClusterStart | None = None
-"""Started by the command line before the flow, for the run's session to take."""
-
-
-@contextmanager
-def started_ahead(settings: ClusterSettings) -> Iterator[None]:
-    """Begin to start the run's local cluster for the session that is opened in the block; stop it if none took it.
-
-    Any other kind of cluster is checked against the run first, which is the session's.
-    """
-    global _ahead  # noqa: PLW0603 - one run per process; the flow between the command and the session is Prefect's to call
+def start_ahead(settings: ClusterSettings) -> ClusterStart | None:
+    """Begin to start a run's local cluster before its flow. None for any other kind: that is checked against the run first."""
     if settings.scheduler is None and not settings.class_path and not settings.resources:
-        _ahead = ClusterStart(settings, None)
-    try:
-        yield
-    finally:
-        left, _ahead = _ahead, None
-        if left is not None:
-            left.close()
-
-
-def begin_cluster(settings: ClusterSettings, run_dir: Path) -> ClusterStart:
-    """The cluster that was started ahead with the same settings, or a new start. The caller closes it."""
-    global _ahead
-    if _ahead is not None and _ahead.settings == settings:
-        taken, _ahead = _ahead, None
-        return taken
-    return ClusterStart(settings, run_dir)
+        return ClusterStart(settings, None)
+    return None
 
 
 @contextmanager
@@ -277,10 +197,7 @@ def _started(settings: ClusterSettings) -> Any:
 
 
 def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, api: str | None) -> None:
-    """The checks of millrace/orchestration/clusters/worker_check.py, once for the same question."""
-    question = (address, str(run_dir), tuple(sorted(settings.resources.items())), hosts, api)
-    if question in _passed:
-        return
+    """The checks of worker_check.py."""
     from distributed import Client
 
     from millrace.orchestration.clusters.worker_check import check_hosts, check_workers
@@ -295,7 +212,6 @@ def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, a
         _wait_for_a_worker(client, 0.0 if settings.scheduler else settings.wait_s)
         check_workers(client, run_dir, settings.resources, api)
         check_hosts(client, hosts, settings.resources)
-    _passed.add(question)
 
 
 def _knock(address: str) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from millrace.errors import MillraceError, RunFailed
 from millrace.orchestration.clusters.lease import BEAT_S, GRACE_S, SILENT_S, HeldLease, Leases
 from millrace.processes.supervised import supervised
+from millrace.run.machines import CommandOf, Host, HostsLost
 
 
 class Cluster(NamedTuple):
@@ -26,24 +26,17 @@ class Cluster(NamedTuple):
     scheduler: str
     resources: Mapping[str, float]
 
+    def pick(self, wanted: int, without: Collection[str] = ()) -> list[Host]:
+        """See `millrace.run.machines.Machines`."""
+        return pick_hosts(self, wanted, without)
 
-class Host(NamedTuple):
-    """One host's part: its number from 0, its address, and the Dask worker that does it."""
+    def ask(self, host: Host, question: Callable[[], Any]) -> Any:
+        """See `millrace.run.machines.Machines`."""
+        return ask_worker(self, host.worker, question)
 
-    number: int
-    address: str
-    worker: str
-
-
-class HostsLost(RunFailed):
-    """Hosts gave no sign of life any more; the others' programs were stopped. Its arguments: the lost hosts' addresses."""
-
-    def __str__(self) -> str:
-        return f"lost the hosts {', '.join(self.args)}: no sign of life for {SILENT_S:.0f} s"
-
-
-CommandOf = Callable[[Host], tuple[list[str], dict[str, str], Path]]
-"""Called on the host: the program's argv, its environment and its log."""
+    def run(self, hosts: list[Host], command_of: CommandOf, on_poll: Callable[[], None], poll_s: float = 0.3) -> list[int]:
+        """See `millrace.run.machines.Machines`."""
+        return run_on_hosts(self, hosts, command_of, on_poll, poll_s)
 
 
 def pick_hosts(cluster: Cluster, wanted: int, without: Collection[str] = ()) -> list[Host]:

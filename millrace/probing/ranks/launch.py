@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 
 from millrace.errors import RunFailed, ShortOfTarget, UsageError
-from millrace.orchestration.clusters.hosts import Cluster, Host, HostsLost, ask_worker, pick_hosts, run_on_hosts
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
 from millrace.processes.supervised import supervised
 from millrace.run.journal import read_json, write_json
+from millrace.run.machines import Host, HostsLost, Machines
 
 POLL_S = 0.3
 
@@ -44,7 +44,7 @@ def run_ranks(
     stage: Path,
     logs: Path,
     on_progress: Callable[[Counts], None],
-    cluster: Cluster | None = None,
+    machines: Machines | None = None,
 ) -> None:
     """Probe with `torchrun` until the ranks say that enough is done.
 
@@ -54,7 +54,7 @@ def run_ranks(
         stage: the stage's folder; the ranks write `work/` in it.
         logs: gets `torchrun.log` and a log per rank.
         on_progress: called about three times a second.
-        cluster: where the machines are when `torchrun.nnodes` is more than 1.
+        machines: where the hosts are when `torchrun.nnodes` is more than 1.
 
     Raises:
         RunFailed: torchrun gave up; the message holds the last words of the rank that failed. Or no endpoint answers any more.
@@ -67,11 +67,11 @@ def run_ranks(
     rank_logs = logs / "ranks"
     program = ["-m", "millrace.probing.ranks.worker", str(work / "worker.json")]
     if config.torchrun.nnodes > 1:
-        if cluster is None:
+        if machines is None:
             raise UsageError(
                 f"torchrun.nnodes is {config.torchrun.nnodes}, but there is no cluster whose machines could take part"
             )
-        _run_on_machines(config.torchrun, cluster, work, logs, program, on_progress)
+        _run_on_machines(config.torchrun, machines, work, logs, program, on_progress)
         return
     command = torchrun_command(config.torchrun, rank_logs, program)
     with supervised(command, log=logs / "torchrun.log", env=rank_environment(os.environ), grace_s=5.0) as process:
@@ -160,7 +160,7 @@ def machine_command(
 
 def _run_on_machines(
     settings: TorchrunSettings,
-    cluster: Cluster,
+    machines: Machines,
     work: Path,
     logs: Path,
     program: list[str],
@@ -168,16 +168,16 @@ def _run_on_machines(
 ) -> None:
     lost: set[str] = set()
     for start in range(settings.max_restarts + 1):
-        hosts = pick_hosts(cluster, settings.nnodes, lost) or pick_hosts(cluster, settings.nnodes)  # all at once: mostly a stall
+        hosts = machines.pick(settings.nnodes, lost) or machines.pick(settings.nnodes)  # all at once: mostly a stall
         if not hosts:
             break
         own = settings.rdzv_endpoint is None
-        meeting = f"{hosts[0].address}:{ask_worker(cluster, hosts[0].worker, free_port)}" if own else None
+        meeting = f"{hosts[0].address}:{machines.ask(hosts[0], free_port)}" if own else None
         changes = {"nnodes": len(hosts), "rdzv_id": f"{settings.rdzv_id}-{start}"}
         command_of = partial(machine_command, settings.model_copy(update=changes), logs, program, meeting)
         _clear(work)
         try:
-            codes = run_on_hosts(cluster, hosts, command_of, lambda: _look(work, on_progress), POLL_S)
+            codes = machines.run(hosts, command_of, lambda: _look(work, on_progress), POLL_S)
         except HostsLost as loss:
             log.warning("%s; starting the ranks on what is left", loss)
             lost.update(str(address) for address in loss.args)

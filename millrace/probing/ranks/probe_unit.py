@@ -19,9 +19,10 @@ from millrace.lake.rows import BadRow, ImageRef, LakeRow
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
-from millrace.probing.outcomes import FAILURES, DroppedRecord, OutcomeRecord, decide, failure_id_of
+from millrace.probing.outcomes import DroppedRecord, OutcomeRecord, decide, failure_id_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
+from millrace.records import FAILURES
 from millrace.run.ids import content_id
 from millrace.run.journal import Journal
 

@@ -15,9 +15,10 @@ import msgspec
 
 from millrace.errors import RunFailed
 from millrace.probing.agreement import Agreement
-from millrace.probing.outcomes import FAILURES, OUTCOMES
 from millrace.probing.ranks.handout import Stop, find_stop
-from millrace.probing.ranks.units import UnitPlan
+from millrace.probing.ranks.units import UnitPlan, plan_of
+from millrace.probing.settings import ProbingConfig
+from millrace.records import FAILURES, OUTCOMES
 from millrace.run.journal import Journal, read_jsonl, write_jsonl
 
 RECORDS_PER_SHARD = 1000
@@ -44,6 +45,12 @@ def unit_path(work: Path, index: int) -> Path:
 def count_failures(records: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> int:
     """How many of a unit's lines are failures of the model."""
     return sum(record.get("outcome") in FAILURES for record in records)
+
+
+def settle_outcomes(config: ProbingConfig, lake: Path, stage: Path) -> dict[str, Any]:
+    """`settle` for a finished probing in the folder `stage`."""
+    target, max_empty = config.target_failure_count, config.max_empty_batches
+    return settle(plan_of(config, lake), stage / "work", stage, target=target, max_empty=max_empty)
 
 
 def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_empty: int | None) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import msgspec
 import pyarrow.parquet as pq
 
 from millrace.errors import InputError
+from millrace.lake.files import lake_files
+from millrace.probing.settings import ProbingConfig
 from millrace.run.ids import random_for
 
 
@@ -83,3 +85,15 @@ class UnitPlan:
                 return None
             self._known.append(unit)
         return self._known[index]
+
+
+def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
+    """The order of work: in the ranks and in the flow the same."""
+    units = units_of(
+        lake_files(lake),
+        seed=config.seed,
+        images_per_unit=config.failure_batch_size,
+        files_per_draw=config.parquet_sample_size,
+        limit=None if config.target_failure_count else config.sample_size,
+    )
+    return UnitPlan(units)

@@ -14,14 +14,14 @@ import time
 from pathlib import Path
 
 from millrace.errors import MillraceError, RunFailed, ShortOfTarget
-from millrace.lake.files import lake_files
 from millrace.llm.run_chats import chats_of_run
 from millrace.probing.baselines import baseline_settings, open_baseline
+from millrace.probing.device import device_of
 from millrace.probing.judges import judge_settings, open_judge
 from millrace.probing.ranks.handout import Handout
 from millrace.probing.ranks.probe_unit import Probe, probe_unit
 from millrace.probing.ranks.settlement import open_unit
-from millrace.probing.ranks.units import UnitPlan, units_of
+from millrace.probing.ranks.units import plan_of
 from millrace.probing.settings import ProbingConfig
 from millrace.run.journal import read_json, write_atomic, write_json
 
@@ -29,18 +29,6 @@ REPORT_EVERY_S = 0.5
 
 STOPPED = "stopped.json"
 """In the work folder: a rank met what no other start would mend (no endpoint answers, the budget is spent)."""
-
-
-def plan_of(config: ProbingConfig, lake: Path) -> UnitPlan:
-    """The order of work: in the ranks and in the flow the same."""
-    units = units_of(
-        lake_files(lake),
-        seed=config.seed,
-        images_per_unit=config.failure_batch_size,
-        files_per_draw=config.parquet_sample_size,
-        limit=None if config.target_failure_count else config.sample_size,
-    )
-    return UnitPlan(units)
 
 
 def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
@@ -53,14 +41,6 @@ def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
         seed=config.seed,
         unanswerable_share=config.unanswerable_share,
     )
-
-
-def device_of(wanted: str, local_rank: int) -> str:
-    """The rank's device: one of the GPUs that `CUDA_VISIBLE_DEVICES` lets us see, or the CPU."""
-    import torch
-
-    gpus = torch.cuda.device_count() if wanted != "cpu" else 0
-    return f"cuda:{local_rank % gpus}" if gpus else "cpu"
 
 
 class Report:

@@ -1,65 +1,17 @@
-"""`python -m flows.synthesis`: the flow's own command line, with `trace` and `compare` beside it."""
+"""What `python -m flows.synthesis` does beside the run: `trace` and `compare`."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from millrace import cli as command
-from millrace.orchestration.clusters.cluster import check_cluster
-from millrace.config import (load_config, read_mapping)
-from millrace.orchestration.run_dir import dated
-from millrace.synthesis.settings import (SynthesisConfig, warnings_about)
-from millrace.synthesis.runs.estimate import plan_lines
-from millrace.synthesis.runs.synthesis_run import reopen_for_new_seeds
-
-SUBCOMMANDS = "\n\nsubcommands: trace RUN_DIR QA_ID (show and re-prove one item), compare (serial against parallel)"
+from millrace.config import load_config
+from millrace.synthesis.settings import SynthesisConfig
 
 
-def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapping[str, BaseModel]]) -> int:
-    """Run the flow, or one of its subcommands; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if argv and argv[0] == "trace":
-        return command.guarded(lambda: _trace(argv[1:]))
-    if argv and argv[0] == "compare":
-        return command.guarded(lambda: _compare(argv[1:]))
-    return command.main(
-        "synthesis", SynthesisConfig, doc=(doc or "") + SUBCOMMANDS, sections=sections, plan=plan_lines,
-        check=check, begin=begin, ahead="workers_cluster", argv=argv,
-    )  # fmt: skip
-
-
-def check(config: SynthesisConfig, run_dir: Path) -> None:
-    """Raise what is wrong with the seeds, the environment or an endpoint before anything is started."""
-    from millrace.synthesis.seeds import read_seeds
-    from millrace.synthesis.toolset import open_environment
-
-    check_cluster(config.cluster, run_dir)
-    next(read_seeds(config.seeds_path, max_chars=config.max_seed_chars), None)
-    open_environment(config).close()
-    if config.policy == "chat":
-        from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
-        from millrace.synthesis.policies.chat import model_settings
-
-        reach_all([model_settings(config)])
-
-
-def begin(config: SynthesisConfig, options: argparse.Namespace) -> None:
-    """Say what the user should know about the config; take the end of a finished run back when there are new seeds."""
-    raw = read_mapping(options.config) if options.config else {}
-    for line in warnings_about(config, raw.get("available_tools")):
-        print(f"synthesis: {line}", file=sys.stderr)  # noqa: T201 - said once, before the bar
-    if not options.dry_run:
-        reopen_for_new_seeds(config, dated(Path(options.run_dir or "runs/synthesis")))
-
-
-def _trace(argv: Sequence[str]) -> int:
+def trace_command(argv: Sequence[str]) -> int:
+    """Show how an item came to be, and prove it again; returns the exit code."""
     from millrace.synthesis.runs.trace import trace
 
     parser = argparse.ArgumentParser(
@@ -73,7 +25,8 @@ def _trace(argv: Sequence[str]) -> int:
     return 0 if proven else 1
 
 
-def _compare(argv: Sequence[str]) -> int:
+def compare_command(argv: Sequence[str]) -> int:
+    """Run serially and in parallel, and compare the files; returns the exit code."""
     from millrace.synthesis.runs.compare import compare
 
     parser = argparse.ArgumentParser(prog="python -m flows.synthesis compare", description="Run serial and parallel and compare.")
@@ -88,3 +41,6 @@ def _compare(argv: Sequence[str]) -> int:
     lines, same = compare(config, options.config, options.set, options.run_dir, options.workers or max(2, config.max_workers))
     print("\n".join(lines))  # noqa: T201 - the command's answer
     return 0 if same else 1
+
+
+SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"trace": trace_command, "compare": compare_command}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.seeds import read_seeds
@@ -17,7 +16,7 @@ TOKENS_IN, TOKENS_OUT = 1_500, 150
 LOOKED_AT = 100_000
 
 
-def plan_lines(config: SynthesisConfig, run_dir: Path) -> list[str]:
+def plan_lines(config: SynthesisConfig) -> list[str]:
     """What `--dry-run` prints; reads the seeds, touches nothing."""
     seen: set[str] = set()
     lines = 0
@@ -30,7 +29,6 @@ def plan_lines(config: SynthesisConfig, run_dir: Path) -> list[str]:
     more = " (only the first were looked at)" if lines == LOOKED_AT else ""
     nodes = config.limits.largest()
     found = [
-        f"run folder: {run_dir}",
         f"environment: {config.environment_mode}, policy: {config.policy}, workers: {config.max_workers}",
         f"seeds: {lines} in {config.seeds_path}, {seeds} different{more}",
         f"tool calls: at most {seeds * nodes:,} ({nodes} per seed), and {config.max_depth} for the replay of each question",

@@ -186,9 +186,8 @@ def render(data: SynthesisReport) -> str:
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    here = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader([here, here.parent]),
+        loader=FileSystemLoader([Path(__file__).parent, charts.PAGE_PARTS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -62,11 +62,6 @@ def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, A
     return statistics
 
 
-def is_short(config: SynthesisConfig, statistics: Mapping[str, Any]) -> bool:
-    """Whether a target was set and not reached."""
-    return config.target_items is not None and statistics["items"]["verified"] < config.target_items
-
-
 def reopen_for_new_seeds(config: SynthesisConfig, run_dir: Path) -> bool:
     """Take a finished run's end back when its seeds' file has changed since; what is done stays done."""
     marker = run_dir / "statistics.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-from millrace.orchestration.shard_task import timed
+from millrace.orchestration.abandoned import timed
 
 
 @timed

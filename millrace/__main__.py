@@ -1,0 +1,7 @@
+"""`python -m millrace`: the command `millrace`."""
+
+import sys
+
+from millrace.cli import main
+
+sys.exit(main())

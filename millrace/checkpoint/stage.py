@@ -1,0 +1,157 @@
+"""The stages of `flows.checkpoint`, one for each action: read, verify, convert, compare."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.checkpoint.settings import CheckpointConfig
+from millrace.errors import InputError, RunFailed, UsageError
+from millrace.run.context import RunContext, Same
+from millrace.run.journal import write_jsonl
+from millrace.run.stage import Forecast, Stage
+
+
+@dataclass(frozen=True)
+class CheckpointStage(Stage):
+    """What the actions share: the checkpoint at `config.path`."""
+
+    config: CheckpointConfig
+
+    on_cluster = False
+
+    @property
+    def settings(self) -> CheckpointConfig:
+        """See `Stage.settings`."""
+        return self.config
+
+    @property
+    def section(self) -> str:
+        """One for all actions."""
+        return "checkpoint"
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint; `check` saw to it that there is one."""
+        assert self.config.path is not None
+        return self.config.path
+
+    def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
+        """See `Stage.plan`."""
+        return [f"{self.name}: {self.config.path or 'no checkpoint named yet'}"]
+
+    def check(self, run_dir: Path, earlier: list[str]) -> None:
+        """See `Stage.check`."""
+        path = self.config.path
+        if path is None:
+            raise UsageError("name the checkpoint: python -m flows.checkpoint read|verify|convert|compare PATH")
+        if not path.exists():
+            raise InputError(f"there is no checkpoint at {path}")
+        if path.is_file() and self.name != "convert":
+            raise UsageError(f"{path} is a file; only convert takes one, the others want a checkpoint's folder")
+
+
+class Read(CheckpointStage):
+    """Loads everything once and says how fast."""
+
+    name = "read"
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """See `Stage.run`."""
+        from millrace.checkpoint.compare import read_checkpoint
+
+        with run.progress.stage("reading", 0, "bytes") as bar:
+            metrics = run.call(
+                read_checkpoint, self.path, threads=self.config.threads, check=self.config.check, on_progress=bar.update
+            )
+            bar.note = f"{metrics.gigabytes_per_second:.2f} GB/s"
+        run.progress.say(metrics.line())
+        return {**asdict(metrics), "gb_per_s": round(metrics.gigabytes_per_second, 3)}
+
+
+class Verify(CheckpointStage):
+    """Looks for damage, a task per file; everything found goes to `problems.jsonl`."""
+
+    name = "verify"
+    on_cluster = True
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """See `Stage.run`.
+
+        Raises:
+            RunFailed: there is damage. InputError: this is no checkpoint at all.
+        """
+        from millrace.checkpoint.problems import CheckpointError
+        from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_file
+
+        place = self.path.absolute()
+        try:
+            parts, problems = parts_of(place)
+        except CheckpointError as error:
+            if not (place / ".metadata").exists():
+                raise
+            write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in error.problems])
+            raise RunFailed(str(error)) from error
+        with run.progress.stage("verifying", sum(len(part.items) for part in parts), "items") as bar:
+            reports = run.map(verify_file, parts, Same(self.config.threads), on_done=lambda report: bar.advance(report.items))
+        problems = problems + [problem for report in reports for problem in report.problems]
+        write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in problems])
+        if problems:
+            raise RunFailed(str(CheckpointError(str(place), problems)))
+        sealed = str(seal_checkpoint(place, reports)) if self.config.seal else None
+        counts = {name: sum(getattr(report, name) for report in reports) for name in ("items", "bytes", "unsummed")}
+        run.progress.say(f"{place}: {counts['items']} items in {len(parts)} files are whole")
+        return {"files": len(parts), **counts, "seal": sealed}
+
+
+class Convert(CheckpointStage):
+    """Writes the checkpoint in another format."""
+
+    name = "convert"
+
+    def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
+        """See `Stage.plan`."""
+        convert = self.config.convert
+        return [*super().plan(run_dir, forecast), f"to: {convert.to or 'nowhere yet'} as {convert.format}"]
+
+    def check(self, run_dir: Path, earlier: list[str]) -> None:
+        """See `Stage.check`."""
+        super().check(run_dir, earlier)
+        target = self.config.convert.to
+        if target is None:
+            raise UsageError("convert needs a destination: --set convert.to=PATH")
+        if target.exists():
+            raise UsageError(f"{target} exists already; choose another --set convert.to=PATH")
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """See `Stage.run`."""
+        from millrace.checkpoint.convert import convert_checkpoint
+
+        config = self.config
+        with run.progress.stage("converting", 0, "bytes") as bar:
+            done = run.call(convert_checkpoint, self.path, config.convert, threads=config.threads, on_progress=bar.update)
+        left_out = f", without {', '.join(done.dropped)}" if done.dropped else ""
+        size = f"{done.tensors} tensors, {done.bytes / 1e6:.1f} MB in {done.files} files"
+        run.progress.say(f"{config.convert.to}: {size}{left_out}")
+        return {**asdict(done), "to": str(config.convert.to)}
+
+
+class Compare(CheckpointStage):
+    """Times the readers side by side."""
+
+    name = "compare"
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """See `Stage.run`."""
+        from millrace.checkpoint.compare import compare_readers, table
+
+        config = self.config
+        with run.progress.stage("comparing", 0, "turns") as bar:
+            rows = run.call(compare_readers, self.path, threads=config.threads, repeats=config.repeats, on_turn=bar.advance)
+        for line in table(rows):
+            run.progress.say(line)
+        return {"readers": rows}
+
+
+ACTIONS: dict[str, type[CheckpointStage]] = {stage.name: stage for stage in (Read, Verify, Convert, Compare)}

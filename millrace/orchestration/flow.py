@@ -1,0 +1,198 @@
+"""A flow of Millrace: a Prefect flow where its file is imported, a command where its file is run.
+
+    @flow(FullConfig, stages)
+    def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+        for stage in stages(config):
+            run.do(stage)
+        …
+
+    if __name__ == "__main__":
+        full.main()
+
+`from flows.full import full` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.full` runs the
+file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from millrace.errors import UsageError
+from millrace.orchestration.run_dir import RunDir
+from millrace.run.cluster_settings import ClusterSettings
+from millrace.run.context import RunContext
+from millrace.run.folder import RunFolder
+from millrace.run.stage import Forecast, Stage
+
+if TYPE_CHECKING:
+    from millrace.orchestration.clusters.cluster import ClusterStart
+
+Subcommand = Callable[[Sequence[str]], int]
+
+PARAMETERS = """
+
+Args:
+    config: the settings.
+    run_dir: the run's folder: new, or one to be taken up again.
+"""
+"""Ends every flow's docstring; Prefect's form takes the parameters' help from it."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a flow is. See `flow`."""
+
+    name: str
+    function: Callable[[RunContext, Any], dict[str, Any]]
+    config: type[BaseModel]
+    stages: Callable[[Any], Sequence[Stage]]
+    cluster: Callable[[Any], ClusterSettings | None]
+    doc: str
+    """The file's docstring: what `--help` says first."""
+    tasks: str
+    """The package of Prefect tasks that belongs to the flow's."""
+    arguments: Callable[[Sequence[str]], Sequence[str]] = list
+    subcommands: Mapping[str, Subcommand] = field(default_factory=dict)
+
+    def sections(self, config: BaseModel) -> dict[str, BaseModel]:
+        """The parts of a run's folder that this flow answers for."""
+        return {stage.section: stage.settings for stage in self.stages(config)}
+
+    def plan(self, config: BaseModel, run_dir: Path) -> list[str]:
+        """What `--dry-run` prints; touches nothing."""
+        forecast = Forecast()
+        lines = [f"run folder: {run_dir}"]
+        for stage in self.stages(config):
+            lines += stage.plan(run_dir, forecast)
+            forecast.stages.append(stage.name)
+        if forecast.calls:
+            from millrace.llm.estimate import lines_of
+
+            lines += lines_of(forecast.calls)
+        return lines
+
+    def check(self, config: BaseModel, run_dir: Path) -> None:
+        """See that the config, the input and what lies beyond this machine are workable, before anything is started.
+
+        Raises:
+            UsageError, InputError: what is wrong, in one sentence.
+        """
+        stages = self.stages(config)
+        for place, stage in enumerate(stages):
+            stage.check(run_dir, [earlier.name for earlier in stages[:place]])
+        if (cluster := self.cluster(config)) is not None:
+            from millrace.orchestration.clusters.cluster import check_cluster
+
+            check_cluster(cluster, run_dir, hosts=max(stage.hosts for stage in stages))
+        for stage in stages:
+            stage.reach()
+
+    def take_up(self, config: BaseModel, run_dir: Path) -> None:
+        """Take the end of a finished run back where a stage's input has grown."""
+        for stage in self.stages(config):
+            stage.take_up(run_dir)
+
+    def run(self, config: BaseModel, folder: RunFolder, begun: ClusterStart | None) -> dict[str, Any]:
+        """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
+        from millrace.orchestration.prefect_run import open_prefect_run
+
+        cluster = self.cluster(config) or ClusterSettings()
+        with open_prefect_run(self.name, folder, cluster, begun, self.tasks) as run:
+            summary = self.function(run, config)
+            for stage in self.stages(config):
+                folder.finish(stage.section, "short" if stage.name in run.short else "finished", **stage.facts())
+            if self.name not in self.sections(config):
+                folder.finish(self.name, run.status)
+            return {"status": run.status, **summary}
+
+
+def flow(
+    config: type[BaseModel],
+    stages: Callable[[Any], Sequence[Stage]],
+    *,
+    cluster: Callable[[Any], ClusterSettings | None] = lambda config: config.cluster,
+    arguments: Callable[[Sequence[str]], Sequence[str]] = list,
+    subcommands: Mapping[str, Subcommand] | None = None,
+) -> Callable[[Callable[[RunContext, Any], dict[str, Any]]], Any]:
+    """Make a flow of a function that does its stages and returns its summary.
+
+    Args:
+        config: the flow's settings: the YAML's schema, the command line's, the form's.
+        stages: from the settings to the stages, in their order.
+        cluster: from the settings to where shards are worked on; None: the flow maps no shards.
+        arguments: rewrites the command line's arguments before they are read.
+        subcommands: other things that the command does when its first argument names them.
+    """
+
+    def decorate(function: Callable[[RunContext, Any], dict[str, Any]]) -> Any:
+        module = sys.modules[function.__module__]
+        package = module.__spec__.name.rpartition(".")[0] if module.__spec__ is not None else "flows"
+        definition = Definition(
+            name=function.__name__,
+            function=function,
+            config=config,
+            stages=stages,
+            cluster=cluster,
+            doc=(module.__doc__ or "").strip(),
+            tasks=f"{package.rpartition('flows')[0]}tasks",
+            arguments=arguments,
+            subcommands=subcommands or {},
+        )
+        if function.__module__ == "__main__":
+            from millrace.orchestration.flow_command import FlowCommand
+
+            return FlowCommand(definition)
+        return prefect_flow(definition)
+
+    return decorate
+
+
+def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun: ClusterStart | None = None) -> Any:
+    """The Prefect flow of `definition`, with the parameters `config` and `run_dir`.
+
+    Args:
+        definition: of the flow.
+        folder: a folder that the caller holds, and has checked the config for; None: the flow takes `run_dir` itself.
+        begun: a cluster that the caller has begun to start; the flow closes it.
+    """
+    import prefect
+
+    def body(config: Any, run_dir: Path) -> dict[str, Any]:
+        with _held(definition, config, run_dir, folder) as held:
+            return definition.run(config, held, begun)
+
+    default = Path("runs") / definition.name
+    body.__name__ = body.__qualname__ = definition.function.__name__
+    body.__module__ = definition.function.__module__
+    body.__doc__ = (definition.function.__doc__ or "").rstrip() + PARAMETERS
+    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict[str, Any]}
+    body.__defaults__ = (_default(definition.config), default)
+    decorator: Any = prefect.flow(name=definition.name, flow_run_name=f"{definition.name} in {{run_dir}}")
+    made = decorator(body)
+    made.definition = definition
+    return made
+
+
+@contextlib.contextmanager
+def _held(definition: Definition, config: BaseModel, run_dir: Path, folder: RunFolder | None) -> Iterator[RunFolder]:
+    if folder is not None:
+        yield folder
+        return
+    definition.check(config, run_dir)
+    definition.take_up(config, run_dir)
+    with RunFolder.open(run_dir, definition.sections(config)) as taken:
+        yield taken
+
+
+def _default(config: type[BaseModel]) -> Any:
+    try:
+        return config()
+    except ValueError as error:
+        raise UsageError(f"{config.__name__} needs a value for every field: {error}") from error

@@ -1,0 +1,147 @@
+"""A run under Prefect: each stage a subflow, each shard a task on a Dask worker, what it shows an artifact in the UI."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar
+
+from millrace.errors import MillraceError
+from millrace.orchestration.artifacts import LiveArtifact, ProgressArtifacts, show_markdown, show_table
+from millrace.orchestration.cancellation import obeying_cancel
+from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, task_runner
+from millrace.orchestration.clusters.hosts import Cluster
+from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
+from millrace.processes.janitor import sweep
+from millrace.run.cluster_settings import ClusterSettings
+from millrace.run.context import RunContext, Same
+from millrace.run.folder import RunFolder
+from millrace.run.local import raise_first
+from millrace.run.progress import Progress
+from millrace.run.stage import Stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class PrefectRun(RunContext):
+    """A run inside a flow run. Made by `open_prefect_run`."""
+
+    def __init__(
+        self, flow: str, folder: RunFolder, progress: Progress, cluster: ClusterSettings, begun: ClusterStart | None, tasks: str
+    ) -> None:
+        super().__init__(flow, folder, progress)
+        self.cluster = cluster
+        self.tasks = tasks
+        self._begun = begun
+
+    @property
+    def scheduler(self) -> str:
+        """The Dask scheduler's address; starts the cluster if need be and waits for it."""
+        if self._begun is None:
+            self._begun = ClusterStart(self.cluster, self.folder.path)
+        return self._begun.address
+
+    @property
+    def machines(self) -> Cluster:
+        """The hosts of the cluster's workers."""
+        return Cluster(self.scheduler, self.cluster.resources)
+
+    def map(self, function: Callable[..., R], *arguments: Any, on_done: Callable[[R], object] | None = None) -> list[R]:
+        """See `RunContext.map`: one Prefect task for each shard."""
+        from prefect import unmapped
+        from prefect.futures import as_completed
+
+        task = shard_task_of(function, self.tasks)
+        futures = list(task.map(*(unmapped(one.value) if isinstance(one, Same) else list(one) for one in arguments)))
+        values: dict[Any, R] = {}
+        troubles: list[Exception] = []
+        for future in as_completed(futures):
+            try:
+                values[future] = self.timeline.add(self.stage_name, future.result())
+            except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
+                troubles.append(error)
+            else:
+                if on_done is not None:
+                    on_done(values[future])
+        raise_first(troubles, len(futures), self.stage_name)
+        return [values[future] for future in futures]
+
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See `RunContext.call`: a Prefect task in this process."""
+        with self.timeline.work(self.stage_name):
+            result: R = step_task_of(function, self.tasks)(*args, **kwargs)
+        return result
+
+    def on_gpus(self, needed: bool) -> AbstractContextManager[Any]:
+        """Shards mapped in the block go to workers that offer `cluster.resources`, when they compute on a GPU (`needed`)."""
+        return placed(self.cluster.resources if needed else {})
+
+    def live_text(self, key: str, title: str) -> Callable[[str], None]:
+        """See `RunContext.live_text`: an artifact in the Prefect UI."""
+        return LiveArtifact(key, title).show
+
+    def show_text(self, key: str, text: str, title: str) -> None:
+        """See `RunContext.show_text`: an artifact in the Prefect UI."""
+        show_markdown(key, text, title)
+
+    def show_table(self, key: str, rows: Sequence[dict[str, Any]], title: str) -> None:
+        """See `RunContext.show_table`: an artifact in the Prefect UI."""
+        show_table(key, rows, title)
+
+    def announce(self) -> None:
+        """Show in the UI where the run's folder, its logs and, on a cluster of the user's, Dask's dashboard are."""
+        lines = [f"Folder: `{self.folder.path}`", f"Log: `{self.folder.logs / 'flow.log'}`"]
+        if link := dashboard_link(self.cluster):
+            lines.append(f"Dask: [{link}]({link})")
+        show_markdown("run-folder", "\n\n".join(lines), "Where the run is")
+
+    def close(self) -> None:
+        """Stop the cluster, if one was started."""
+        if self._begun is not None:
+            self._begun.close()
+
+    def _inside(self, stage: Stage, work: Callable[[], T]) -> T:
+        from prefect import flow
+
+        runner: dict[str, Any] = {"task_runner": task_runner(self.scheduler)} if stage.on_cluster else {}
+        make: Any = flow  # its overloads know no task runner of unknown kind
+        name = f"{stage.name} in {self.folder.path.name}"
+        subflow = make(work, name=stage.name, flow_run_name=name, validate_parameters=False, **runner)
+        result: T = subflow()
+        return result
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Prefect sends the flow along with every task, and the stage's flow knows the run: it stays at home."""
+        return type(None), ()
+
+
+@contextlib.contextmanager
+def open_prefect_run(
+    flow: str, folder: RunFolder, cluster: ClusterSettings, begun: ClusterStart | None, tasks: str
+) -> Iterator[PrefectRun]:
+    """A run in `folder`, inside the flow run of this thread; notes in the manifest when it fails.
+
+    Args:
+        flow: the flow's name.
+        folder: the run's, held by this process.
+        cluster: where shards are worked on.
+        begun: a cluster that is being started already; the run closes it.
+        tasks: the package of Prefect tasks, `tasks`.
+    """
+    with obeying_cancel(folder.logs / "orphaned.log"), Progress(flow, on_show=ProgressArtifacts(flow)) as progress:
+        with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
+            if swept := sweep():
+                progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
+        run = PrefectRun(flow, folder, progress, cluster, begun, tasks)
+        with contextlib.suppress(Exception):  # the folder, not the API, is the truth of a run; what only shows it must not end it
+            run.announce()
+        try:
+            yield run
+        except MillraceError as error:
+            folder.finish(flow, "failed", error=str(error))
+            raise
+        finally:
+            run.close()

@@ -1,0 +1,112 @@
+"""The stage `probing`: images → every claim's outcome, under torchrun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.probing import preflight
+from millrace.probing.settings import ProbingConfig
+from millrace.run.context import RunContext, Same
+from millrace.run.stage import Forecast, Stage
+
+IMAGES_PER_SHARD = 100
+"""Of the embedded lake: two seconds of drawing, so that two workers share the default lake evenly."""
+
+
+@dataclass(frozen=True)
+class Probing(Stage):
+    """Asks a model under test claims about images, and has a judge decide what happened to each."""
+
+    config: ProbingConfig
+
+    name = "probing"
+
+    @property
+    def settings(self) -> ProbingConfig:
+        """See `Stage.settings`."""
+        return self.config
+
+    @property
+    def hosts(self) -> int:
+        """Machines of torchrun."""
+        return self.config.torchrun.nnodes
+
+    def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
+        """See `Stage.plan`."""
+        from millrace.probing import expected_calls as expected
+
+        config = self.config
+        lines = preflight.plan_lines(config)
+        forecast.images, forecast.failures = sum(expected.images_of(config)), expected.most_failures(config)
+        forecast.failure_ids = [claim.target_failure_id for claim in config.claim_set().claims]
+        forecast.calls += expected.expected_calls(config)
+        forecast.calls_for_questions = lambda questions: expected.expected_questions(config, questions)
+        return lines
+
+    def check(self, run_dir: Path, earlier: list[str]) -> None:
+        """See `Stage.check`."""
+        preflight.check(self.config)
+
+    def reach(self) -> None:
+        """See `Stage.reach`."""
+        preflight.reach(self.config)
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """Lake → baseline → ranks → outcomes."""
+        from millrace.probing.preparation import prepare_baseline
+        from millrace.probing.ranks.launch import Counts, run_ranks
+        from millrace.probing.ranks.settlement import settle_outcomes
+
+        config = self.config
+        lake = self._lake(run)
+        with run.progress.stage("training the baseline", 0, "steps") as bar:
+            run.call(prepare_baseline, config.baseline, run.folder.logs, bar.update)
+        target = config.target_failure_count
+        total, unit = (target, "failures") if target else (config.sample_size, "images")
+        with run.progress.stage("probing", total, unit) as bar:
+
+            def show(counts: Counts) -> None:
+                bar.update(min(total, counts.failures if target else counts.images))
+
+            machines = run.machines if self.hosts > 1 else None
+            run.call(run_ranks, config, lake, folder, run.folder.logs, show, machines)
+            summary = run.call(settle_outcomes, config, lake, folder)
+            bar.note = f"{summary['images']} images, {summary['out']} claims"
+        preflight.check_infrastructure(summary, config.max_failure_rate)
+        return {**summary, "target": target, "lake": str(lake.absolute())}
+
+    def is_short(self, summary: Mapping[str, Any]) -> bool:
+        """Whether a target was set and not reached."""
+        return summary["target"] is not None and summary["failures"] < summary["target"]
+
+    def _lake(self, run: RunContext) -> Path:
+        """The folder of images: the user's, or the embedded one, drawn by the workers on first use."""
+        settings = self.config.lake
+        if settings.path is not None:
+            return settings.path
+        from millrace.digits.lake_build import build_shard, plan_lake
+
+        drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
+        if drawing.missing:
+            with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
+                run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
+        return drawing.folder
+
+
+class AskBaseline:
+    """Puts finished questions to the model under test, for the stage that writes them."""
+
+    def function(self) -> Callable[[Path, Path, Path, Mapping[str, Any], str], int]:
+        """`ask_shard`, which workers call for each shard of questions."""
+        from millrace.probing.ask import ask_shard
+
+        return ask_shard
+
+    def needs_gpu(self, baseline: Mapping[str, Any], device: str) -> bool:
+        """Whether asking computes on a GPU of the worker."""
+        from millrace.probing.ask import needs_gpu
+
+        return needs_gpu(baseline, device)

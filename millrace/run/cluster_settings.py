@@ -1,0 +1,61 @@
+"""Where a run's shards are worked on, as a user says it. What starts and finds clusters is orchestration/clusters/."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from millrace.config import OPERATIONAL, Settings
+
+
+class ClusterSettings(Settings):
+    """Where shards are worked on. Nothing here changes a result."""
+
+    address: str | None = None
+    """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty takes `$DASK_SCHEDULER_ADDRESS`, and without that starts a
+    local cluster for the run."""
+    workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    """Worker processes of the cluster that the run starts."""
+    minimum_workers: PositiveInt = 1
+    """Adaptive scaling: never fewer workers than this."""
+    maximum_workers: PositiveInt | None = None
+    """Adaptive scaling: Dask starts and ends workers with the load, up to this many; empty keeps `workers` all the time."""
+    class_path: str | None = None
+    """A cluster class instead of a local cluster: `gpus` (a worker per GPU here), `slurm`, `pbs`, `sge`, `lsf`, `htcondor`,
+    `oar`, `kubernetes`, or a dotted path such as `dask_jobqueue.SLURMCluster`."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments for the cluster class."""
+    resources: dict[str, PositiveFloat] = {}
+    """What a step that computes on a GPU reserves of its worker, e.g. `{GPU: 1}`; workers offer it with
+    `dask worker … --resources "GPU=1"`. Empty reserves nothing."""
+    wait_s: PositiveFloat = 300.0
+    """How long to wait for the first worker of a cluster that the run starts."""
+
+    @model_validator(mode="after")
+    def _scales_what_it_starts(self) -> ClusterSettings:
+        if self.address and (self.class_path or self.arguments):
+            raise ValueError("address names a cluster that runs already; class_path and arguments would start another: keep one")
+        if self.address and self.maximum_workers is not None:
+            raise ValueError("a cluster that runs already (address) is scaled where it was started, not by maximum_workers")
+        if self.arguments and not self.class_path:
+            raise ValueError("arguments belong to a cluster class; set class_path")
+        if self.maximum_workers is not None and self.minimum_workers > self.maximum_workers:
+            raise ValueError("minimum_workers is above maximum_workers")
+        return self
+
+    @property
+    def scheduler(self) -> str | None:
+        """The scheduler that is there already; None: the run starts a cluster."""
+        return self.address or (None if self.class_path else os.environ.get("DASK_SCHEDULER_ADDRESS") or None)
+
+    @property
+    def adapt(self) -> tuple[int, int] | None:
+        """(minimum, maximum) of adaptive scaling."""
+        return None if self.maximum_workers is None else (self.minimum_workers, self.maximum_workers)
+
+
+def cluster_field() -> Any:
+    """The field for a `ClusterSettings` in a flow's config: operational, so a run may be resumed on another cluster."""
+    return Field(default_factory=ClusterSettings, json_schema_extra=OPERATIONAL)

@@ -1,0 +1,137 @@
+"""What the stages of one run share: its folder, its bar, its clock, and where work is done.
+
+`LocalRun` (local.py) works in this process or a pool of processes; `PrefectRun` (orchestration/prefect_run.py) makes a subflow of
+each stage and a Prefect task of each piece of work. A stage cannot tell them apart, and its records are the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+from millrace.run.folder import RunFolder
+from millrace.run.journal import read_json, write_json
+from millrace.run.machines import Machines
+from millrace.run.progress import Progress
+from millrace.run.stage import Stage
+from millrace.run.timeline import Timeline
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Same(NamedTuple, Generic[T]):
+    """An argument of `RunContext.map` that is the same for every shard."""
+
+    value: T
+
+
+class RunContext(ABC):
+    """One run: it does stages, and stages do their work by it.
+
+    Args:
+        flow: the flow's name.
+        folder: the run's folder, held by this process.
+        progress: the bar.
+    """
+
+    def __init__(self, flow: str, folder: RunFolder, progress: Progress) -> None:
+        self.flow = flow
+        self.folder = folder
+        self.progress = progress
+        self.timeline = Timeline(folder.since)
+        self.stage_name = flow
+        """The stage that is at work: what shards count as."""
+        self.short: set[str] = set()
+        """Stages that are complete, but short of their target."""
+
+    def do(self, stage: Stage) -> dict[str, Any]:
+        """Do one stage and keep its summary; a stage that is complete is only read.
+
+        Returns:
+            What the stage returned, with `seconds` (wall time) and `work_seconds` (see timeline.py) of the attempt that did it.
+        """
+        folder = self.folder.stage(stage.name)
+        kept = folder / "summary.json"
+        summary: dict[str, Any]
+        if kept.exists():
+            summary = read_json(kept)
+            self.progress.say(f"{stage.name}: already done")
+        else:
+            outer, self.stage_name = self.stage_name, stage.name
+            with self.timeline.within(stage.name):
+                summary = self._inside(stage, lambda: stage.run(self, folder))
+            self.stage_name = outer
+            spent = self.timeline.seconds()["stages"][stage.name]
+            summary |= {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
+            write_json(kept, summary)
+        if stage.is_short(summary):
+            self.short.add(stage.name)
+        return summary
+
+    @property
+    def status(self) -> str:
+        """`finished`, or `short` when a stage is short of its target."""
+        return "short" if self.short else "finished"
+
+    @property
+    @abstractmethod
+    def machines(self) -> Machines | None:
+        """Where programs can be started on several hosts; None: only here."""
+
+    @abstractmethod
+    def map(self, function: Callable[..., R], *arguments: Any, on_done: Callable[[R], object] | None = None) -> list[R]:
+        """Call `function` once for each shard, wherever there are workers; its results in the order of the shards.
+
+        All shards are worked on before a failure is raised, so that what could be done is done and kept.
+
+        Args:
+            function: a function of a module that the workers can import.
+            arguments: an iterable with a value for each shard, or `Same(value)` for all of them.
+            on_done: called with each result as its shard finishes.
+
+        Raises:
+            RunFailed: shards failed for a reason that is not ours; how many, and the first.
+            MillraceError: a shard's own.
+        """
+
+    @abstractmethod
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` once, in this process, and count the time as work."""
+
+    def on_gpus(self, needed: bool) -> AbstractContextManager[Any]:
+        """Shards mapped in the block go to workers that have a GPU, when they compute on one (`needed`)."""
+        del needed
+        return nullcontext()
+
+    def live_text(self, key: str, title: str) -> Callable[[str], None]:
+        """A function that shows a Markdown text wherever the run is watched, and renews it at each call."""
+        del key, title
+        return lambda text: None
+
+    def show_text(self, key: str, text: str, title: str) -> None:
+        """Keep a Markdown text with the run wherever it is watched."""
+
+    def show_table(self, key: str, rows: Sequence[dict[str, Any]], title: str) -> None:
+        """Keep a table with the run wherever it is watched."""
+
+    @abstractmethod
+    def _inside(self, stage: Stage, work: Callable[[], T]) -> T:
+        """Call `work` in whatever surrounds a stage here."""
+
+
+def per_shard(arguments: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """The arguments of `RunContext.map` as a tuple for each shard.
+
+    Raises:
+        ValueError: iterables of different lengths, or nothing to map over.
+    """
+    given = [argument if isinstance(argument, Same) else list(argument) for argument in arguments]
+    lengths = {len(values) for values in given if not isinstance(values, Same)}
+    if len(lengths) != 1:
+        raise ValueError(f"the shards' arguments have {sorted(lengths)} values: there must be one number of shards")
+    number = lengths.pop()
+    return [tuple(one.value if isinstance(one, Same) else one[index] for one in given) for index in range(number)]

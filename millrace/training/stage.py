@@ -1,0 +1,58 @@
+"""The stage `training`: experiments, one after the other, measured alone and beside supervised backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.run.context import RunContext
+from millrace.run.stage import Forecast, Stage
+from millrace.training.settings import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Training(Stage):
+    """Trains, measures, compares. Attempts and retries are its own; it goes on with the runs that are still to be done."""
+
+    config: TrainingConfig
+
+    name = "training"
+    on_cluster = False
+
+    @property
+    def settings(self) -> TrainingConfig:
+        """See `Stage.settings`."""
+        return self.config
+
+    def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
+        """Every run."""
+        from millrace.training.dry_run import plan_lines
+
+        return plan_lines(self.config)
+
+    def check(self, run_dir: Path, earlier: list[str]) -> None:
+        """See that every run can be planned."""
+        from millrace.training.campaign import plan_for
+
+        plan_for(self.config)
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """See `Stage.run`."""
+        from millrace.training.campaign import open_campaign, plan_for, run_experiment
+        from millrace.training.results.report import write_report
+
+        todo = plan_for(self.config)
+        with open_campaign(self.config, folder, todo) as campaign, run.progress.stage("training", len(todo.runs), "runs") as bar:
+            pending = campaign.pending()
+            bar.update(len(todo.runs) - len(pending))
+            for planned in pending:
+                run.call(run_experiment, campaign, planned, run.progress.say)
+                bar.advance(1)
+            write_report(campaign, run.folder.path / "report.html")
+            return campaign.summary()
+
+    def is_short(self, summary: Mapping[str, Any]) -> bool:
+        """Some failed trainings are a run short of its target."""
+        return bool(summary["failed"])
