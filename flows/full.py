@@ -45,27 +45,11 @@ def stages(config: FullConfig) -> list[Stage]:
 @flow(FullConfig, stages)
 def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
     """Find a model's failures and turn them into checked VQA data."""
+    from millrace.reporting.full_results import conclude
+
     for stage in stages(config):
         run.do(stage)
-    return conclude(run, config.probing)
-
-
-def conclude(run: RunContext, probing: ProbingConfig) -> dict[str, Any]:
-    """Write the summary and the report, and show both where the run is watched."""
-    from millrace.reporting.full_report import write_report
-    from millrace.reporting.full_results import as_markdown, rate_table, report_data, summarise
-    from millrace.run.journal import write_json
-
-    folder = run.folder.path
-    summary = summarise(folder, run.status, run.timeline.seconds())
-    claims = {claim.claim_id: (claim.name, claim.claim_template) for claim in probing.claim_set().claims}
-    data = report_data(folder, summary, claims)
-    write_report(data, folder / "report.html")
-    run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
-    run.show_text("report", as_markdown(data, folder), "What the run found")
-    write_json(folder / "summary.json", summary)
-    run.progress.say(f"{summary['dataset']['rows']} questions in {folder / 'dataset'}, report in {folder / 'report.html'}")
-    return summary
+    return conclude(run, config.probing.claim_set())
 
 
 if __name__ == "__main__":

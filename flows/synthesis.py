@@ -29,24 +29,10 @@ def stages(config: SynthesisConfig) -> list[Stage]:
 @flow(SynthesisConfig, stages, cluster=lambda config: config.workers_cluster, subcommands=SUBCOMMANDS)
 def synthesis(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
     """Grow trajectories from seeds and turn the good ones into proven question-answer pairs."""
-    return conclude(run, config, run.do(Synthesis(config)))
+    from millrace.synthesis.runs.summary import conclude
 
-
-def conclude(run: RunContext, config: SynthesisConfig, statistics: dict[str, Any]) -> dict[str, Any]:
-    """Write the summary and the report, and show both where the run is watched."""
-    from millrace.run.journal import write_json
-    from millrace.synthesis.runs.report import as_markdown, write_report
-    from millrace.synthesis.runs.summary import report_data, summarise
-
-    folder = run.folder.path
-    summary = summarise(folder, run.status, statistics, run.timeline.seconds())
-    data = report_data(config, folder, summary)
-    write_report(data, folder / "report.html")
-    run.show_text("synthesis-report", as_markdown(data, folder), "What came of the seeds")
-    run.show_table("synthesis-rejections", data.rejections(), "Why candidates were rejected")
-    write_json(folder / "summary.json", summary)
-    run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")
-    return summary
+    run.do(Synthesis(config))
+    return conclude(run, config)
 
 
 if __name__ == "__main__":

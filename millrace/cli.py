@@ -68,8 +68,8 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name, help=f"the flow `{name}`; `millrace {name} --help` explains every setting", add_help=False
         )
-        one.add_argument("--config", metavar="FILE").complete = shtab.FILE
-        one.add_argument("--run-dir", metavar="DIR").complete = shtab.DIRECTORY
+        one.add_argument("--config", metavar="FILE").complete = shtab.FILE  # type: ignore[attr-defined]
+        one.add_argument("--run-dir", metavar="DIR").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         one.add_argument("--set", metavar="KEY=VALUE")
         one.add_argument("--dry-run", action="store_true")
     listed = commands.add_parser("configs", help="list the shipped settings, which `--config` takes by name")

@@ -106,10 +106,7 @@ class Definition:
         cluster = self.cluster(config) or ClusterSettings()
         with open_prefect_run(self.name, folder, cluster, begun, self.tasks) as run:
             summary = self.function(run, config)
-            for stage in self.stages(config):
-                folder.finish(stage.section, "short" if stage.name in run.short else "finished", **stage.facts())
-            if self.name not in self.sections(config):
-                folder.finish(self.name, run.status)
+            run.finish(self.stages(config))
             return {"status": run.status, **summary}
 
 

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,11 +31,16 @@ from millrace.reporting.full_report import (
     ReportData,
     StageTime,
     findings,
+    write_report,
 )
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_json, read_jsonl
+from millrace.run.journal import read_json, read_jsonl, write_json
+
+if TYPE_CHECKING:
+    from millrace.probing.claims import ClaimSet
+    from millrace.run.context import RunContext
 
 STAGES = {"probing": "claims", "filtering": "outcomes", "qa": "failures"}
 """The main job's stages and what goes into each."""
@@ -60,6 +65,19 @@ LIMITS = (
     "A factor goes with failures; that it causes them is not shown.",
     "Questions are worded by templates; what is verified is their answers.",
 )
+
+
+def conclude(run: RunContext, claims: ClaimSet) -> dict[str, Any]:
+    """Write the summary and the report of a main job whose stages are complete, and show both where the run is watched."""
+    folder = run.folder.path
+    summary = summarise(folder, run.status, run.timeline.seconds())
+    data = report_data(folder, summary, {claim.claim_id: (claim.name, claim.claim_template) for claim in claims.claims})
+    write_report(data, folder / "report.html")
+    run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
+    run.show_text("report", as_markdown(data, folder), "What the run found")
+    write_json(folder / "summary.json", summary)
+    run.progress.say(f"{summary['dataset']['rows']} questions in {folder / 'dataset'}, report in {folder / 'report.html'}")
+    return summary
 
 
 def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class RunContext(ABC):
         self.timeline = Timeline(folder.since)
         self.stage_name = flow
         """The stage that is at work: what shards count as."""
+        self.summaries: dict[str, dict[str, Any]] = {}
+        """What the stages that are done returned."""
         self.short: set[str] = set()
         """Stages that are complete, but short of their target."""
 
@@ -68,6 +70,7 @@ class RunContext(ABC):
             spent = self.timeline.seconds()["stages"][stage.name]
             summary |= {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
             write_json(kept, summary)
+        self.summaries[stage.name] = summary
         if stage.is_short(summary):
             self.short.add(stage.name)
         return summary
@@ -76,6 +79,13 @@ class RunContext(ABC):
     def status(self) -> str:
         """`finished`, or `short` when a stage is short of its target."""
         return "short" if self.short else "finished"
+
+    def finish(self, stages: Sequence[Stage]) -> None:
+        """Write down that the run is over: in the manifest, for each of its stages and for the flow."""
+        for stage in stages:
+            self.folder.finish(stage.section, "short" if stage.name in self.short else "finished", **stage.facts())
+        if self.flow not in {stage.section for stage in stages}:
+            self.folder.finish(self.flow, self.status)
 
     @property
     @abstractmethod

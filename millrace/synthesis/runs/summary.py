@@ -10,24 +10,40 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_jsonl
+from millrace.run.journal import read_jsonl, write_json
 from millrace.llm.run_chats import ledger_of_run
 from millrace.run.folder import versions
 from millrace.synthesis.runs.assemble import STATUS_FILES
 from millrace.synthesis.settings import SynthesisConfig
-from millrace.synthesis.runs.report import (Example, Hop, StageTime, SynthesisReport)
+from millrace.synthesis.runs.report import (Example, Hop, StageTime, SynthesisReport, as_markdown, write_report)
 from millrace.synthesis.runs.tally import (FOLDER, Tallies)
+
+if TYPE_CHECKING:
+    from millrace.run.context import RunContext
 
 GALLERY = 8
 """Examples in the report: one of each question kind first, then more."""
 
 SHOWN_CHARS = 420
 """How much of an observation an example shows."""
+
+
+def conclude(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
+    """Write the summary and the report of a run whose stage is complete, and show both where the run is watched."""
+    folder = run.folder.path
+    summary = summarise(folder, run.status, run.summaries["synthesis"], run.timeline.seconds())
+    data = report_data(config, folder, summary)
+    write_report(data, folder / "report.html")
+    run.show_text("synthesis-report", as_markdown(data, folder), "What came of the seeds")
+    run.show_table("synthesis-rejections", data.rejections(), "Why candidates were rejected")
+    write_json(folder / "summary.json", summary)
+    run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")
+    return summary
 
 
 def summarise(folder: Path, status: str, statistics: Mapping[str, Any], seconds: Mapping[str, Any]) -> dict[str, Any]:
