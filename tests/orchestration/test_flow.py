@@ -1,0 +1,55 @@
+"""A flow file as Prefect sees it, and as a command."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from prefect.flows import Flow
+
+from millrace.orchestration.flow import Definition
+
+FLOWS = sorted(path.stem for path in (Path(__file__).parents[2] / "flows").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_is_a_prefect_flow_whose_form_explains_both_parameters(name: str) -> None:
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    assert isinstance(flow, Flow)
+    assert flow.name == name
+    assert flow.flow_run_name == f"{name} in {{run_dir}}"
+    schema = flow.parameters.model_dump()
+    assert list(schema["properties"]) == ["config", "run_dir"]
+    assert schema["properties"]["run_dir"]["default"] == f"runs/{name}"
+    assert "taken up again" in schema["properties"]["run_dir"]["description"]
+    assert schema["required"] == []
+    assert flow.description.strip()
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_sections_of_a_run_folder_are_those_of_its_stages(name: str) -> None:
+    definition: Definition = getattr(importlib.import_module(f"flows.{name}"), name).definition
+    config = definition.config()
+    assert set(definition.sections(config)) == ({"probing", "filtering", "qa"} if name == "full" else {name})
+    assert definition.tasks == "tasks"
+
+
+def test_the_installed_names_lead_to_the_same_flows_and_to_tasks_of_their_own() -> None:
+    flow = importlib.import_module("millrace.flows.full").full
+    assert flow.definition.tasks == "millrace.tasks"
+    installed = importlib.import_module("millrace.tasks.qa").__file__
+    assert installed is not None
+    assert Path(installed).samefile(Path(__file__).parents[2] / "tasks" / "qa.py")
+
+
+def test_every_task_wraps_a_function_that_a_stage_can_map() -> None:
+    from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
+    from millrace.qa.writing.write_shards import plan_questions, write_shard
+
+    tasks = importlib.import_module("tasks.qa")
+    assert shard_task_of(write_shard, "tasks") is tasks.write_shard
+    assert step_task_of(plan_questions, "tasks") is tasks.plan_questions
+    own = shard_task_of(len, "tasks")
+    assert own is shard_task_of(len, "tasks")
+    assert own.name == "len"

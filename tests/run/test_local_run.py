@@ -1,0 +1,124 @@
+"""A run in this process: what `RunContext.map` and `RunContext.do` promise."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.config import Settings
+from millrace.errors import InputError, RunFailed
+from millrace.run.context import RunContext, Same, per_shard
+from millrace.run.journal import read_json
+from millrace.run.local import open_local_run
+from millrace.run.stage import Stage
+
+
+class CountSettings(Settings):
+    """How far to count."""
+
+    numbers: int = 5
+    """Up to this."""
+    target: int = 0
+    """What the sum should reach."""
+
+
+@dataclass(frozen=True)
+class Count(Stage):
+    config: CountSettings
+    name = "count"
+
+    @property
+    def settings(self) -> CountSettings:
+        return self.config
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        done: list[int] = []
+        found = run.map(square, range(self.config.numbers), Same(folder), on_done=done.append)
+        assert sorted(done) == sorted(found)
+        return {"sum": sum(found), "found": found, "processes": len(list(folder.glob("process-*")))}
+
+    def is_short(self, summary: Any) -> bool:
+        return bool(summary["sum"] < self.config.target)
+
+
+def square(number: int, folder: Path) -> int:
+    (folder / f"process-{os.getpid()}").touch()
+    return number * number
+
+
+def fail_at_two(number: int) -> int:
+    if number == 2:
+        raise ValueError("two")
+    return number
+
+
+def refuse(number: int) -> int:
+    raise InputError(f"{number} is not there")
+
+
+def die(number: int) -> int:
+    os._exit(9)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_shards_for_any_number_of_workers(tmp_path: Path, workers: int) -> None:
+    stage = Count(CountSettings())
+    with open_local_run("count", {"count": stage.settings}, tmp_path, workers) as run:
+        summary = run.do(stage)
+        run.finish([stage])
+    assert summary["found"] == [0, 1, 4, 9, 16]
+    assert summary["processes"] >= 1
+    assert read_json(tmp_path / "manifest.json")["flows"]["count"]["state"] == "finished"
+
+
+def test_a_stage_that_is_complete_is_only_read(tmp_path: Path) -> None:
+    stage = Count(CountSettings(target=100))
+    for attempt in range(2):
+        with open_local_run("count", {"count": stage.settings}, tmp_path) as run:
+            summary = run.do(stage)
+            assert run.status == "short"
+            run.finish([stage])
+        if attempt == 0:
+            for mark in (tmp_path / "count").glob("process-*"):
+                mark.unlink()
+    assert summary["sum"] == 30
+    assert not list((tmp_path / "count").glob("process-*"))
+    assert read_json(tmp_path / "manifest.json")["flows"]["count"]["state"] == "short"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_shards_are_worked_on_before_a_failure_is_raised(tmp_path: Path, workers: int) -> None:
+    done: list[int] = []
+    with open_local_run("x", {}, tmp_path, workers) as run:
+        with pytest.raises(RunFailed, match="1 of 4 shards of x failed, the first with ValueError: two"):
+            run.map(fail_at_two, range(4), on_done=done.append)
+        assert sorted(done) == [0, 1, 3]
+        with pytest.raises(InputError, match="is not there"):
+            run.map(refuse, range(2))
+
+
+def test_a_worker_that_dies_fails_the_run_and_hangs_nobody(tmp_path: Path) -> None:
+    with open_local_run("x", {}, tmp_path, 2) as run, pytest.raises(RunFailed, match="ended in the middle of a shard"):
+        run.map(die, range(2))
+
+
+def test_what_fails_is_noted_in_the_manifest(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="no"), open_local_run("count", {"count": CountSettings()}, tmp_path):
+        raise RunFailed("no")
+    assert (
+        read_json(tmp_path / "manifest.json")["flows"]["count"] | {"error": "no", "state": "failed"}
+        == read_json(tmp_path / "manifest.json")["flows"]["count"]
+    )
+
+
+def test_shards_arguments_of_different_lengths_are_refused() -> None:
+    assert per_shard(([1, 2], Same("x"), (3, 4))) == [(1, "x", 3), (2, "x", 4)]
+    assert per_shard(([], Same("x"))) == []
+    with pytest.raises(ValueError, match=r"\[1, 2\] values"):
+        per_shard(([1, 2], [1]))
+    with pytest.raises(ValueError, match=r"\[\] values"):
+        per_shard((Same(1),))
