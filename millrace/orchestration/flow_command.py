@@ -85,7 +85,7 @@ def argument_parser(definition: Definition) -> argparse.ArgumentParser:
     """The options that every flow has, with the config's fields listed under them."""
     name = definition.name
     parser = argparse.ArgumentParser(
-        prog=f"python -m flows.{name}",
+        prog=sys.argv[0] if sys.argv[0].startswith("millrace ") else f"python -m flows.{name}",
         description=definition.doc,
         epilog=f"settings (for --config and --set):\n{settings_help(definition.config)}\n\n{EXIT_CODES}".replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
