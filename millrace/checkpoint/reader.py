@@ -214,7 +214,7 @@ class ParallelFileSystemReader(FileSystemReader):
                 placed.problems += [problem] if problem else []
             unique = {
                 (read.file, read.offset, read.head.data_offset): CheckedItem(
-                    read.file, read.offset, read.head, read.item.storage_index.fqn
+                    read.file, read.offset, read.length, read.head, read.item.storage_index.fqn
                 )
                 for read in placed.reads
             }

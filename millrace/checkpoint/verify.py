@@ -107,7 +107,7 @@ def verify_file(part: FilePart, threads: int | None = None) -> FileReport:
             wrong = what or ("" if unsummed and seal is None else against_seal(item, part.name, crc, seal))
             if wrong:
                 report.problems.append(Problem(wrong, part.name, item.tensor, item.offset))
-            if item.head.storage_nbytes:
+            if item.head.storage_nbytes and crc is not None:
                 report.sums[item.offset + item.head.data_offset] = crc
     finally:
         opened.close()
@@ -133,7 +133,7 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
                 return f"the metadata says shape {list(sizes[0])} and the file holds {list(head.sizes)}"
             if head.dtype != described.properties.dtype:
                 return f"the metadata says {described.properties.dtype} and the file holds {head.dtype}"
-            return CheckedItem(file, info.offset, head, index.fqn)
+            return CheckedItem(file, info.offset, info.length, head, index.fqn)
     data = opened.files.read_at(opened.handles[file], info.length, info.offset)
     if getattr(info, "transform_descriptors", None):
         return ""

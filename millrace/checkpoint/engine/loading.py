@@ -165,7 +165,7 @@ class Loading:
         except OSError as error:
             self._problem(read, f"its head cannot be read: {error.strerror or error}")
             return None
-        if own is None or own.box.sizes != read.box.sizes:
+        if own is None or own.head.sizes != read.head.sizes or own.box.sizes != read.box.sizes:
             self._problem(read, "the saved tensor has another shape than the metadata says: are files mixed up?")
             return None
         return own
@@ -219,6 +219,7 @@ class Loading:
             if target.size() == read.box.sizes and read.nbytes:
                 self._route(Pending(read, 0, target, 0), target)
                 self._settle()
+                self._retry()
 
     def _problem(self, read: Read, what: str) -> None:
         file = self.engine.opened.names[read.file]
