@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import LoadPlanner, ReadItem
 
@@ -103,6 +104,7 @@ class Loading:
             self.metrics.fast_items += 1
             self.planner.commit_tensor(read.item, target)
         else:
+            increment_version(target)
             self._extents.add(read, target)
             self._route(Pending(read, order, target, 0), target)
 
