@@ -8,10 +8,10 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millrace.checkpoint.engine.read_plan import OpenFiles
-from millrace.checkpoint.formats.item_heads import Head, check_descriptor
+from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head, check_descriptor
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.problems import Problem
 from millrace.checkpoint.seal import Seal
@@ -26,50 +26,62 @@ class CheckedItem:
 
     file: int
     offset: int
+    length: int
     head: Head
     tensor: str
 
 
-def item_crc(item: CheckedItem, opened: OpenFiles) -> tuple[int, str]:
-    """The CRC-32 of an item's storage as it is on the disk, and what is wrong with it (empty: nothing).
+Summed = tuple[CheckedItem, int | None, str]
+"""An item with its own head, the CRC-32 of its storage (None: it was not summed), and what is wrong with it (empty: nothing)."""
 
-    A safetensors item has no stored CRC; only its bytes are summed.
+
+def item_crc(item: CheckedItem, opened: OpenFiles) -> Summed:
+    """Sum an item's storage as it is on the disk and compare with what was stored with it.
+
+    A safetensors item has no stored CRC; only its bytes are summed. A head that was predicted and is another one is read: of
+    two items of equal length and shape one may have strides, or an offset into a larger storage.
     """
     handle, head = opened.handles[item.file], item.head
-    crc, position, left = 0, item.offset + head.data_offset, head.storage_nbytes
     if head.raw and opened.files.read_at(handle, head.data_offset, item.offset) != head.raw:
-        return 0, "its head is not that of its shape and dtype"
+        try:
+            own = opened.heads.parse(opened.files.read_at(handle, min(HEAD_BYTES, item.length), item.offset), item.length)
+        except UnusualItemError:  # one that torch reads
+            return item, None, archive_problem(opened.files.read_at(handle, item.length, item.offset))
+        if (own.sizes, own.dtype) != (head.sizes, head.dtype):
+            return item, None, "its head is not that of its shape and dtype: are files mixed up?"
+        head, item = own, replace(item, head=own)
+    crc, position, left = 0, item.offset + head.data_offset, head.storage_nbytes
     while left:
         data = opened.files.read_at(handle, min(left, CRC_CHUNK), position)
         if not data:
-            return crc, f"the file ends at byte {position}"
+            return item, crc, f"the file ends at byte {position}"
         crc = zlib.crc32(data, crc)
         position += len(data)
         left -= len(data)
     if not head.descriptor_nbytes:
-        return crc, ""
+        return item, crc, ""
     try:
         stored = check_descriptor(opened.files.read_at(handle, head.descriptor_nbytes, position), head)
     except UnusualItemError as error:
-        return crc, str(error)
+        return item, crc, str(error)
     if stored == crc:
-        return crc, ""
+        return item, crc, ""
     if stored == 0:
-        return crc, "it was saved without a CRC (torch.serialization.set_crc32_options), or the CRC is damaged"
-    return crc, f"CRC mismatch: its bytes sum to {crc:08x}, {stored:08x} was stored"
+        return item, crc, "it was saved without a CRC (torch.serialization.set_crc32_options), or the CRC is damaged"
+    return item, crc, f"CRC mismatch: its bytes sum to {crc:08x}, {stored:08x} was stored"
 
 
-def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -> Iterator[tuple[CheckedItem, int, str]]:
+def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -> Iterator[Summed]:
     """`item_crc` of all items, in order, by several threads: both reading and summing release the interpreter lock."""
     stop = threading.Event()
 
-    def one(item: CheckedItem) -> tuple[CheckedItem, int, str]:
+    def one(item: CheckedItem) -> Summed:
         if stop.is_set():
-            return item, 0, "not looked at"
+            return item, None, "not looked at"
         try:
-            return item, *item_crc(item, opened)
+            return item_crc(item, opened)
         except OSError as error:
-            return item, 0, f"cannot be read: {error.strerror or error}"
+            return item, None, f"cannot be read: {error.strerror or error}"
 
     with ThreadPoolExecutor(threads, thread_name_prefix="checkpoint-crc") as pool:
         try:
@@ -89,9 +101,9 @@ def crc_problems(items: Iterable[CheckedItem], opened: OpenFiles, threads: int, 
     return found
 
 
-def against_seal(item: CheckedItem, file: str, crc: int, seal: Seal | None) -> str:
+def against_seal(item: CheckedItem, file: str, crc: int | None, seal: Seal | None) -> str:
     """What the seal has against an item that is whole in itself; empty: nothing."""
-    if not item.head.storage_nbytes:
+    if not item.head.storage_nbytes or crc is None:
         return ""
     if seal is not None:
         return seal.difference(file, item.offset + item.head.data_offset, crc)

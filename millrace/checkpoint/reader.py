@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner_helpers import _create_chunk_list
 from torch.futures import Future
 
 from millrace.checkpoint.checksums import CheckedItem, archive_problem, crc_problems
+from millrace.checkpoint.engine.coverage import covers, is_covered
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
 from millrace.checkpoint.engine.loading import Loading
 from millrace.checkpoint.engine.read_engine import Engine, threads_for
@@ -168,6 +170,7 @@ class ParallelFileSystemReader(FileSystemReader):
         try:
             start = perf_counter()
             placed = self._placed(plan, opened)
+            placed.problems += self._holes(plan, planner)
             metrics.payload_bytes = placed.payload_bytes
             metrics.cold_files = sum(opened.cold)
             metrics.plan_s = perf_counter() - start
@@ -193,6 +196,25 @@ class ParallelFileSystemReader(FileSystemReader):
                 remote.stock.append(StockRead(item, "a remote path"))
         return remote
 
+    def _holes(self, plan: LoadPlan, planner: LoadPlanner) -> list[Problem]:
+        """The tensors of which a destination asks for more than is stored: the plan has no request for what is missing."""
+        wanted: Any = getattr(planner, "state_dict", None)
+        wanted = wanted if isinstance(wanted, Mapping) else {}
+        names = dict.fromkeys(item.storage_index.fqn for item in plan.items if item.type == LoadItemType.TENSOR)
+        problems = []
+        for name in names | dict.fromkeys(wanted):
+            one = self._tensors.get(name)
+            if not isinstance(one, TensorStorageMetadata) or is_covered(one):
+                continue
+            try:
+                boxes = _create_chunk_list(wanted[name]) if name in wanted else None
+            except ValueError:  # not a tensor: the planner has its own use for it
+                continue
+            if boxes is None or not all(covers(one.chunks, box.offsets, box.sizes) for box in boxes):
+                what = f"the metadata lists {len(one.chunks)} parts of it, and they do not cover its shape {list(one.size)}"
+                problems.append(Problem(f"{what}: a part is missing", tensor=name))
+        return problems
+
     def _check(self, placed: ReadPlan, opened: OpenFiles) -> dict[int, bytes]:
         """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
         start = perf_counter()
@@ -214,7 +236,7 @@ class ParallelFileSystemReader(FileSystemReader):
                 placed.problems += [problem] if problem else []
             unique = {
                 (read.file, read.offset, read.head.data_offset): CheckedItem(
-                    read.file, read.offset, read.head, read.item.storage_index.fqn
+                    read.file, read.offset, read.length, read.head, read.item.storage_index.fqn
                 )
                 for read in placed.reads
             }

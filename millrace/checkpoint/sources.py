@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, ReadItem
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 
+from millrace.checkpoint.engine.coverage import covers
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.reader import ParallelFileSystemReader
@@ -87,7 +88,7 @@ class Folder:
         described = self._metadata.state_dict_metadata[name]
         assert isinstance(described, TensorStorageMetadata)
         items = create_read_items_for_chunk_list(name, described, [chunk])
-        if sum(item.lengths.numel() for item in items) < target.numel():
+        if not covers(described.chunks, offsets, target.size()):
             raise CheckpointError(str(self._reader.path), [Problem("not all of it is stored", tensor=name)])
         self._reader.read_data(LoadPlan(items), _OneBox(target))
 

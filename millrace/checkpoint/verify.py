@@ -16,6 +16,7 @@ from typing import Any
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
 from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
+from millrace.checkpoint.engine.coverage import is_covered
 from millrace.checkpoint.engine.read_engine import threads_for
 from millrace.checkpoint.engine.read_plan import OpenFiles, head_at
 from millrace.checkpoint.engine.vector_io import PosixFiles
@@ -74,9 +75,10 @@ def parts_of(folder: Path) -> tuple[list[FilePart], list[Problem]]:
 def _hole_in(name: str, one: Any, places: dict[Any, Any]) -> Problem | None:
     if not isinstance(one, TensorStorageMetadata):
         return None if MetadataIndex(name) in places else Problem("the metadata does not say where it is stored", tensor=name)
-    stored = sum(prod(chunk.sizes) for chunk in one.chunks)
-    if stored < prod(one.size):
-        return Problem(f"only {stored} of its {prod(one.size)} elements are stored", tensor=name)
+    if not is_covered(one):
+        stored = sum(prod(chunk.sizes) for chunk in one.chunks)
+        what = f"{stored} elements in {len(one.chunks)} parts are stored, and they do not cover its shape {list(one.size)}"
+        return Problem(what, tensor=name)
     for chunk in one.chunks:
         if MetadataIndex(name, chunk.offsets) not in places:
             return Problem(f"its part at {list(chunk.offsets)} is not stored anywhere", tensor=name)
@@ -107,7 +109,7 @@ def verify_file(part: FilePart, threads: int | None = None) -> FileReport:
             wrong = what or ("" if unsummed and seal is None else against_seal(item, part.name, crc, seal))
             if wrong:
                 report.problems.append(Problem(wrong, part.name, item.tensor, item.offset))
-            if item.head.storage_nbytes:
+            if item.head.storage_nbytes and crc is not None:
                 report.sums[item.offset + item.head.data_offset] = crc
     finally:
         opened.close()
@@ -133,7 +135,7 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
                 return f"the metadata says shape {list(sizes[0])} and the file holds {list(head.sizes)}"
             if head.dtype != described.properties.dtype:
                 return f"the metadata says {described.properties.dtype} and the file holds {head.dtype}"
-            return CheckedItem(file, info.offset, head, index.fqn)
+            return CheckedItem(file, info.offset, info.length, head, index.fqn)
     data = opened.files.read_at(opened.handles[file], info.length, info.offset)
     if getattr(info, "transform_descriptors", None):
         return ""

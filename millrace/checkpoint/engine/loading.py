@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import LoadPlanner, ReadItem
 
@@ -103,6 +104,7 @@ class Loading:
             self.metrics.fast_items += 1
             self.planner.commit_tensor(read.item, target)
         else:
+            increment_version(target)
             self._extents.add(read, target)
             self._route(Pending(read, order, target, 0), target)
 
@@ -165,7 +167,7 @@ class Loading:
         except OSError as error:
             self._problem(read, f"its head cannot be read: {error.strerror or error}")
             return None
-        if own is None or own.box.sizes != read.box.sizes:
+        if own is None or own.head.sizes != read.head.sizes or own.box.sizes != read.box.sizes:
             self._problem(read, "the saved tensor has another shape than the metadata says: are files mixed up?")
             return None
         return own
@@ -219,6 +221,7 @@ class Loading:
             if target.size() == read.box.sizes and read.nbytes:
                 self._route(Pending(read, 0, target, 0), target)
                 self._settle()
+                self._retry()
 
     def _problem(self, read: Read, what: str) -> None:
         file = self.engine.opened.names[read.file]

@@ -214,8 +214,8 @@ def _place(
             plan.problems.append(Problem(what, opened.names[file], item.storage_index.fqn, info.offset))
             continue
         plan.reads.append(read)
-        if head.raw and item.lengths == kind[2] == head.sizes:
-            known[kind] = read
+        if head.raw and item.lengths == kind[2] == head.sizes and read.nbytes == head.storage_nbytes:
+            known[kind] = read  # only one that fills its storage: then the heads of those predicted from it pass by too
 
 
 def _described(item: ReadItem, tensors: Mapping[str, Any]) -> tuple[torch.dtype | None, torch.Size | None]:
