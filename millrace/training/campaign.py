@@ -150,5 +150,5 @@ def measure_idle(meter: EnergyMeter, seconds: float) -> dict[str, Any]:
     before, load = meter.snapshot(), load_now()
     time.sleep(seconds)
     readings = meter.between(before, meter.snapshot())
-    watts = {reading.domain: reading.joules / seconds for reading in readings if reading.joules is not None}
+    watts = {reading.domain: reading.joules / reading.window_s for reading in readings if reading.joules is not None}
     return {"seconds": seconds, "watts": watts, "host": strangers(load, load_now(), 0.0)}

@@ -163,6 +163,8 @@ class EnergySettings(Settings):
     """CPU governor to set for the run and restore after it (needs root); null: only recorded."""
     powercap: Path = Path("/sys/class/powercap")
     """Where the kernel shows its RAPL counters."""
+    rapl_total: Literal["package", "psys"] = "package"
+    """What RAPL's total is made of: package (every socket with its memory), or psys (the whole platform, which includes them)."""
     country: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     """ISO code of the country for codecarbon, which would otherwise guess it over the network."""
 
