@@ -12,7 +12,6 @@ import fcntl
 import importlib.metadata
 import os
 import platform
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import BaseModel
 
 from millrace.config import fingerprint_of
 from millrace.errors import MillraceError, UsageError
+from millrace.run import clock
 from millrace.run.journal import read_json, write_json
 
 SCHEMA = "millrace.run/1"
@@ -47,7 +47,7 @@ class RunFolder:
         self.config_path = path / "config.json"
         self.manifest_path = path / "manifest.json"
         self._open = False
-        self.since = time.time()
+        self.since = clock.now()
         """When this process took the folder: from the command line before the API and the flow were started."""
 
     @classmethod
@@ -129,7 +129,7 @@ class RunFolder:
         except OSError as error:
             os.close(lock)
             raise UsageError(f"another run is at work in {self.path}; wait for it, or choose another --run-dir") from error
-        self.since = time.time()
+        self.since = clock.now()
         _held[self.path] = (lock, 1, self.since)
         self._open = True
 

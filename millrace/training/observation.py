@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from millrace.run import clock
+from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
 
@@ -29,7 +31,7 @@ class Observation:
     events_file: Path | None = None
     """Where events of a foreign program are written; our own workloads write theirs themselves."""
     on_event: Callable[[Event], None] | None = None
-    began_at: float = field(default_factory=time.time)
+    began_at: float = field(default_factory=clock.now)
     echoed: dict[str, Any] | None = None
     ready_at: float | None = None
     last_sign_at: float = field(default_factory=time.monotonic)
@@ -49,6 +51,7 @@ class Observation:
         self._patterns = _Patterns(self.program.external) if self.program.external else None
         self._written = self.events_file.open("a", buffering=1) if self.events_file and self._patterns else None
         self._epoch_began = self.began_at
+        self.clock = ProgramClock(self.began_at)
 
     def take_line(self, line: str) -> None:
         """One line of output."""
@@ -65,7 +68,7 @@ class Observation:
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take({"t": time.time(), **event})
+                self._take(self.clock.translate(event))
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -127,7 +130,7 @@ class _Patterns:
 
     def read(self, line: str, *, first: bool) -> list[Event]:
         """The events in one line."""
-        now = time.time()
+        now = clock.now()
         found: list[Event] = []
         if first and (self.ready.search(line) if self.ready else not self.epoch):
             found.append({"event": "ready", "t": now})

@@ -20,9 +20,10 @@ from millrace.errors import RunFailed
 from millrace.run.journal import read_json
 from millrace.training.backgrounds.background_group import Backgrounds
 from millrace.training.campaign import open_campaign, plan_for
-from millrace.training.results.attempt_files import all_attempts
+from millrace.training.results.attempt_files import all_attempts, final_attempts
 from millrace.training.results.report import render, report_data
 from millrace.training.settings import TrainingConfig
+from tests.training.conftest import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -177,6 +178,50 @@ def test_tables_are_tidy_exact_and_have_the_originals_names_on_request(make_conf
     assert old["hyperparam_lr"] == "0.1234567890123456"
     assert old["perf_score"] == "0.9"
     assert old["energy_cpu_pkg_joules"] == "" or float(old["energy_cpu_pkg_joules"]) > 0
+
+
+STEPPING = """
+import time
+_time, _began = time.time, time.monotonic()
+time.time = lambda: _time() - (3600.0 if time.monotonic() > _began + 0.5 else 0.0)
+"""
+"""Ahead of a program: a wall clock that is set back by an hour in its first second."""
+
+
+@pytest.mark.parametrize("whose", ["machine_s", "program_s"])
+def test_a_clock_that_is_set_in_the_middle_changes_no_figure_and_is_noted(whose, make_config, external, monkeypatch, tmp_path):
+    if whose == "machine_s":
+        real, began = time.time, time.monotonic()
+        monkeypatch.setattr("time.time", lambda: real() - (3600.0 if time.monotonic() > began + 1.5 else 0.0))
+    stepping = tmp_path / "stepping.py"
+    stepping.write_text(STEPPING + PROGRAMS["good"])
+    command = [sys.executable, "-I", "-S", str(stepping)]
+    job = {
+        "workload": "stepping",
+        "hyperparameters": {"epochs": 9, "pause": 0.25},
+        "mode": "parallel",
+        "backgrounds": [background("forever")],
+    }
+    config = make_config(job, external=external | {"stepping": external["good"] | {"command": command}})
+    (record,) = run_all(config, tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert 2.0 < record["duration_s"] < 60
+    for epoch in record["epochs"]:
+        assert 0.2 < epoch["wall_s"] < 10
+        assert record["began"] <= epoch["started"] <= record["ended"]
+        assert 0 <= epoch["overlap"] <= 1
+        assert epoch["window_s"] > 0
+    (one,) = record["backgrounds"]
+    assert 0 <= one["overlap_fraction"] <= 1
+    assert all(seconds >= 0 for seconds in one["state_s"].values())
+    assert record["clock_steps"][whose] == pytest.approx(-3600.0, abs=2.0)
+    page = render(report_data("", "", tmp_path / "run", []))
+    assert "wall clock was set by -3,600" in page
+
+
+def test_the_last_attempt_is_the_last_by_number_when_the_time_of_day_was_set_back():
+    attempts = [{"id": "a", "attempt": number, "written_at": f"2026-01-01T0{3 - number}"} for number in (2, 1)]
+    assert [record["attempt"] for record in final_attempts(attempts)] == [2]
 
 
 def background(workload: str, **more) -> dict:

@@ -61,10 +61,11 @@ def all_attempts(folder: Path) -> list[dict[str, Any]]:
 
 
 def final_attempts(attempts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last attempt at each run."""
+    """The last attempt at each run, by number: times of day may have been set in between."""
     last: dict[str, dict[str, Any]] = {}
     for record in attempts:
-        last[record["id"]] = record
+        if record["id"] not in last or int(record["attempt"]) >= int(last[record["id"]]["attempt"]):
+            last[record["id"]] = record
     return list(last.values())
 
 
