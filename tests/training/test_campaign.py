@@ -224,6 +224,18 @@ def test_the_last_attempt_is_the_last_by_number_when_the_time_of_day_was_set_bac
     assert [record["attempt"] for record in final_attempts(attempts)] == [2]
 
 
+def test_a_background_that_cannot_begin_is_given_up_at_once(make_config, external, tmp_path):
+    wrong = [sys.executable, "-c", "import argparse; argparse.ArgumentParser().parse_args()", "--nonsense"]
+    config = make_config(
+        {"workload": "good", "mode": "parallel", "backgrounds": [background("wrong", hyperparameters={}, required=False)]},
+        external=external | {"wrong": external["good"] | {"command": wrong}},
+    )
+    (record,) = run_all(config, tmp_path / "run")
+    (one,) = record["backgrounds"]
+    assert (one["state"], one["restarts_by_cause"]) == ("fatal", {"bad_config": 1})
+    assert "unrecognized arguments: --nonsense" in one["detail"]
+
+
 def background(workload: str, **more) -> dict:
     quick = {"backoff_s": 0.05, "max_failures": 3, "healthy_s": 60}
     return {"workload": workload, "id": workload, "hyperparameters": {"pause": 0.02}, "grace_s": 0.3, "restart": quick} | more
@@ -492,3 +504,17 @@ def test_a_cut_off_run_with_checkpoints_goes_on_from_the_last_one(make_config, t
     assert again["ok"], again["failure_detail"]
     assert again["epochs"] == []
     assert again["metrics"]["test_accuracy"] == record["metrics"]["test_accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failure", "resumed"), [("killed", True), ("background_lost", False)])
+def test_a_retry_goes_on_from_the_checkpoint_unless_the_load_has_to_be_measured_anew(failure, resumed, make_config, tmp_path):
+    job = {"workload": "tabular_mlp", "hyperparameters": {"epochs": 2}, "checkpoint_every": 1, "resources": {"threads": 1}}
+    config = make_config(job)
+    (record,) = run_all(config, tmp_path / "run")
+    path = tmp_path / "run" / record["id"] / "attempt-1.json"
+    path.write_text(json.dumps(record | {"ok": False, "failure": failure, "final": False}))
+    (again,) = run_all(config, tmp_path / "run")
+    assert (again["ok"], again["attempt"], again["resumed"]) == (True, 2, resumed)
+    assert [epoch["n"] for epoch in again["epochs"]] == ([] if resumed else [1, 2])
+    assert (path.parent / "attempt-1" / "checkpoint" / ".metadata").exists()  # the first attempt's stays where it was

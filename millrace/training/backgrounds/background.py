@@ -15,7 +15,7 @@ from millrace.processes.supervised import SupervisedProcess, supervised
 from millrace.run import clock
 from millrace.training.backgrounds.restarts import RestartPolicy, State
 from millrace.training.backgrounds.spans import Spans
-from millrace.training.judgement import judge
+from millrace.training.judgement import HOPELESS, judge
 from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
 from millrace.training.observation import Event, Observation
 from millrace.training.programs import Program, build_command
@@ -128,6 +128,9 @@ class BackgroundLoop:
                 trained_s, failed = self._once()
                 if self._stopping:
                     break
+                if self._ends[-1]["cause"] in HOPELESS:
+                    self._enter("fatal")
+                    return
                 wait = self._policy.after_exit(time.monotonic(), failed=failed, trained_s=trained_s)
                 if wait is None:
                     self._enter("fatal" if self._policy.fatal else "finished")
