@@ -14,11 +14,11 @@ import contextlib
 import ctypes
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from millrace.run import clock
 from millrace.run.timeline import Timed
 
 P = ParamSpec("P")
@@ -37,10 +37,10 @@ def timed(work: Callable[P, R]) -> Callable[P, Timed[R]]:
 
     @wraps(work)
     def measured(*args: P.args, **kwargs: P.kwargs) -> Timed[R]:
-        started = time.time()
+        started = clock.now()
         with ended_when_abandoned():
             value = work(*args, **kwargs)
-        return Timed(value, started, time.time())
+        return Timed(value, started, clock.now(), clock.ANCHOR)
 
     return measured
 

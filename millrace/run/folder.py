@@ -12,7 +12,6 @@ import fcntl
 import importlib.metadata
 import os
 import platform
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import BaseModel
 
 from millrace.config import fingerprint_of
 from millrace.errors import MillraceError, UsageError
+from millrace.run import clock
 from millrace.run.journal import read_json, write_json
 
 SCHEMA = "millrace.run/1"
@@ -41,7 +41,7 @@ class RunFolder:
         self.config_path = path / "config.json"
         self.manifest_path = path / "manifest.json"
         self._lock: int | None = None
-        self.since = time.time()
+        self.since = clock.now()
         """When this process took the folder: from the command line before the API and the flow were started."""
 
     @classmethod
@@ -113,7 +113,7 @@ class RunFolder:
         except OSError as error:
             os.close(lock)
             raise UsageError(f"another run is at work in {self.path}; wait for it, or choose another --run-dir") from error
-        self.since = time.time()
+        self.since = clock.now()
         self._lock = lock
 
     def _check(self, sections: Mapping[str, BaseModel]) -> None:

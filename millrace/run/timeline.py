@@ -7,16 +7,17 @@ cluster and the flow, submitting, waiting for states, stopping.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from millrace.run import clock
+
 
 class Interval(msgspec.Struct, frozen=True):
-    """A stretch of work, in seconds since the epoch, so that intervals of several processes and machines compare."""
+    """A stretch of work, in seconds since the epoch by `clock.now`: intervals of several processes and machines compare."""
 
     stage: str
     start: float
@@ -27,50 +28,60 @@ R = TypeVar("R")
 
 
 class Timed(msgspec.Struct, Generic[R], frozen=True):
-    """What a shard's work returned, and when it was at work (seconds since the epoch)."""
+    """What a shard's work returned, and when it was at work by its process's `clock.now`, which `anchor` makes comparable."""
 
     value: R
     started: float
     ended: float
+    anchor: clock.Anchor | None = None
 
 
 class Timeline:
-    """The intervals of one run."""
+    """The intervals of one run.
+
+    Covers: a wall clock that is set while the run goes on, on this machine: nothing is measured by it, and `seconds` notes it.
+    Does not cover: workers on other machines whose clocks were wrong when they started; their intervals are taken as they are.
+    """
 
     def __init__(self, start: float | None = None) -> None:
-        self.start = time.time() if start is None else start
+        self.start = clock.now() if start is None else start
+        self.stepped = clock.stepped_s()
         self.intervals: list[Interval] = []
         self.stages: dict[str, list[float]] = {}
 
     @contextmanager
     def work(self, stage: str) -> Iterator[None]:
         """Count the block as work of `stage`."""
-        start = time.time()
+        start = clock.now()
         try:
             yield
         finally:
-            self.intervals.append(Interval(stage, start, time.time()))
+            self.intervals.append(Interval(stage, start, clock.now()))
 
     @contextmanager
     def within(self, stage: str) -> Iterator[None]:
         """Count the block as the wall time of `stage`: its work and the orchestration around it."""
-        start = time.time()
+        start = clock.now()
         try:
             yield
         finally:
-            self.stages.setdefault(stage, []).append(time.time() - start)
+            self.stages.setdefault(stage, []).append(clock.now() - start)
 
     def add(self, stage: str, result: Timed[R]) -> R:
         """Take in when a shard was worked on; returns what came of it."""
-        self.intervals.append(Interval(stage, result.started, result.ended))
+        started, ended = result.started, result.ended
+        if result.anchor is not None:
+            started, ended = (clock.translated(moment, result.anchor) for moment in (started, ended))
+        self.intervals.append(Interval(stage, started, ended))
         return result.value
 
     def seconds(self, *, until: float | None = None) -> dict[str, Any]:
         """`{"wall", "work", "orchestration", "stages": {stage: {"wall", "work", "orchestration"}}}`, in seconds.
 
-        Time outside every stage belongs to the stage `start and stop`.
+        Time outside every stage belongs to the stage `start and stop`. `clock_step_s` is there only if the wall clock was set
+        meanwhile: by how many seconds, forward or (below 0) back.
         """
-        wall = (until or time.time()) - self.start
+        wall = (clock.now() if until is None else until) - self.start
         work = union(self.intervals)
         stages: dict[str, dict[str, float]] = {}
         for name, spans in self.stages.items():
@@ -78,7 +89,9 @@ class Timeline:
             stages[name] = {"wall": sum(spans), "work": worked, "orchestration": max(0.0, sum(spans) - worked)}
         outside = wall - sum(entry["wall"] for entry in stages.values())
         stages["start and stop"] = {"wall": max(0.0, outside), "work": 0.0, "orchestration": max(0.0, outside)}
-        return {"wall": wall, "work": work, "orchestration": max(0.0, wall - work), "stages": stages}
+        found = {"wall": wall, "work": work, "orchestration": max(0.0, wall - work), "stages": stages}
+        step = clock.stepped_s(self.stepped)
+        return found | ({"clock_step_s": step} if step else {})
 
 
 def union(intervals: Iterable[Interval]) -> float:

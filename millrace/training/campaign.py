@@ -15,6 +15,7 @@ from millrace.run.folder import versions
 from millrace.run.journal import read_json, write_json
 from millrace.training.experiments import Plan, PlannedRun, plan_runs
 from millrace.training.foreground import run_attempt
+from millrace.training.judgement import RESUMABLE
 from millrace.training.machine import cool_down, describe, governor, load_now, strangers
 from millrace.training.meter import EnergyMeter
 from millrace.training.results.attempt_files import (
@@ -57,14 +58,15 @@ class Campaign:
     def run_one(self, run: PlannedRun, said: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Attempt `run` until it succeeds, fails for good, or has no attempts left; the last attempt's record.
 
-        An attempt that was cut off by a crash of ours left no record: its folder is moved aside and its number used again.
+        An attempt that was cut off by a crash of ours left no record: its folder is moved aside and its number used again. Where
+        there are checkpoints, the next attempt goes on from the newest one, unless what failed is the load that is measured.
         """
         calm = cool_down(self.config.cool_down) if self._measured else None
         self._measured = True
         while True:
             number = len(attempts_of(self.folder, run.id)) + 1
             place = self.folder / run.id / f"attempt-{number}"
-            resumed = self._move_aside(place, number, resume=run.job.checkpoint_every > 0) if place.exists() else False
+            resumed = self._take_checkpoint(run, number, place)
             attempt = run_attempt(run, self.config, place, self.meter, self.setting["idle_w"])
             again = attempt.verdict.worth_retrying and number <= self.config.max_retries
             record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again, "resumed": resumed})
@@ -76,17 +78,25 @@ class Campaign:
                 return record
             time.sleep(self.config.retry_wait_s)
 
-    @staticmethod
-    def _move_aside(place: Path, number: int, *, resume: bool) -> bool:
-        """Clear `place` of a cut-off attempt, but for its checkpoint if that is wanted. Whether there was one."""
-        aside = place.with_name(f"cut-off-{number}")
-        shutil.rmtree(aside, ignore_errors=True)
-        place.rename(aside)
-        found = resume and any((aside / name / ".metadata").exists() for name in ("checkpoint", "checkpoint.old"))
-        for name in ("checkpoint", "checkpoint.old") if found else ():
-            if (aside / name).exists():
-                shutil.copytree(aside / name, place / name)
-        return found
+    def _take_checkpoint(self, run: PlannedRun, number: int, place: Path) -> bool:
+        """Clear `place` of a cut-off attempt, and put the checkpoint into it that this attempt is to go on from, if any."""
+        earlier: list[Path] = []
+        if place.exists():
+            aside = place.with_name(f"cut-off-{number}")
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
+            earlier.append(aside)
+        for record in reversed(attempts_of(self.folder, run.id)):
+            if record["failure"] not in RESUMABLE:
+                break
+            earlier.append(place.with_name(f"attempt-{record['attempt']}"))
+        names = ("checkpoint", "checkpoint.old")
+        wanted = earlier if run.job.checkpoint_every and run.program.external is None else []
+        found = next((one for one in wanted if any((one / name / ".metadata").exists() for name in names)), None)
+        for name in names if found is not None else ():
+            if found is not None and (found / name).exists():
+                shutil.copytree(found / name, place / name)
+        return found is not None
 
     def summary(self) -> dict[str, Any]:
         """Write the tables, and say how the runs ended.
@@ -155,5 +165,5 @@ def measure_idle(meter: EnergyMeter, seconds: float) -> dict[str, Any]:
     before, load = meter.snapshot(), load_now()
     time.sleep(seconds)
     readings = meter.between(before, meter.snapshot())
-    watts = {reading.domain: reading.joules / seconds for reading in readings if reading.joules is not None}
+    watts = {reading.domain: reading.joules / reading.window_s for reading in readings if reading.joules is not None}
     return {"seconds": seconds, "watts": watts, "host": strangers(load, load_now(), 0.0)}

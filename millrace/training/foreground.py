@@ -12,6 +12,7 @@ from typing import Any
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.run import clock
 from millrace.training.backgrounds.background_group import Backgrounds
 from millrace.training.backgrounds.colocation import compare
 from millrace.training.backgrounds.windows import Windows
@@ -50,7 +51,7 @@ def run_attempt(
     folder.mkdir(parents=True, exist_ok=True)
     seen = Observation(run.program, folder / "events.jsonl")
     attempt = Attempt(Verdict("start_failed"))
-    began = time.time()
+    began, stepped = clock.now(), clock.stepped_s()
     with Backgrounds(run.backgrounds, config, folder / "backgrounds") as beside:
         try:
             alone = _measure_alone(beside, config, meter) if beside.loops else None
@@ -65,13 +66,16 @@ def run_attempt(
             attempt = Attempt(Verdict("start_failed", str(error)))
         finally:
             seen.close()
-        ended = time.time()
+        ended = clock.now()
         start = seen.ready_at or began
         beside.stop()
         record = attempt.record
         record["backgrounds"] = beside.report(start, record.get("ended", ended))
         record["stop_backgrounds_s"] = beside.stop_s
         record.setdefault("duration_s", ended - began)
+        steps = {"machine_s": clock.stepped_s(stepped), "program_s": round(seen.clock.step_s, 3)}
+        if any(steps.values()):
+            record["clock_steps"] = steps
     if attempt.record.get("epochs") and run.backgrounds:
         record["comparison"] = compare(record["epochs"], record.get("background_alone"), config.seed)
     return attempt
@@ -83,10 +87,10 @@ def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMet
     seconds = config.colocation.background_alone_s
     if not seconds:
         return None
-    began, cpu, before = time.time(), beside.cpu_s(), meter.snapshot()
+    began, cpu, before = clock.now(), beside.cpu_s(), meter.snapshot()
     time.sleep(seconds)
     beside.check()
-    window = time.time() - began
+    window = clock.now() - began
     samples = beside.samples_between(began, began + window)
     joules = total(meter.between(before, meter.snapshot())).get("measured")
     return {
@@ -123,12 +127,12 @@ def _train(
         max_log_bytes=int(config.max_log_mb * (1 << 20)),
         limits=limits_for(run.job),
     ) as process:
-        began = time.time()
+        began = clock.now()
         windows = Windows(run, config, meter, process, beside)
         threading.Thread(target=_announce_end, args=(process, events), daemon=True, name="foreground end").start()
         cut = _follow(config, process, seen, beside, windows, events)
         delay_s = windows.run_delay_s
-    after, load_after, ended = meter.snapshot(), load_now(), time.time()
+    after, load_after, ended = meter.snapshot(), load_now(), clock.now()
     ending = process.ending
     assert ending is not None
     verdict = cut or judge(

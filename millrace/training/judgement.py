@@ -17,9 +17,20 @@ from millrace.training.programs import Program
 TRANSIENT = frozenset({"killed", "exit_code", "exception", "hung", "background_lost", "guard_lost", "not_ready"})
 """Failures that may pass. A wrong config, too little memory, a time-out or a diverging loss would only come again."""
 
+HOPELESS = frozenset({"bad_config", "import_failed", "command_missing"})
+"""The program cannot even begin: starting it again changes nothing, whatever else runs on the machine."""
+
+RESUMABLE = frozenset({"killed", "exit_code", "exception", "hung", "guard_lost"})
+"""Failures after which a training goes on from its checkpoint; where the load beside it was at fault, it is measured anew."""
+
 OUT_OF_MEMORY = re.compile(
     r"out of memory|MemoryError|cannot allocate memory|can't allocate memory|std::bad_alloc", re.IGNORECASE
 )
+USAGE = re.compile(
+    r"^usage: |: error: |^Error: (?:No such|Missing|Invalid|Got unexpected)|^Could not override |can't open file '", re.MULTILINE
+)
+"""What argparse, click and Hydra print, and Python itself for a script that is not there."""
+IMPORT = re.compile(r"^(?:\[rank\d+\]: *)?((?:ModuleNotFound|Import|Syntax|Indentation)Error\b.*)$", re.MULTILINE)
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
@@ -65,6 +76,13 @@ def judge(
         return Verdict("killed", f"ended by {signal.Signals(-returncode).name}")
     if returncode == 2 and not seen.epochs and program.external is None:
         return Verdict("bad_config", _last_line(tail))
+    if returncode != 0 and program.external is not None and not seen.epochs:
+        if broken := IMPORT.findall(tail):
+            return Verdict("import_failed", broken[-1][:500])
+        if returncode == 2 and USAGE.search(tail):
+            return Verdict("bad_config", _last_line(tail))
+        if returncode in {126, 127}:
+            return Verdict("command_missing", _last_line(tail))
     if returncode != 0:
         return Verdict("exit_code", f"exit code {returncode}: {_last_line(tail)}")
     return _completeness(program, asked, seen)
@@ -82,11 +100,23 @@ def _completeness(program: Program, asked: Mapping[str, Value], seen: Observatio
     if missing:
         return Verdict("metrics_missing", f"exit code 0, but no {', '.join(missing)} in its output")
     if seen.echoed is not None:
-        wrong = [name for name, value in asked.items() if name not in seen.echoed or typed(seen.echoed[name]) != typed(value)]
+        wrong = [name for name, value in asked.items() if not _echoed(program, name, value, seen.echoed)]
         if wrong:
             told = ", ".join(f"{name}={seen.echoed.get(name)!r}, asked for {asked[name]!r}" for name in wrong)
             return Verdict("echo_mismatch", f"it trained with other values: {told}")
     return Verdict(None)
+
+
+def _echoed(program: Program, name: str, asked: Value, echoed: Mapping[str, Value]) -> bool:
+    """Whether a program said that it uses exactly this value. A foreign one may write 1 for 1.0, or tell of some values only."""
+    if program.external is None:
+        return name in echoed and typed(echoed[name]) == typed(asked)
+    if name not in echoed:
+        return True
+    try:
+        return typed(program.parameters[name].convert(echoed[name])) == typed(asked)
+    except (ValueError, TypeError):
+        return False
 
 
 def _out_of_memory(seen: Observation, tail: str) -> bool:

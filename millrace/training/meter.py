@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -39,27 +39,36 @@ class EnergyReading:
     host_busy_other: float | None = None
     part_of: str | None = None
     reason: str | None = None
+    contains: tuple[str, ...] = ()
+    missing_from: Kind | None = None
+    """The kind whose total is unknown because this figure is; None: it is known, or there never was such a counter."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+        """As JSON; what only some domains have is left out of the others."""
+        made = asdict(self)
+        for name in ("contains", "missing_from"):
+            if not made[name]:
+                del made[name]
+        return made
 
 
 @dataclass
 class Snapshot:
-    """All counters at one moment."""
+    """All counters at one moment. `breaks`: how often what a counter used since the reading before could not be known."""
 
     at: float
     joules: dict[str, float | None]
     wraps: dict[str, int] = field(default_factory=dict)
     samples: int = 0
+    breaks: dict[str, int] = field(default_factory=dict)
 
 
 class EnergyMeter:
     """Keeps the sources read often enough, and answers with the energy between two snapshots. Use as a context manager.
 
-    Covers: counters that wrap (they are polled), sources that fail in the middle (unknown from then on), a host where nothing
-    can be read (every window then says `unavailable` and why). Does not cover: what no source sees, such as fans.
+    Covers: counters that wrap (they are polled) or begin anew in the middle (that window is unknown), sources that
+    fail (unknown from then on), a host where nothing can be read (every window then says `unavailable` and why). Does not cover:
+    what no source sees, such as fans; a counter that begins anew and passes its old value between two readings.
     """
 
     def __init__(
@@ -69,8 +78,10 @@ class EnergyMeter:
         self.unavailable: dict[str, str] = {}
         self._clock = clock
         self._sources = list(sources) if sources is not None else self._open()
+        self._names, self._domains = _told_apart(self._sources)
         self._lock = threading.Lock()
         self._samples = 0
+        self._breaks: dict[str, int] = {}
         self._stop = threading.Event()
         self._poller: threading.Thread | None = None
 
@@ -100,18 +111,21 @@ class EnergyMeter:
     @property
     def domains(self) -> list[Domain]:
         """What can be read here."""
-        return [domain for source in self._sources for domain in source.domains]
+        return list(self._domains)
 
     def snapshot(self) -> Snapshot:
         """All counters now."""
         with self._lock:
             joules: dict[str, float | None] = {}
             wraps: dict[str, int] = {}
-            for source in self._sources:
-                joules |= source.read()
-                wraps |= source.wraps()
+            for source, names in zip(self._sources, self._names, strict=True):
+                joules |= {names.get(name, name): value for name, value in source.read().items()}
+                wraps |= {names.get(name, name): count for name, count in source.wraps().items()}
             self._samples += 1
-            return Snapshot(self._clock(), joules, wraps, self._samples)
+            for name, value in joules.items():
+                if value is None:
+                    self._breaks[name] = self._breaks.get(name, 0) + 1
+            return Snapshot(self._clock(), joules, wraps, self._samples, dict(self._breaks))
 
     def between(self, start: Snapshot, end: Snapshot) -> list[EnergyReading]:
         """The energy of a window, one reading for each domain; one `unavailable` reading when there is none."""
@@ -124,10 +138,12 @@ class EnergyMeter:
 
     def _reading(self, domain: Domain, start: Snapshot, end: Snapshot, window: float) -> EnergyReading:
         first, last = start.joules.get(domain.name), end.joules.get(domain.name)
-        known = first is not None and last is not None
+        whole = start.breaks.get(domain.name, 0) == end.breaks.get(domain.name, 0)
+        joules = last - first if first is not None and last is not None and whole else None
+        known = joules is not None
         return EnergyReading(
             domain.name,
-            last - first if first is not None and last is not None else None,
+            joules,
             domain.kind if known else "unavailable",
             domain.method,
             domain.scope,
@@ -137,13 +153,32 @@ class EnergyMeter:
             counter_wraps=end.wraps.get(domain.name, 0) - start.wraps.get(domain.name, 0),
             uncertainty=domain.uncertainty,
             part_of=domain.part_of,
-            reason=None if known else f"{domain.method} could not be read during the window",
+            reason=None if known else f"{domain.method} could not be read during the window, or its counter began anew in it",
+            contains=domain.contains,
+            missing_from=None if known else domain.kind,
         )
 
     def _poll(self) -> None:
         period = min(source.poll_every_s for source in self._sources)
         while not self._stop.wait(period):
             self.snapshot()
+
+
+def _told_apart(sources: Sequence[Source]) -> tuple[list[dict[str, str]], list[Domain]]:
+    """New names for domains that two sources tell of (Zeus and RAPL both know a package): the second is only a cross-check."""
+    renamed: list[dict[str, str]] = []
+    domains: dict[str, Domain] = {}
+    for source in sources:
+        names: dict[str, str] = {}
+        for domain in source.domains:
+            name = domain.name
+            if name in domains:
+                name = names[domain.name] = f"{name} by {domain.method}"
+                domains[name] = replace(domain, name=name, contains=(domain.name,), part_of=None)
+            else:
+                domains[name] = domain
+        renamed.append(names)
+    return renamed, list(domains.values())
 
 
 def attribute(
@@ -154,8 +189,12 @@ def attribute(
     The idle part is not shared out: it is a reading of its own. Without an idle baseline or a share nothing is attributed.
     """
     made: list[EnergyReading] = []
+    readings = list(readings)
+    platforms = {reading.domain for reading in readings if reading.scope == "host"}
     for reading in readings:
-        if reading.kind != "measured" or reading.scope != "socket" or reading.part_of or reading.joules is None:
+        if reading.kind != "measured" or reading.scope != "socket" or reading.joules is None or reading.contains:
+            continue
+        if reading.part_of is not None and reading.part_of not in platforms:
             continue
         idle = idle_w.get(reading.domain)
         if idle is None or share is None:
@@ -208,10 +247,12 @@ def total(readings: Iterable[EnergyReading]) -> dict[str, float | None]:
     """Sums by kind, each domain once. Kinds are never added to each other; a kind with an unknown part is unknown."""
     sums: dict[str, float | None] = {}
     for reading in readings:
-        if reading.part_of is not None:
+        if reading.part_of is not None or reading.contains:
             continue
         if reading.joules is None:
             sums[reading.kind] = None
+            if reading.missing_from is not None:
+                sums[reading.missing_from] = None
             continue
         before = sums.get(reading.kind, 0.0)
         sums[reading.kind] = None if before is None else before + reading.joules

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from millrace.run import clock
+from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
 
@@ -29,7 +31,7 @@ class Observation:
     events_file: Path | None = None
     """Where events of a foreign program are written; our own workloads write theirs themselves."""
     on_event: Callable[[Event], None] | None = None
-    began_at: float = field(default_factory=time.time)
+    began_at: float = field(default_factory=clock.now)
     echoed: dict[str, Any] | None = None
     ready_at: float | None = None
     last_sign_at: float = field(default_factory=time.monotonic)
@@ -49,6 +51,9 @@ class Observation:
         self._patterns = _Patterns(self.program.external) if self.program.external else None
         self._written = self.events_file.open("a", buffering=1) if self.events_file and self._patterns else None
         self._epoch_began = self.began_at
+        self._first_epoch = 1
+        self._highest: int | None = None
+        self.clock = ProgramClock(self.began_at)
 
     def take_line(self, line: str) -> None:
         """One line of output."""
@@ -57,15 +62,16 @@ class Observation:
         external = self.program.external
         if external is not None and external.adapter == "regex":
             assert self._patterns is not None
-            for event in self._patterns.read(line, first=self.ready_at is None):
-                self._take(event)
+            for part in shown_lines(line):
+                for event in self._patterns.read(part, first=self.ready_at is None):
+                    self._take(event)
         elif line.startswith("{") and '"event"' in line:
             try:
                 event = json.loads(line)
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take({"t": time.time(), **event})
+                self._take(self.clock.translate(event))
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -97,7 +103,7 @@ class Observation:
             event.setdefault("wall_s", event["t"] - event["started"])
             self._epoch_began = event["t"]
             self.epochs.append(event)
-            self.epochs_done = max(self.epochs_done, int(event.get("n", len(self.epochs))))
+            self._count(int(event.get("n", len(self.epochs))))
         elif kind == "error":
             self.error = event
         elif kind == "end" and event.get("ok"):
@@ -112,6 +118,29 @@ class Observation:
             if isinstance(value, (int, float)):
                 self.metrics[name] = float(value)
 
+    def _count(self, number: int) -> None:
+        """Epoch `number` has ended. Some programs call their first one 0."""
+        external = self.program.external
+        if external is not None and external.first_epoch is not None:
+            self._first_epoch = external.first_epoch
+        elif external is not None and number == 0:
+            self._first_epoch = 0
+        self._highest = number if self._highest is None else max(self._highest, number)
+        self.epochs_done = max(self.epochs_done, self._highest - self._first_epoch + 1)
+
+
+def shown_lines(line: str) -> list[str]:
+    """What a terminal shows of `line`, one part for each carriage return (progress bars), without colours."""
+    return [part for part in _CONTROL.sub("", line).split("\r") if part]
+
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07")
+"""Colours, cursor movements and window titles (ECMA-48 control sequences)."""
+
+_FIGURE = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)"
+_WITH_UNIT = re.compile(rf"\s*({_FIGURE})\s*(?:%|[a-z]+)?\s*", re.IGNORECASE)
+_IN_TEXT = re.compile(rf"(?<![\w.,])(?:{_FIGURE})(?![\w,])", re.IGNORECASE)
+
 
 class _Patterns:
     """Finds events in the text of a foreign program."""
@@ -122,38 +151,57 @@ class _Patterns:
 
         self.ready, self.epoch, self.success = map(compiled, (external.ready, external.epoch, external.success))
         self.metrics = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in external.metrics.items()}
+        index = self.epoch.groupindex if self.epoch else {}
+        unnamed = [n for n in range(1, (self.epoch.groups if self.epoch else 0) + 1) if n not in index.values()]
+        self.number_group = index.get("epoch") or (unnamed[0] if unnamed else None)
         self.count = 0
+        self.last: int | None = None
         self.pending: dict[str, float] = {}
 
     def read(self, line: str, *, first: bool) -> list[Event]:
         """The events in one line."""
-        now = time.time()
+        now = clock.now()
         found: list[Event] = []
         if first and (self.ready.search(line) if self.ready else not self.epoch):
             found.append({"event": "ready", "t": now})
         for name, pattern in self.metrics.items():
             for match in pattern.finditer(line):
-                value = _number(match.group(1) if pattern.groups else match.group(0))
+                value = _number(match.group(1) if pattern.groups else match.group(0), last=not pattern.groups)
                 if value is not None:
                     self.pending[name] = value
         ended = self.epoch.search(line) if self.epoch else None
         if ended:
-            self.count += 1
-            number = _number(ended.group(1)) if self.epoch and self.epoch.groups else None
             named = {name: value for name, text in ended.groupdict().items() if (value := _number(text)) is not None}
-            metrics = self.pending | named
-            found.append({"event": "epoch", "t": now, "n": int(number) if number is not None else self.count, "metrics": metrics})
-            self.pending = {}
-        elif self.pending:
+            named.pop("epoch", None)
+            self.pending |= named
+            number = self._epoch_number(ended)
+            if number is not None:
+                found.append({"event": "epoch", "t": now, "n": number, "metrics": self.pending})
+                self.pending = {}
+        if self.pending:
             found.append({"event": "metrics", "t": now, "metrics": self.pending})
             self.pending = {}
         if self.success and self.success.search(line):
             found.append({"event": "end", "t": now, "ok": True})
         return found
 
+    def _epoch_number(self, ended: re.Match[str]) -> int | None:
+        """The number of the epoch that has ended; None: the line tells of the one before again, or of a part of one."""
+        if self.number_group is None:
+            self.count += 1
+            return self.count
+        found = re.search(r"\d+(?:\.\d+)?", ended.group(self.number_group) or "")  # 3, [3/10], 3.0
+        if found is None:
+            self.count += 1
+            return self.count
+        number = float(found[0])
+        if number != int(number) or number == self.last:
+            return None  # 0.25, as of programs that tell their progress in epochs; or the test's line after the training's
+        self.last = int(number)
+        return self.last
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None
+
+def _number(text: str | None, *, last: bool = False) -> float | None:
+    """The number that `text` is, with or without a unit ("97.5 %"); `last`: the last one in a text ("top-5: 0.9")."""
+    found = _IN_TEXT.findall(text or "")[-1:] if last else _WITH_UNIT.fullmatch(text or "")
+    return float(found[-1 if last else 1].replace(",", "")) if found else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from millrace.compat.experiment_files import is_original, translate
 from millrace.config import OPERATIONAL, Settings
@@ -126,7 +127,10 @@ class External(Settings):
     ready: str | None = None
     """Pattern of the line that says training has begun; null: the first epoch, or the first output line."""
     epoch: str | None = None
-    """Pattern of the line that ends an epoch; a first group is its number, named groups are metrics."""
+    """Pattern of the line that ends an epoch. Its first group without a name (or the group `epoch`) is the epoch's number, other
+    named groups are metrics. Without a number the lines are counted."""
+    first_epoch: NonNegativeInt | None = None
+    """The number of its first epoch; null: 0 if it tells of an epoch 0, else 1."""
     metrics: dict[str, str] = {}
     """Pattern by metric, one group each; the last match counts."""
     required_metrics: list[str] | None = None
@@ -134,7 +138,23 @@ class External(Settings):
     success: str | None = None
     """A pattern that a success must print; null: none."""
     epochs_parameter: str | None = None
-    """The hyperparameter that says how many epochs there must be; null: not checked."""
+    """The hyperparameter that says how many epochs there must be; null: not checked, as for programs that may stop early."""
+
+    @field_validator("ready", "epoch", "success", "metrics")
+    @classmethod
+    def _patterns_can_be_used(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for pattern in value.values() if isinstance(value, dict) else [value]:
+            try:
+                re.compile(pattern or "")
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _epochs_can_be_seen(self) -> External:
+        if self.epochs_parameter and self.adapter == "regex" and not self.epoch:
+            raise ValueError(f"epochs_parameter '{self.epochs_parameter}' can be checked only with an `epoch` pattern")
+        return self
 
 
 class CoolDown(Settings):
@@ -163,6 +183,8 @@ class EnergySettings(Settings):
     """CPU governor to set for the run and restore after it (needs root); null: only recorded."""
     powercap: Path = Path("/sys/class/powercap")
     """Where the kernel shows its RAPL counters."""
+    rapl_total: Literal["package", "psys"] = "package"
+    """What RAPL's total is made of: package (every socket with its memory), or psys (the whole platform, which includes them)."""
     country: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     """ISO code of the country for codecarbon, which would otherwise guess it over the network."""
 

@@ -20,9 +20,10 @@ from millrace.errors import RunFailed
 from millrace.run.journal import read_json
 from millrace.training.backgrounds.background_group import Backgrounds
 from millrace.training.campaign import open_campaign, plan_for
-from millrace.training.results.attempt_files import all_attempts
+from millrace.training.results.attempt_files import all_attempts, final_attempts
 from millrace.training.results.report import render, report_data
 from millrace.training.settings import TrainingConfig
+from tests.training.conftest import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -177,6 +178,62 @@ def test_tables_are_tidy_exact_and_have_the_originals_names_on_request(make_conf
     assert old["hyperparam_lr"] == "0.1234567890123456"
     assert old["perf_score"] == "0.9"
     assert old["energy_cpu_pkg_joules"] == "" or float(old["energy_cpu_pkg_joules"]) > 0
+
+
+STEPPING = """
+import time
+_time, _began = time.time, time.monotonic()
+time.time = lambda: _time() - (3600.0 if time.monotonic() > _began + 0.5 else 0.0)
+"""
+"""Ahead of a program: a wall clock that is set back by an hour in its first second."""
+
+
+@pytest.mark.parametrize("whose", ["machine_s", "program_s"])
+def test_a_clock_that_is_set_in_the_middle_changes_no_figure_and_is_noted(whose, make_config, external, monkeypatch, tmp_path):
+    if whose == "machine_s":
+        real, began = time.time, time.monotonic()
+        monkeypatch.setattr("time.time", lambda: real() - (3600.0 if time.monotonic() > began + 1.5 else 0.0))
+    stepping = tmp_path / "stepping.py"
+    stepping.write_text(STEPPING + PROGRAMS["good"])
+    command = [sys.executable, "-I", "-S", str(stepping)]
+    job = {
+        "workload": "stepping",
+        "hyperparameters": {"epochs": 9, "pause": 0.25},
+        "mode": "parallel",
+        "backgrounds": [background("forever")],
+    }
+    config = make_config(job, external=external | {"stepping": external["good"] | {"command": command}})
+    (record,) = run_all(config, tmp_path / "run")
+    assert record["ok"], record["failure_detail"]
+    assert 2.0 < record["duration_s"] < 60
+    for epoch in record["epochs"]:
+        assert 0.2 < epoch["wall_s"] < 10
+        assert record["began"] <= epoch["started"] <= record["ended"]
+        assert 0 <= epoch["overlap"] <= 1
+        assert epoch["window_s"] > 0
+    (one,) = record["backgrounds"]
+    assert 0 <= one["overlap_fraction"] <= 1
+    assert all(seconds >= 0 for seconds in one["state_s"].values())
+    assert record["clock_steps"][whose] == pytest.approx(-3600.0, abs=2.0)
+    page = render(report_data("", "", tmp_path / "run", []))
+    assert "wall clock was set by -3,600" in page
+
+
+def test_the_last_attempt_is_the_last_by_number_when_the_time_of_day_was_set_back():
+    attempts = [{"id": "a", "attempt": number, "written_at": f"2026-01-01T0{3 - number}"} for number in (2, 1)]
+    assert [record["attempt"] for record in final_attempts(attempts)] == [2]
+
+
+def test_a_background_that_cannot_begin_is_given_up_at_once(make_config, external, tmp_path):
+    wrong = [sys.executable, "-c", "import argparse; argparse.ArgumentParser().parse_args()", "--nonsense"]
+    config = make_config(
+        {"workload": "good", "mode": "parallel", "backgrounds": [background("wrong", hyperparameters={}, required=False)]},
+        external=external | {"wrong": external["good"] | {"command": wrong}},
+    )
+    (record,) = run_all(config, tmp_path / "run")
+    (one,) = record["backgrounds"]
+    assert (one["state"], one["restarts_by_cause"]) == ("fatal", {"bad_config": 1})
+    assert "unrecognized arguments: --nonsense" in one["detail"]
 
 
 def background(workload: str, **more) -> dict:
@@ -447,3 +504,17 @@ def test_a_cut_off_run_with_checkpoints_goes_on_from_the_last_one(make_config, t
     assert again["ok"], again["failure_detail"]
     assert again["epochs"] == []
     assert again["metrics"]["test_accuracy"] == record["metrics"]["test_accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failure", "resumed"), [("killed", True), ("background_lost", False)])
+def test_a_retry_goes_on_from_the_checkpoint_unless_the_load_has_to_be_measured_anew(failure, resumed, make_config, tmp_path):
+    job = {"workload": "tabular_mlp", "hyperparameters": {"epochs": 2}, "checkpoint_every": 1, "resources": {"threads": 1}}
+    config = make_config(job)
+    (record,) = run_all(config, tmp_path / "run")
+    path = tmp_path / "run" / record["id"] / "attempt-1.json"
+    path.write_text(json.dumps(record | {"ok": False, "failure": failure, "final": False}))
+    (again,) = run_all(config, tmp_path / "run")
+    assert (again["ok"], again["attempt"], again["resumed"]) == (True, 2, resumed)
+    assert [epoch["n"] for epoch in again["epochs"]] == ([] if resumed else [1, 2])
+    assert (path.parent / "attempt-1" / "checkpoint" / ".metadata").exists()  # the first attempt's stays where it was

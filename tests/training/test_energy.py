@@ -316,3 +316,138 @@ def test_the_doctor_knows_every_source_and_every_cage(capsys):
     assert {"pidns", "userns", "subreaper", "group", "cgroup"} == set(found["containment"])
     assert main([]) == 0
     assert "Energy" in capsys.readouterr().out
+
+
+def measured_total(meter: EnergyMeter, start) -> float | None:
+    return total(meter.between(start, meter.snapshot()))["measured"]
+
+
+@pytest.mark.parametrize(("what", "joules"), [("package", 120.0), ("psys", 250.0)])
+def test_the_platform_and_its_packages_are_never_added_and_a_setting_says_which_is_the_total(what, joules, powercap):
+    powercap.zone("intel-rapl:0", "package-0", 0)
+    powercap.zone("intel-rapl:0:0", "core", 0)
+    powercap.zone("intel-rapl:0:1", "dram", 0)
+    powercap.zone("intel-rapl:1", "psys", 0)
+    settings = EnergySettings(providers=["rapl"], powercap=powercap.root, rapl_total=what)
+    meter = EnergyMeter(settings)
+    start = meter.snapshot()
+    for folder, now in (("0", 100), ("0:0", 60), ("0:1", 20), ("1", 250)):
+        powercap.set(f"intel-rapl:{folder}", now * 1_000_000)
+    readings = meter.between(start, meter.snapshot())
+    assert total(readings) == {"measured": joules}
+    assert {reading.domain: reading.joules for reading in readings}["platform:1"] == 250.0  # shown either way
+    parts = attribute(readings, share=0.5, idle_w={"cpu_package:0": 0.0})
+    assert {part.domain: part.joules for part in parts}["cpu_package:0/foreground"] == 50.0
+    assert total([*readings, *parts]) == {"measured": joules}
+
+
+def test_psys_as_the_total_of_a_machine_without_it_is_said_and_not_replaced_by_something_smaller(powercap):
+    powercap.zone("intel-rapl:0", "package-0", 0)
+    meter = EnergyMeter(EnergySettings(providers=["rapl"], powercap=powercap.root, rapl_total="psys"))
+    (reading,) = meter.between(meter.snapshot(), meter.snapshot())
+    assert reading.joules is None
+    assert "no psys zone" in reading.reason
+
+
+@pytest.mark.parametrize("before_j", [3_389, 20_000, 60_000])
+def test_a_counter_that_began_anew_makes_its_window_unknown_and_the_next_one_right(before_j, powercap):
+    powercap.zone("intel-rapl:0", "package-0", before_j * 1_000_000, whole=65_532_610_987)
+    now = [0.0]
+    meter = EnergyMeter(EnergySettings(), sources=[rapl.open_source(powercap.settings(), clock=lambda: now[0], slept=lambda: 0)])
+    start = meter.snapshot()
+    now[0], middle = 1.0, None
+    powercap.set("intel-rapl:0", 5_000_000)
+    middle = meter.snapshot()
+    (reading,) = meter.between(start, middle)
+    assert (reading.joules, reading.kind, reading.counter_wraps) == (None, "unavailable", 0)
+    assert total([reading])["measured"] is None
+    after = meter.snapshot()
+    now[0] = 2.0
+    powercap.set("intel-rapl:0", 47_000_000)
+    assert measured_total(meter, after) == 42.0
+    assert measured_total(meter, start) is None  # the long window holds the reset
+
+
+def test_a_real_wrap_at_full_power_is_not_taken_for_a_reset(powercap):
+    powercap.zone("intel-rapl:0", "package-0", 65_000_000_000, whole=65_532_610_987)
+    now = [0.0]
+    meter = EnergyMeter(EnergySettings(), sources=[rapl.open_source(powercap.settings(), clock=lambda: now[0], slept=lambda: 0)])
+    start = meter.snapshot()
+    now[0] = 2.0
+    powercap.set("intel-rapl:0", 267_389_013)  # 800 J in 2 s
+    (reading,) = meter.between(start, meter.snapshot())
+    assert reading.joules == pytest.approx(800.0)
+    assert reading.counter_wraps == 1
+
+
+@pytest.mark.parametrize("pause", ["stopped for minutes", "asleep"])
+def test_a_stretch_in_which_a_counter_may_have_wrapped_twice_or_begun_anew_is_unknown(pause, powercap):
+    powercap.zone("intel-rapl:0", "package-0", 10_000_000, whole=65_532_610_987)
+    now, slept = [0.0], [0.0]
+    source = rapl.open_source(powercap.settings(), clock=lambda: now[0], slept=lambda: slept[0])
+    meter = EnergyMeter(EnergySettings(), sources=[source])
+    start = meter.snapshot()
+    now[0], slept[0] = (900.0, 0.0) if pause == "stopped for minutes" else (2.0, 3600.0)
+    powercap.set("intel-rapl:0", 40_000_000)
+    assert measured_total(meter, start) is None
+
+
+def test_a_package_that_may_not_be_read_makes_the_total_unknown_and_not_smaller(powercap, monkeypatch):
+    powercap.zone("intel-rapl:0", "package-0", 0)
+    powercap.zone("intel-rapl:1", "package-1", 0)
+    original = Path.read_text
+
+    def closed(self, *args, **kwargs):
+        if self.name == "energy_uj" and self.parent.name == "intel-rapl:1":
+            raise PermissionError(13, "Permission denied")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", closed)  # as root no file mode could stop us
+    meter = EnergyMeter(powercap.settings())
+    start = meter.snapshot()
+    powercap.set("intel-rapl:0", 5_000_000)
+    readings = {reading.domain: reading.joules for reading in meter.between(start, meter.snapshot())}
+    assert readings == {"cpu_package:0": 5.0, "cpu_package:1": None}
+    assert measured_total(meter, start) is None
+
+
+def test_a_folder_that_may_not_be_looked_into_is_not_called_one_without_zones(powercap, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.listdir", closed)
+    with pytest.raises(Unavailable, match="may not be looked into"):
+        rapl.open_source(powercap.settings())
+
+
+def test_a_gpu_whose_driver_was_loaded_anew_is_unknown_for_that_window_and_never_negative():
+    fake = FakeNvml()
+    now = [0.0]
+    meter = EnergyMeter(EnergySettings(), sources=[nvml.Nvml(fake, clock=lambda: now[0])])
+    start = meter.snapshot()
+    fake.energy_mj = 2_000
+    middle = meter.snapshot()
+    assert {one.domain: one.joules for one in meter.between(start, middle)}["gpu:0"] is None
+    after = meter.snapshot()
+    fake.energy_mj = 5_000
+    now[0] = 60.0  # and the power sensor of the other one was not looked at for a minute
+    assert {one.domain: one.joules for one in meter.between(after, meter.snapshot())} == {"gpu:0": 3.0, "gpu:1": None}
+
+
+def test_a_package_that_two_sources_tell_of_is_in_the_total_once():
+    sources = [FakeSource(**{"cpu_package:0": 0.0}), FakeSource(**{"cpu_package:0": 0.0})]
+    meter = EnergyMeter(EnergySettings(), sources=sources)
+    start = meter.snapshot()
+    sources[0].joules["cpu_package:0"], sources[1].joules["cpu_package:0"] = 100.0, 90.0
+    readings = meter.between(start, meter.snapshot())
+    assert [reading.joules for reading in readings] == [100.0, 90.0]
+    assert total(readings) == {"measured": 100.0}
+
+
+def test_a_window_that_zeus_says_nothing_of_is_unknown_and_not_zero():
+    windows = [SimpleNamespace(gpu_energy={0: 1.0}, cpu_energy=None, dram_energy=None) for _ in range(2)]
+    windows += [SimpleNamespace(gpu_energy=None, cpu_energy=None, dram_energy=None)]
+    monitor = SimpleNamespace(begin_window=lambda name: None, end_window=lambda name: windows.pop(0))
+    meter = EnergyMeter(EnergySettings(), sources=[zeus.Zeus(monitor)])
+    start = meter.snapshot()
+    assert measured_total(meter, start) is None

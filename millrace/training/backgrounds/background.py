@@ -12,9 +12,10 @@ from typing import Any
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.run import clock
 from millrace.training.backgrounds.restarts import RestartPolicy, State
 from millrace.training.backgrounds.spans import Spans
-from millrace.training.judgement import judge
+from millrace.training.judgement import HOPELESS, judge
 from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
 from millrace.training.observation import Event, Observation
 from millrace.training.programs import Program, build_command
@@ -44,7 +45,7 @@ class BackgroundLoop:
         self.spans = Spans()
         """When it was really training."""
         self.detail = ""
-        self._state_since = time.time()
+        self._state_since = clock.now()
         self._state_s: dict[str, float] = {}
         self._causes: Counter[str] = Counter()
         self._ends: list[dict[str, Any]] = []
@@ -57,12 +58,12 @@ class BackgroundLoop:
         self._log_bytes = 0
         self._containment: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"background {self.id}")
-        self._began = time.time()
+        self._began = clock.now()
 
     def start(self) -> None:
         """Begin."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._began = self._state_since = time.time()
+        self._began = self._state_since = clock.now()
         self._thread.start()
 
     def pause(self) -> None:
@@ -88,7 +89,7 @@ class BackgroundLoop:
                 self._process.resume()
             if self.state == "paused":
                 if self._points:
-                    self._points.append((time.time(), self._points[-1][1]))
+                    self._points.append((clock.now(), self._points[-1][1]))
                 self._enter("training")
         self._wake.set()
 
@@ -127,6 +128,9 @@ class BackgroundLoop:
                 trained_s, failed = self._once()
                 if self._stopping:
                     break
+                if self._ends[-1]["cause"] in HOPELESS:
+                    self._enter("fatal")
+                    return
                 wait = self._policy.after_exit(time.monotonic(), failed=failed, trained_s=trained_s)
                 if wait is None:
                     self._enter("fatal" if self._policy.fatal else "finished")
@@ -148,7 +152,7 @@ class BackgroundLoop:
         env = environment_for(job, self.program)
         seen = Observation(self.program, self.folder / "events.jsonl", self._on_event)
         self._enter("starting")
-        began, cause = time.time(), "start_failed"
+        began, cause = clock.now(), "start_failed"
         try:
             check_free_memory(job)
             keep_command(self.folder / "command.sh", command, cwd, env)
@@ -202,7 +206,7 @@ class BackgroundLoop:
     ) -> tuple[float, bool]:
         ending = process.ending
         assert ending is not None
-        trained_s = time.time() - seen.ready_at if seen.ready_at is not None else 0.0
+        trained_s = clock.now() - seen.ready_at if seen.ready_at is not None else 0.0
         if not cause:
             verdict = judge(
                 self.program,
@@ -259,7 +263,7 @@ class BackgroundLoop:
         with self._lock:
             if state == self.state:
                 return
-            now = time.time()
+            now = clock.now()
             self._state_s[self.state] = self._state_s.get(self.state, 0.0) + now - self._state_since
             self.spans.switch(state == "training", now)
             self.state, self._state_since = state, now
@@ -282,7 +286,7 @@ class BackgroundLoop:
             running = self._seen if self._process is not None else None
             samples = self._base + ((running.samples_total or 0) if running else 0)
             state_s = dict(self._state_s)
-            state_s[self.state] = state_s.get(self.state, 0.0) + time.time() - self._state_since
+            state_s[self.state] = state_s.get(self.state, 0.0) + clock.now() - self._state_since
             return {
                 "id": self.id,
                 "workload": self.settings.workload,

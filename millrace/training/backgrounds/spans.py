@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from millrace.run import clock
 
 
 class Spans:
@@ -22,7 +22,7 @@ class Spans:
 
     def all(self) -> list[tuple[float, float]]:
         """Every stretch, the present one up to now."""
-        return self.closed + ([(self.since, time.time())] if self.since is not None else [])
+        return self.closed + ([(self.since, clock.now())] if self.since is not None else [])
 
     def overlap(self, start: float, end: float) -> float:
         """Seconds between `start` and `end` during which it was on."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from millrace.processes.supervised import SupervisedProcess
+from millrace.run import clock
 from millrace.training.backgrounds.background_group import Backgrounds
 from millrace.training.backgrounds.colocation import LoadController, load_of, wanted_load
 from millrace.training.experiments import PlannedRun
@@ -51,7 +51,7 @@ class Windows:
     def close(self, event: Event, seen: Observation) -> None:
         """An epoch has ended: write it down and prepare the next."""
         before, load_before, cpu_before, background_before, since = self._start
-        now, snapshot, load = time.time(), self._meter.snapshot(), load_now()
+        now, snapshot, load = clock.now(), self._meter.snapshot(), load_now()
         cpu, background_cpu = self._process.usage().cpu_s, self._beside.cpu_s()
         number = int(event.get("n", len(self.epochs) + 1))
         start, end = event["started"], event["t"]
@@ -120,7 +120,7 @@ class Windows:
         if level == self._beside.level:
             return
         self._beside.set_level(level)
-        self.changes.append({"t": time.time(), "level": level, "why": why})
+        self.changes.append({"t": clock.now(), "level": level, "why": why})
 
     def _mark(self) -> None:
         self._start: tuple[Snapshot, Load, float, float, float] = (
@@ -128,5 +128,5 @@ class Windows:
             load_now(),
             self._process.usage().cpu_s,
             self._beside.cpu_s(),
-            time.time(),
+            clock.now(),
         )

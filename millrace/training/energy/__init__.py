@@ -18,7 +18,11 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Domain:
-    """What a counter counts. `part_of` names the domain that already includes it, so that nothing is added twice."""
+    """What a counter counts, and how it lies to the others, so that nothing is added twice.
+
+    `part_of` names the domain that already includes it; `contains` names domains that are in it and are counted by themselves, so
+    that it is shown beside a total and not added to it.
+    """
 
     name: str
     scope: Literal["host", "socket", "device", "process_tree"]
@@ -26,6 +30,7 @@ class Domain:
     kind: Kind = "measured"
     part_of: str | None = None
     uncertainty: str | None = None
+    contains: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -36,7 +41,8 @@ class Source(Protocol):
     """Read at least this often, so that no counter wraps unseen (and a power sensor is integrated well)."""
 
     def read(self) -> dict[str, float | None]:
-        """Joules by domain since this source was opened; None where a reading failed."""
+        """Joules by domain since this source was opened. None: what was used since the last reading is unknown, because the
+        reading failed or the counter began anew; a later figure tells only of what came after."""
         ...
 
     def wraps(self) -> dict[str, int]:

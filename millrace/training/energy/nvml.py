@@ -15,6 +15,9 @@ from millrace.training.settings import EnergySettings
 POWER_POLL_S = 0.1
 COUNTER_POLL_S = 10.0
 
+LONGEST_GAP_S = 5.0
+"""Two readings of the power sensor further apart than this (we were stopped, or asleep) say nothing of what was between them."""
+
 
 class Nvml:
     """Every GPU of the host."""
@@ -22,7 +25,8 @@ class Nvml:
     def __init__(self, nvml: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._nvml, self._clock = nvml, clock
         self._devices: dict[str, Any] = {}
-        self._first_mj: dict[str, float] = {}
+        self._last_mj: dict[str, float] = {}
+        self._counted_mj: dict[str, float] = {}
         self._power: dict[str, tuple[float, float]] = {}
         self._integral: dict[str, float] = {}
         self._lost: set[str] = set()
@@ -31,7 +35,8 @@ class Nvml:
             name, handle = f"gpu:{index}", nvml.nvmlDeviceGetHandleByIndex(index)
             self._devices[name] = handle
             try:
-                self._first_mj[name] = float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+                self._last_mj[name] = float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+                self._counted_mj[name] = 0.0
                 method, doubt = "nvml_counter", "about 5 % by NVIDIA's specification of the board sensor"
             except nvml.NVMLError:
                 self._power[name] = (clock(), nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
@@ -41,7 +46,7 @@ class Nvml:
         self.poll_every_s = POWER_POLL_S if self._power else COUNTER_POLL_S
 
     def read(self) -> dict[str, float | None]:
-        """Joules by GPU since the start."""
+        """Joules by GPU since the start; None: unknown since the last reading."""
         found: dict[str, float | None] = {}
         for name, handle in self._devices.items():
             try:
@@ -51,13 +56,20 @@ class Nvml:
                 found[name] = None
         return found
 
-    def _joules(self, name: str, handle: Any) -> float:
-        if name in self._first_mj:
-            return (float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) - self._first_mj[name]) / 1e3
+    def _joules(self, name: str, handle: Any) -> float | None:
+        if name in self._last_mj:
+            counter = float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+            step, self._last_mj[name] = counter - self._last_mj[name], counter
+            if step < 0:
+                return None  # the driver was loaded anew, and counts from 0
+            self._counted_mj[name] += step
+            return self._counted_mj[name] / 1e3
         now, watts = self._clock(), self._nvml.nvmlDeviceGetPowerUsage(handle) / 1e3
         before, watts_before = self._power[name]
-        self._integral[name] += (now - before) * (watts + watts_before) / 2
         self._power[name] = (now, watts)
+        if now - before > LONGEST_GAP_S:
+            return None
+        self._integral[name] += (now - before) * (watts + watts_before) / 2
         return self._integral[name]
 
     def wraps(self) -> dict[str, int]:

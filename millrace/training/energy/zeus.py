@@ -31,15 +31,16 @@ class Zeus:
             raise Unavailable("Zeus finds nothing to measure on this host")
 
     def read(self) -> dict[str, float | None]:
-        """Joules by domain; a domain that Zeus leaves out is not in it."""
+        """Joules by domain; None for a domain that Zeus left out of the window since the last reading."""
         window = self._monitor.end_window(WINDOW)
         self._monitor.begin_window(WINDOW)
+        found: dict[str, float | None] = dict.fromkeys(self._totals)
         parts = {"gpu": window.gpu_energy, "cpu_package": window.cpu_energy, "dram": window.dram_energy}
         for prefix, energies in parts.items():
             for index, joules in (energies or {}).items():
                 name = f"{prefix}:{index}"
-                self._totals[name] = self._totals.get(name, 0.0) + float(joules)
-        return dict(self._totals)
+                found[name] = self._totals[name] = self._totals.get(name, 0.0) + float(joules)
+        return found
 
     def wraps(self) -> dict[str, int]:
         """Zeus watches for them itself."""

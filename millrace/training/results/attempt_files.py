@@ -61,10 +61,11 @@ def all_attempts(folder: Path) -> list[dict[str, Any]]:
 
 
 def final_attempts(attempts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last attempt at each run."""
+    """The last attempt at each run, by number: times of day may have been set in between."""
     last: dict[str, dict[str, Any]] = {}
     for record in attempts:
-        last[record["id"]] = record
+        if record["id"] not in last or int(record["attempt"]) >= int(last[record["id"]]["attempt"]):
+            last[record["id"]] = record
     return list(last.values())
 
 
@@ -105,7 +106,10 @@ def original_rows(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same under the original project's column names. What it called average and peak GPU power is not measured: empty."""
     rows = []
     for record in final_attempts(attempts):
-        energy = {reading["domain"]: reading["joules"] for reading in record.get("energy") or [] if reading["kind"] == "measured"}
+        readings = record.get("energy") or []
+        # A package that could not be read makes the sum unknown; it is not left out of it.
+        kept = [one for one in readings if "measured" in (one["kind"], one.get("missing_from"))]
+        energy = {one["domain"]: one["joules"] for one in kept}
         repo, _, model = record["workload"].rpartition("/")
         package, dram = _sum(energy, "cpu_package"), _sum(energy, "dram")
         rows.append(
@@ -121,15 +125,15 @@ def original_rows(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 **{f"perf_{name}": value for name, value in sorted((record.get("metrics") or {}).items())},
                 "energy_cpu_pkg_joules": package,
                 "energy_cpu_ram_joules": dram,
-                "energy_cpu_total_joules": None if package is None and dram is None else (package or 0.0) + (dram or 0.0),
+                "energy_cpu_total_joules": _sum(energy, "cpu_package", "dram"),
                 "energy_gpu_total_joules": _sum(energy, "gpu"),
             }
         )
     return rows
 
 
-def _sum(energy: Mapping[str, float | None], prefix: str) -> float | None:
-    values = [joules for domain, joules in energy.items() if domain.split(":")[0] == prefix]
+def _sum(energy: Mapping[str, float | None], *prefixes: str) -> float | None:
+    values = [joules for domain, joules in energy.items() if domain.split(":")[0] in prefixes and " by " not in domain]
     return sum(value for value in values if value is not None) if values and None not in values else None
 
 

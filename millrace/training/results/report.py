@@ -164,6 +164,11 @@ def _findings(final: list[dict[str, Any]], parallel: list[dict[str, Any]]) -> li
         said += _learned(record)
         if record["comparison"]["contaminated"]["baseline_contaminated"]:
             said.append(f"{name}: strangers used the CPUs during the solo windows; compare CPU seconds, not wall time.")
+    for record in final:
+        for whose, step in (record.get("clock_steps") or {}).items():
+            if step:
+                clock = "this machine's wall clock" if whose == "machine_s" else "its program's wall clock"
+                said.append(f"{brief(record['title'])}: {clock} was set by {step:+,.1f} s meanwhile; no figure here rests on it.")
     failed = [record for record in final if not record["ok"]]
     if failed:
         said.append(f"{len(failed)} of {len(final)} runs failed; their attempts and what they cost are listed below.")

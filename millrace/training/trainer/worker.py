@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.errors import InputError, UsageError
 from millrace.plugins.loading import load_plugin
+from millrace.run import clock
 from millrace.training.parameters import Parameter, Value
 from millrace.training.workloads import JobPlan
 
@@ -45,7 +46,7 @@ class Events:
         """Append one event; each line is handed to the kernel at once."""
         if self.file is None:
             return
-        line = json.dumps({"event": event, "t": time.time(), **facts}, allow_nan=False, default=str) + "\n"
+        line = json.dumps({"event": event, "t": clock.now(), **facts}, allow_nan=False, default=str) + "\n"
         self.file.write(line)
         try:
             sys.stdout.write(line)
@@ -124,7 +125,7 @@ class Training:
         if epoch == 1 or self.said_at == 0.0:
             self.events.say("ready")
             self.said_at = time.monotonic()
-        started, cpu, done = time.time(), time.process_time(), self.done
+        started, cpu, done = clock.now(), time.process_time(), self.done
         for number, batch in enumerate(job.batches(epoch, self.rank, self.world)):
             if number < done["batches"]:
                 continue  # done before the training was stopped
@@ -137,7 +138,7 @@ class Training:
         self.done = {"epoch": epoch, "batches": 0, "loss_sum": 0.0, "seen": 0}
         if self.world > 1:
             torch.distributed.all_reduce(totals)
-        trained = time.time()
+        trained = clock.now()
         metrics = job.measure() if self.rank == 0 else {}
         if job.schedule is not None:
             job.schedule.step()
@@ -226,6 +227,7 @@ def main(argv: list[str]) -> int:
         threads=threads,
         device=options.device,
         resumed=options.resume,
+        clock=vars(clock.ANCHOR),
     )
     try:
         return _train(options, values, module, events, (rank, world, threads))

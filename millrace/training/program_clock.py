@@ -1,0 +1,82 @@
+"""A training program's own times, put on our clock, which nobody can set (millrace/run/clock.py)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from millrace.run import clock
+
+FOREIGN_STEP_S = 5.0
+"""A program whose times are this much further from ours than before has had its clock set. On a busy machine what it says can
+come late by a second or two."""
+
+
+class ProgramClock:
+    """Translates the `t`, `started` and `wall_s` of events, one event after the other.
+
+    Our own workloads say where their clock began (`clock` in `start`). Of other programs it is watched how far their times are
+    from ours: where that changes, the wall clock was set, and what was measured by it in between is put right.
+
+    Covers: a wall clock that is set for the whole machine (from half a second), or for the program alone (from 5 s).
+    Does not cover: a program whose clock runs too fast or too slow.
+    """
+
+    def __init__(self, began: float) -> None:
+        self.step_s = 0.0
+        """By how much the program's clock was set, all together; 0: never."""
+        self._anchor: clock.Anchor | None = None
+        self._offset: float | None = None
+        self._lag = 0.0
+        self._epoch_began, self._epoch_offset = began, 0.0
+
+    def translate(self, event: dict[str, Any]) -> dict[str, Any]:
+        """`event` with its times on our clock."""
+        found = event.get("clock")
+        if event["event"] == "start" and isinstance(found, dict):
+            self._anchor = clock.Anchor(str(found.get("boot", "")), float(found.get("offset", 0.0)))
+        if self._anchor is not None:
+            times = {name: clock.translated(event[name], self._anchor) for name in ("t", "started") if _is_time(event.get(name))}
+            return event | times
+        arrived = clock.now()
+        if not _is_time(event.get("t")):
+            made = event | {"t": arrived}
+        else:
+            offset = self._offset_now(event["t"], arrived)
+            made = event | {"t": min(event["t"] - offset, arrived)}
+            if event["event"] == "epoch":
+                made |= self._epoch(event, made["t"], offset)
+        if event["event"] in {"ready", "epoch"}:
+            self._epoch_began, self._epoch_offset = made["t"], self._offset or 0.0
+        return made
+
+    def _offset_now(self, said: float, arrived: float) -> float:
+        wall = time.time()
+        if abs(said - wall - self._lag) > FOREIGN_STEP_S:
+            self._lag = said - wall
+        offset = wall - arrived + self._lag
+        if abs(offset) < clock.STEP_S:
+            offset = 0.0
+        if self._offset is None:
+            self._offset = self._epoch_offset = offset
+        elif abs(offset - self._offset) > clock.STEP_S:
+            self.step_s += offset - self._offset
+            self._offset = offset
+        return self._offset
+
+    def _epoch(self, event: dict[str, Any], ended: float, offset: float) -> dict[str, Any]:
+        """When an epoch began and how long it took, whichever clock its program looked at before and after."""
+        step, span = offset - self._epoch_offset, max(ended - self._epoch_began, 0.0)
+        made: dict[str, Any] = {}
+        if _is_time(event.get("started")):
+            choices = (event["started"] - self._epoch_offset, event["started"] - offset)
+            likely = [one for one in choices if self._epoch_began - 0.1 <= one <= ended]
+            made["started"] = likely[0] if likely else self._epoch_began if step else choices[0]
+        if _is_time(event.get("wall_s")) and (step or event["wall_s"] < 0):
+            likely = [one for one in {event["wall_s"], event["wall_s"] - step} if 0.0 <= one <= span + 0.1]
+            made["wall_s"] = likely[0] if len(likely) == 1 else span
+        return made
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,141 @@
+"""Other people's training programs: what they print is read as they mean it, and a success is not taken for a failure."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from millrace.config import parse_config
+from millrace.errors import UsageError
+from millrace.training.judgement import Verdict, judge
+from millrace.training.observation import Observation
+from millrace.training.programs import load_program
+from millrace.training.settings import TrainingConfig
+
+
+def observed(
+    lines: list[str], asked: dict[str, Any] | None = None, code: int = 0, **external: Any
+) -> tuple[Observation, Verdict]:
+    """What is made of a program that prints `lines` and ends with `code`."""
+    known = {"epochs": {"type": "int", "default": 3}, "lr": {"default": 1.0}, "batch_size": {"type": "int", "default": 8}}
+    settings = {"command": [sys.executable, "train.py"], "parameters": known} | external
+    config = parse_config(TrainingConfig, {"external": {"mine": settings}}, where="the test")
+    program = load_program("mine", config)
+    seen = Observation(program)
+    for line in lines:
+        seen.take_line(line)
+    return seen, judge(program, asked or {}, code, seen, tail=seen.tail())
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_program_that_counts_its_epochs_from_zero_or_one_has_done_all_of_them(first):
+    lines = [f"Epoch {n} done" for n in range(first, first + 3)]
+    seen, verdict = observed(lines, epoch=r"Epoch (\d+) done", epochs_parameter="epochs")
+    assert verdict.ok, verdict
+    assert seen.epochs_done == 3
+    short, verdict = observed(lines[:-1], epoch=r"Epoch (\d+) done", epochs_parameter="epochs")
+    assert (verdict.failure, short.epochs_done) == ("incomplete", 2)
+
+
+def test_a_program_that_goes_on_from_a_checkpoint_can_say_that_its_epochs_begin_at_zero():
+    _, verdict = observed(["Epoch 1", "Epoch 2"], epoch=r"Epoch (\d+)", epochs_parameter="epochs", first_epoch=0)
+    assert verdict.ok, verdict
+    _, verdict = observed(["Epoch 1", "Epoch 2"], epoch=r"Epoch (\d+)", epochs_parameter="epochs")
+    assert verdict.failure == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lines"),
+    [
+        (r"epoch done, loss=(?P<loss>\S+)", ["epoch done, loss=0.9", "epoch done, loss=0.5", "epoch done, loss=0.25"]),
+        (r"loss=(?P<loss>\S+) after epoch (\d+)", [f"loss={v} after epoch {n}" for n, v in enumerate((0.9, 0.5, 0.25), 1)]),
+        (r"epoch (?P<epoch>\d+) loss (?P<loss>\S+)", [f"epoch {n} loss {v}" for n, v in enumerate((0.9, 0.5, 0.25))]),
+        (r"epoch (\S+) loss (?P<loss>\S+)", [f"epoch [{n}/3] loss {v}" for n, v in enumerate((0.9, 0.5, 0.25), 1)]),
+    ],
+)
+def test_a_named_group_is_a_metric_and_never_the_number_of_the_epoch(pattern, lines):
+    seen, verdict = observed(lines, epoch=pattern, epochs_parameter="epochs")
+    assert verdict.ok, verdict
+    assert seen.epochs_done == len(seen.epochs) == 3
+    assert seen.metrics == {"loss": 0.25}
+
+
+def test_progress_in_parts_of_an_epoch_ends_none_and_two_lines_of_one_epoch_end_it_once():
+    lines = [f"{{'loss': {1 - n / 8}, 'epoch': {n / 2}}}" for n in range(1, 7)]
+    lines.insert(2, "{'loss': 0.7, 'epoch': 1.0}")
+    seen, verdict = observed(lines, epoch=r"'loss': (?P<loss>[\d.]+), 'epoch': ([\d.]+)", epochs_parameter="epochs")
+    assert verdict.ok, verdict
+    assert [event["n"] for event in seen.epochs] == [1, 2, 3]
+    assert seen.metrics["loss"] == 0.25
+
+
+def test_progress_bars_and_colours_hide_nothing():
+    lines = ["  10%|#   |\r 100%|####|\r\x1b[32mEpoch 0 done\x1b[0m acc: \x1b[1m97.5%\x1b[0m", "\rfinished"]
+    seen, verdict = observed(lines, epoch=r"^Epoch (\d+) done", metrics={"acc": r"acc: (\S+)"}, success=r"^finished$")
+    assert verdict.ok, verdict
+    assert (seen.metrics, seen.epochs_done) == ({"acc": 97.5}, 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "value"),
+    [
+        (r"top5=\d\.\d+", "top5=0.75", 0.75),
+        (r"items: (\S+)", "items: 1,234", 1234.0),
+        (r"took (.+)$", "took 1.5e-3 s", 0.0015),
+        (r"score (\S+)", "score 0,5", None),  # half, or five? unknown is not a number of our choice
+        (r"score (.+)$", "score n/a", None),
+    ],
+)
+def test_a_metric_is_the_number_that_is_there_and_nothing_else(pattern, line, value):
+    seen, verdict = observed([line], metrics={"it": pattern})
+    assert seen.metrics.get("it") == value
+    assert verdict.failure == (None if value is not None else "metrics_missing")
+
+
+def test_a_program_that_echoes_a_whole_float_or_only_some_values_trained_with_what_was_asked():
+    asked = {"lr": 1.0, "batch_size": 8}
+    events = ['{"event": "start", "hyperparameters": {"lr": 1}}', '{"event": "end", "ok": true}']
+    _, verdict = observed(events, asked, adapter="jsonl")
+    assert verdict.ok, verdict
+    _, verdict = observed([events[0].replace("1}", "2}"), events[1]], asked, adapter="jsonl")
+    assert verdict.failure == "echo_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("external", "message"),
+    [
+        ({"epoch": "Epoch ((\\d+)"}, "not a regular expression"),
+        ({"metrics": {"acc": "["}}, "not a regular expression"),
+        ({"epochs_parameter": "epochs"}, "only with an `epoch` pattern"),
+    ],
+)
+def test_patterns_that_no_training_could_satisfy_are_refused_before_anything_is_started(external, message):
+    with pytest.raises(UsageError, match=message):
+        observed([], **external)
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "failure"),
+    [
+        (2, "usage: train.py [-h] [--lr LR]\ntrain.py: error: unrecognized arguments: --lrr 0.1", "bad_config"),
+        (2, "Usage: train.py [OPTIONS]\nTry 'train.py --help' for help.\n\nError: No such option: --lrr", "bad_config"),
+        (2, "python: can't open file '/nowhere/train.py': [Errno 2] No such file or directory", "bad_config"),
+        (1, "Traceback (most recent call last):\n  ...\nModuleNotFoundError: No module named 'torchvision'", "import_failed"),
+        (1, '  File "train.py", line 3\n    def\nSyntaxError: invalid syntax', "import_failed"),
+        (127, "bash: train.sh: command not found", "command_missing"),
+        (1, "Traceback (most recent call last):\nRuntimeError: connection reset", "exit_code"),
+        (2, "gave up after a deadlock", "exit_code"),
+    ],
+)
+def test_wrong_usage_and_missing_modules_are_not_tried_again_and_what_may_pass_is(code, output, failure):
+    _, verdict = observed(output.splitlines(), code=code)
+    assert verdict.failure == failure
+    assert verdict.worth_retrying == (failure == "exit_code")
+
+
+def test_an_import_error_that_was_survived_is_not_what_ended_a_training():
+    lines = ["ModuleNotFoundError: No module named 'apex', going on without", "Epoch 1", "CUDA error: device lost"]
+    _, verdict = observed(lines, code=1, epoch=r"Epoch (\d+)")
+    assert verdict.failure == "exit_code"
