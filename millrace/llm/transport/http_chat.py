@@ -18,7 +18,7 @@ from millrace.llm.keys import Secret
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.exchange import Answer, Wire
-from millrace.llm.transport.refusals import failure_of, message_in, quota_pause
+from millrace.llm.transport.refusals import failure_inside, failure_of, message_in, quota_pause
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
@@ -171,6 +171,9 @@ class HttpChat:
         try:
             reply = self.dialect.reply(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, msgspec.MsgspecError) as error:
+            inside = failure_inside(answer, self.place, self.key)
+            if inside is not None:
+                raise inside from error
             said = message_in(answer, self.key)[:120]
             raise AttemptFailed(
                 "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200

@@ -13,6 +13,7 @@ import orjson
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.keys import Secret
 from millrace.llm.transport.exchange import Answer
+from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count
 
 LONGEST_WAIT_S = 600.0
 """A server that asks for a longer pause is asked again after this."""
@@ -55,6 +56,20 @@ def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
     if 200 <= status < 300:
         return AttemptFailed("malformed", f"{where}, which is no answer to a chat request", status=status)
     return AttemptFailed("rejected", where, status=status)
+
+
+def failure_inside(answer: Answer, place: str, key: Secret | None) -> AttemptFailed | None:
+    """The failure that a proxy reports in an answer of status 200; None when it reports none with a status of its own."""
+    try:
+        value = mapping(loose_json(answer.body))
+    except ValueError:
+        return None
+    first = mapping(next(iter(items(value.get("choices"))), None))
+    for told in (value, first, mapping(first.get("message"))):
+        code = token_count(mapping(told.get("error")).get("code"))
+        if code is not None and 400 <= code < 600:
+            return failure_of(Answer(code, answer.headers, orjson.dumps({"error": told["error"]})), place, key)
+    return None
 
 
 def message_in(answer: Answer, key: Secret | None) -> str:
