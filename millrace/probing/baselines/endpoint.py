@@ -20,6 +20,7 @@ from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import ReplyInvalid
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
+from millrace.pixels import stored_bytes
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
 from millrace.run.ids import content_id
 
@@ -32,8 +33,6 @@ VERSION = "1"
 NOT_RELATED = "NOT_RELATED"
 SEE = "You look at one picture and complete a statement about it, or say that the statement does not apply to the picture."
 ANSWER = "You look at one picture and answer one question about it."
-LOSSLESS_PIXELS = 1024 * 1024
-"""Pictures up to this size are sent without loss."""
 
 
 class BaselineSettings(Settings):
@@ -115,12 +114,14 @@ class EndpointBaseline:
 
 
 def picture(image: Image.Image) -> ImagePart:
-    """A decoded image as a part of a message: PNG as long as it is not large, JPEG of high quality above."""
+    """A decoded image as a part of a message: its stored bytes, so that the client shows every model the same picture (see
+    `llm/images.py`); as PNG where they are not known.
+    """
+    stored = stored_bytes(image)
+    if stored is not None:
+        return ImagePart(data=stored)
     out = io.BytesIO()
-    if image.width * image.height <= LOSSLESS_PIXELS:
-        image.save(out, "PNG", compress_level=1)
-    else:
-        image.convert("RGB").save(out, "JPEG", quality=95)
+    image.save(out, "PNG", compress_level=1)
     return ImagePart(data=out.getvalue())
 
 

@@ -7,7 +7,6 @@ see it. For pictures without an annotation the first model also chooses what a c
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from concurrent.futures import Future
 from functools import lru_cache
@@ -18,14 +17,13 @@ from pydantic import Field
 from millrace.config import Settings
 from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed
-from millrace.lake.images import decode_image
+from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
 from millrace.llm import ImagePart, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
 from millrace.probing.baselines import Completion
-from millrace.probing.baselines.endpoint import picture
 from millrace.probing.claims import Claim, fill
 from millrace.probing.judges import Verdict
 from millrace.probing.judges.annotation import AnnotationJudge
@@ -195,21 +193,15 @@ class EndpointJudge:
 
 
 @lru_cache(maxsize=64)
-def _encoded(image_bytes: bytes | None) -> ImagePart:
-    return picture(decode_image(image_bytes))
-
-
-_encoding = threading.Lock()
-
-
 def picture_of(image_bytes: bytes | None) -> ImagePart:
-    """An image of the lake as a part of a message: decoded and encoded once for all claims about it.
+    """An image of the lake as a part of a message, the same object for all claims about it.
 
     Raises:
-        ItemFailed: it is no image.
+        ItemFailed: there is none.
     """
-    with _encoding:  # all claims about an image come at the same time, and one of them does the work
-        return _encoded(image_bytes)
+    if not image_bytes:
+        raise ItemFailed("no_image", REASONS["no_image"])
+    return ImagePart(data=image_bytes)
 
 
 def outcome_of(vote: dict[str, Any], completion: Completion) -> str:

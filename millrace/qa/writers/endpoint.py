@@ -239,6 +239,6 @@ class EndpointWriter:
 
 def _image_of(request: Request) -> ImagePart:
     data = request.case.row.image_bytes
-    if data is None:
+    if not data:
         raise ItemFailed("no_image", "the record has no image to show to a model")
     return ImagePart(data=data)
