@@ -162,16 +162,6 @@ def test_after_one_re_ask_the_answer_is_invalid_and_its_text_is_kept() -> None:
     assert (problem.reason, problem.text) == ("no_json", "I would rather not say.")
 
 
-def test_an_answer_cut_at_max_tokens_is_not_asked_for_again() -> None:
-    async def main() -> None:
-        async with serving(lambda request: Reply(text='{"answer": "lo', finish="length")) as (server, url), opened(url) as chat:
-            with pytest.raises(ReplyInvalid, match="cut_off"):
-                await chat.complete(Request(messages=(user("q"),), schema=SCHEMA))
-            assert server.counts["requests"] == 1
-
-    run(main())
-
-
 SCHEMAS = [
     SCHEMA,
     {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 3},

@@ -18,12 +18,17 @@ _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null", "NaN": "null"}
 
 
-def json_in(text: str) -> Any:
+def json_in(text: str, *, broke_off: bool = False) -> Any:
     """The JSON value that `text` holds.
 
     Taken as it is when the text is JSON; otherwise out of a code fence or out of the prose around it, never out of a model's
     visible thinking (see `thoughts.py`): what was considered there is no answer. Trailing commas, Python's spellings of constants
     and raw line breaks in strings are mended. What broke off is not completed: a guessed end would be an answer that nobody gave.
+
+    Args:
+        text: the answer.
+        broke_off: the text has no end: then only what begins with its first bracket counts, because any later value may be a part
+            of the one that broke off.
 
     Raises:
         ValueError: there is none.
@@ -40,7 +45,7 @@ def json_in(text: str) -> Any:
         text = without_thoughts(text)
     for candidate in [*_FENCE.findall(text), text]:
         for form in (candidate, _mended(candidate)):
-            found = _first_value(form)
+            found = _first_value(form, 1 if broke_off else MOST_STARTS)
             if found is not None:
                 return found[0]
     raise ValueError("the answer holds no JSON")
@@ -60,7 +65,7 @@ def _value_around(text: str, place: int) -> tuple[Any] | None:
     return None
 
 
-def _first_value(text: str) -> tuple[Any] | None:
+def _first_value(text: str, most_starts: int) -> tuple[Any] | None:
     """The first object or array, or the whole text as a value; in a tuple, because a value may be None."""
     decoder = json.JSONDecoder(strict=False)
     stripped = text.strip()
@@ -69,7 +74,7 @@ def _first_value(text: str) -> tuple[Any] | None:
     except (json.JSONDecodeError, RecursionError):
         pass
     position, tries = 0, 0
-    while tries < MOST_STARTS:
+    while tries < most_starts:
         starts = [found for found in (text.find("{", position), text.find("[", position)) if found >= 0]
         if not starts:
             return None
