@@ -1,4 +1,4 @@
-"""What happened to one claim on one image: eight outcomes, of which four are the model's fault.
+"""What happened to one claim on one image: ten outcomes, of which four are the model's fault.
 
 Every outcome is a record, not only the failures: a failure rate needs what went right. An exception, the baseline's or the
 judge's, is `infra_error` and never a failure; abstaining where a claim does not apply is right, and answering it is a failure.
@@ -13,14 +13,14 @@ from typing import Any, Literal
 import msgspec
 
 from millrace.digits.subjects import Subject
-from millrace.errors import RunFailed, ShortOfTarget
+from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
 
 
 class Outcome(StrEnum):
-    """The eight things that can happen to a claim on an image."""
+    """The ten things that can happen to a claim on an image."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -36,6 +36,10 @@ class Outcome(StrEnum):
     """Something broke that is not the model's ability: an exception, a lost connection, no memory."""
     JUDGE_UNCERTAIN = "judge_uncertain"
     """The judge could not tell."""
+    CUT_OFF = "cut_off"
+    """A reply, the model's or the judges', broke off at its longest length, also with more room."""
+    FILTERED = "filtered"
+    """A server's content filter withheld a reply, the model's or the judges'."""
 
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -45,7 +49,10 @@ FAILURES = frozenset({"wrong", "wrong_abstain", "hallucinated", "format_error"})
 """The outcomes that are the model's fault: only these get a failure id and count towards a target."""
 
 SUCCESSES = frozenset({"correct", "right_abstain"})
-"""With the failures: what a failure rate is taken over. `infra_error` and `judge_uncertain` say nothing about the model."""
+"""With the failures: what a failure rate is taken over. The others say nothing about the model."""
+
+NOT_THE_MODELS = frozenset(OUTCOMES) - FAILURES - SUCCESSES
+"""What says nothing about the model: it counts on neither side of a failure rate."""
 
 OUTCOME_SCHEMA = "millrace.outcome/1"
 """Version of the outcome record."""
@@ -113,7 +120,9 @@ def failure_id_of(outcome: str, claim: Claim) -> str | None:
 
 
 def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion | Exception, row: Any) -> Decision:
-    """The outcome of one claim: the judge's verdict, or `infra_error` for any exception of the baseline or of the judge."""
+    """The outcome of one claim: the judge's verdict, or for an exception of the baseline or of the judge `cut_off`, `filtered` or
+    `infra_error`.
+    """
     if isinstance(completion, Exception):
         return _broken("baseline", completion)
     try:
@@ -125,9 +134,9 @@ def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion 
 
 
 def _broken(who: str, error: Exception) -> Decision:
-    verdict = Verdict(
-        outcome=Outcome.INFRA_ERROR, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who
-    )
+    reason = error.reason if isinstance(error, ItemFailed) else ""
+    outcome = Outcome(reason) if reason in {Outcome.CUT_OFF, Outcome.FILTERED} else Outcome.INFRA_ERROR
+    verdict = Verdict(outcome=outcome, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who)
     return Decision(verdict, ErrorNote(type(error).__name__, str(error)[:500]))
 
 

@@ -34,8 +34,13 @@ OUTCOMES = {
     "format_error": "gave a reply that cannot be read as an answer",
     "infra_error": "a fault of ours or of a server; never counted as the model's",
     "judge_uncertain": "the judge could not decide; never counted as the model's",
+    "cut_off": "a reply broke off at its longest length, also with more room; never counted as the model's",
+    "filtered": "a server's content filter withheld a reply; never counted as the model's",
 }
 """Every outcome in the order of the report, with what it means."""
+
+UNDECIDED = frozenset({"infra_error", "judge_uncertain", "cut_off", "filtered"})
+"""Outcomes that say nothing about the model: they count on neither side of a rate."""
 
 THUMBNAIL_PX = 360
 """Longest side of a picture in the report: sharp on a phone's screen, small in the file."""
@@ -197,8 +202,8 @@ class ReportData(msgspec.Struct, frozen=True):
 
     @property
     def overall(self) -> Rate:
-        """The model's failures among the claims that were decided: `infra_error` and `judge_uncertain` count on neither side."""
-        decided = sum(self.outcomes.get(name, 0) for name in OUTCOMES if name not in {"infra_error", "judge_uncertain"})
+        """The model's failures among the claims that were decided."""
+        decided = sum(self.outcomes.get(name, 0) for name in OUTCOMES if name not in UNDECIDED)
         return Rate(sum(self.outcomes.get(name, 0) for name in FAILURES), decided)
 
     @property

@@ -21,6 +21,7 @@ from millrace.llm.run_chats import ledger_of_run
 from millrace.reporting import charts
 from millrace.reporting.full_report import (
     FAILURES,
+    UNDECIDED,
     Check,
     ClaimResult,
     DatasetResult,
@@ -124,7 +125,7 @@ def as_markdown(data: ReportData, folder: Path) -> str:
 
 def rate_of(outcomes: Mapping[str, int]) -> Rate:
     """The failure rate: the model's failures among what tells something about the model."""
-    decided = sum(count for name, count in outcomes.items() if name not in {"infra_error", "judge_uncertain"})
+    decided = sum(count for name, count in outcomes.items() if name not in UNDECIDED)
     return Rate(sum(outcomes.get(name, 0) for name in FAILURES), decided)
 
 
