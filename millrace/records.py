@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The eight things that can happen to a claim on an image."""
+    """The ten things that can happen to a claim on an image."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -22,6 +22,10 @@ class Outcome(StrEnum):
     """Something broke that is not the model's ability: an exception, a lost connection, no memory."""
     JUDGE_UNCERTAIN = "judge_uncertain"
     """The judge could not tell."""
+    CUT_OFF = "cut_off"
+    """A reply, the model's or the judges', broke off at its longest length, also with more room."""
+    FILTERED = "filtered"
+    """A server's content filter withheld a reply, the model's or the judges'."""
 
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -31,4 +35,7 @@ FAILURES = frozenset({"wrong", "wrong_abstain", "hallucinated", "format_error"})
 """The outcomes that are the model's fault: only these get a failure id and count towards a target."""
 
 SUCCESSES = frozenset({"correct", "right_abstain"})
-"""With the failures: what a failure rate is taken over. `infra_error` and `judge_uncertain` say nothing about the model."""
+"""With the failures: what a failure rate is taken over. The others say nothing about the model."""
+
+NOT_THE_MODELS = frozenset(OUTCOMES) - FAILURES - SUCCESSES
+"""What says nothing about the model: it counts on neither side of a failure rate."""

@@ -24,6 +24,8 @@ NOT_FAILURES = {
     "right_abstain": "not_a_failure",
     "infra_error": "infra_error",
     "judge_uncertain": "judge_uncertain",
+    "cut_off": "cut_off",
+    "filtered": "filtered",
 }
 """Every other outcome, and the reason under which it is dropped. An infrastructure error says nothing about the model."""
 

@@ -9,14 +9,14 @@ import base64
 import binascii
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from millrace.errors import ItemFailed
+from millrace.pixels import as_rgb, known_formats, upright, with_stored_bytes
 
 REASONS = {
     "no_image": "the row has no image bytes and no path",
@@ -37,9 +37,6 @@ MAX_PIXELS = 64_000_000
 
 MAX_BYTES = 256 * 1024 * 1024
 """Largest stored image that is opened at all."""
-
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""Formats that are decoded. Not all that Pillow knows: some of its readers start other programs (EPS starts Ghostscript)."""
 
 _CUT_SHORT = ("truncated", "not enough image data", "eof", "broken data stream")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -116,45 +113,9 @@ def decode_image(data: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def _decode(raw: bytes, max_pixels: int) -> Image.Image:
-    with Image.open(BytesIO(raw), formats=_known_formats()) as opened:
+    with Image.open(BytesIO(raw), formats=known_formats()) as opened:
         width, height = opened.size
         if width * height > max_pixels:
             raise ItemFailed("image_too_large", f"{width} x {height} pixels, {max_pixels:,} allowed")
         opened.load()
-        return as_rgb(_upright(opened))
-
-
-@lru_cache(maxsize=1)
-def _known_formats() -> tuple[str, ...]:
-    Image.init()  # registers every reader; Image.open with a list of formats expects them registered
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - unreadable EXIF says nothing about the pixels: they are kept as they lie
-        return image
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as 8-bit RGB: transparency on white, 16 bits scaled (not cut off) to 8, palettes and CMYK converted."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bit(np.asarray(image, dtype=np.float64), image.mode)).convert("RGB")
-    if "transparency" in image.info or image.mode in {"RGBA", "LA", "PA", "La", "RGBa"}:
-        rgba = image.convert("RGBA")
-        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _eight_bit(values: np.ndarray[Any, np.dtype[np.float64]], mode: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Grey values of more than 8 bits, scaled by what the mode means and not by the picture's own brightest pixel."""
-    if mode == "F":
-        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-        values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
-    else:
-        values = values / 257.0  # 65535 becomes 255
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        return with_stored_bytes(as_rgb(upright(opened)), raw)

@@ -124,6 +124,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """What the model wrote; "" when it only called tools or refused without a word."""
     finish: Finish = "stop"
+    filtered: bool = False
+    """With `finish="refusal"`: a filter of the server refused the question or the answer, not the model itself."""
     tool_calls: tuple[ToolCall, ...] = ()
     value: Any = None
     """The parsed answer of a request with a schema (it satisfies the schema); None without one."""

@@ -2,6 +2,8 @@
 
 CallFailed     (an ItemFailed)     this request will not be answered: make a record of it; the endpoint's fault, never the model's
 ReplyInvalid   (an ItemFailed)     the model answered, but not as the schema asks: the model's own fault
+CutOff         (an ItemFailed)     the answer broke off at its longest length, also with more room: a class of its own
+Filtered       (an ItemFailed)     a filter of the server refused the question or the answer, not the model: a class of its own
 EndpointDown   (a RunFailed)       no request will be answered: stop, mend the endpoint, run again; what was paid is kept
 BudgetSpent    (a ShortOfTarget)   the money or the token budget is gone: finish with what there is
 
@@ -41,6 +43,23 @@ class ReplyInvalid(ItemFailed):
         super().__init__(reason, detail)
         self.args = (reason, detail, text)
         self.text = text
+
+
+class CutOff(ItemFailed):
+    """The answer broke off at its longest length (the thinking included), also with more room; `text` is what there was of it."""
+
+    def __init__(self, detail: str = "the answer ends at max_tokens", text: str = "") -> None:
+        super().__init__("cut_off", detail)
+        self.args = (detail, text)
+        self.text = text
+
+
+class Filtered(ItemFailed):
+    """A filter of the server refused the question or the answer; the model said nothing."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("filtered", detail)
+        self.args = (detail,)
 
 
 class EndpointDown(RunFailed):

@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pybase64
@@ -17,8 +18,20 @@ from millrace.llm import ImagePart
 from millrace.llm.failures import CallFailed
 from millrace.llm.settings import ImagePolicy
 
-SENT_AS_THEY_ARE = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
-"""What chat servers take (Pillow's names); anything else is encoded anew."""
+if TYPE_CHECKING:
+    from PIL import Image
+
+SENT_AS_THEY_ARE = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+"""What chat servers take (Pillow's names; MPO is a camera's JPEG with a second picture behind it); others are encoded anew."""
+
+READ_ALIKE = frozenset({"1", "L", "P", "RGB"})
+"""Modes that every decoder turns into the same pixels. Others (alpha, 16 bits, CMYK) differ from server to server."""
+
+LOSSLESS = frozenset({"PNG", "BMP", "GIF", "TIFF", "PPM"})
+"""Encoded anew as PNG while that is small enough; the rest becomes JPEG."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture is turned; 1 is upright."""
 
 MAX_PIXELS = 200_000_000
 """A header that promises more is not opened: 200 megapixels are 600 MB of memory."""
@@ -38,8 +51,9 @@ class EncodedImage(msgspec.Struct, frozen=True):
 class ImageEncoder:
     """Turns image parts into what is sent, in a few threads, keeping the most recent ones.
 
-    Covers: JPEG, PNG, WebP and GIF within the policy's limits go out byte for byte; others are turned upright (EXIF), scaled and
-    encoded. Several requests that need the same image at once share one encoding.
+    Covers: JPEG, PNG, WebP and GIF within the policy's limits go out byte for byte, where every decoder sees the same in them;
+    others are turned upright (EXIF), laid on white, brought to 8 bits (the first picture of an animation), scaled and encoded,
+    so that all models are shown the same picture. Several requests that need the same image at once share one encoding.
     """
 
     def __init__(self, policy: ImagePolicy, *, threads: int = 2) -> None:
@@ -113,13 +127,21 @@ def encode_image(image: ImagePart, policy: ImagePolicy) -> EncodedImage:
         CallFailed: `unreadable_image`, `not_an_image`, `image_too_large`.
     """
     data = _bytes_of(image)
-    kind, width, height = _look_at(data)
+    header = _look_at(data)
     longest = policy.longest_side
-    fits = longest is None or max(width, height) <= longest
-    if kind in SENT_AS_THEY_ARE and fits and len(data) <= policy.max_bytes:
-        return EncodedImage(SENT_AS_THEY_ARE[kind], pybase64.b64encode(data))
-    data, media_type = _remake(data, kind, policy)
+    fits = longest is None or max(header.width, header.height) <= longest
+    if header.kind in SENT_AS_THEY_ARE and header.plain and fits and len(data) <= policy.max_bytes:
+        return EncodedImage(SENT_AS_THEY_ARE[header.kind], pybase64.b64encode(data))
+    data, media_type = _remake(data, header.kind, policy)
     return EncodedImage(media_type, pybase64.b64encode(data))
+
+
+class _Header(NamedTuple):
+    kind: str
+    width: int
+    height: int
+    plain: bool
+    """One upright picture of 8 bits without transparency."""
 
 
 def _digest_of(image: ImagePart) -> str:
@@ -136,37 +158,49 @@ def _bytes_of(image: ImagePart) -> bytes:
         raise CallFailed("unreadable_image", f"{image.path}: {error.strerror or error}", attempts=0) from error
 
 
-def _look_at(data: bytes) -> tuple[str, int, int]:
-    """Format, width and height from the header; no pixel is decoded."""
-    from PIL import Image, UnidentifiedImageError
+def _look_at(data: bytes) -> _Header:
+    """Format, size and form from the header; no pixel is decoded."""
+    from PIL import Image
+
+    from millrace.pixels import known_formats
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as opened:
             kind, (width, height) = opened.format or "", opened.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if width * height > MAX_PIXELS:
+                raise CallFailed("image_too_large", f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}", attempts=0)
+            return _Header(kind, width, height, _is_plain(opened, data))
+    except CallFailed:
+        raise
+    except Exception as error:  # a broken image makes a decoder raise anything at all; here it becomes the item's failure
         raise CallFailed("not_an_image", f"{len(data)} bytes that are no image: {error}", attempts=0) from error
-    if width * height > MAX_PIXELS:
-        raise CallFailed("image_too_large", f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}", attempts=0)
-    return kind, width, height
+
+
+def _is_plain(opened: Image.Image, data: bytes) -> bool:
+    if opened.mode not in READ_ALIKE or "transparency" in opened.info:
+        return False
+    if opened.format == "PNG" and data[24:25] == b"\x10":  # 16 bits per colour, of which Pillow shows the upper eight
+        return False
+    if opened.format != "MPO" and getattr(opened, "n_frames", 1) != 1:
+        return False
+    return bool(opened.getexif().get(ORIENTATION, 1) == 1)
 
 
 def _remake(data: bytes, kind: str, policy: ImagePolicy) -> tuple[bytes, str]:
     """Scale and encode; drawings stay PNG as long as that is small enough, photos become JPEG."""
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from millrace.pixels import as_rgb, known_formats, upright
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            picture = upright.convert("RGBA" if "A" in upright.getbands() else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as opened:
+            opened.load()
+            picture = as_rgb(upright(opened))
+    except Exception as error:  # as above
         raise CallFailed("not_an_image", f"the {kind} image is damaged: {error}", attempts=0) from error
-    if picture.mode == "RGBA":
-        paper = Image.new("RGB", picture.size, "white")
-        paper.paste(picture, mask=picture.getchannel("A"))
-        picture = paper
     if policy.longest_side is not None:
         picture.thumbnail((policy.longest_side, policy.longest_side), Image.Resampling.LANCZOS)
-    if kind in {"PNG", "BMP", "GIF"}:
+    if kind in LOSSLESS:
         made = _saved(picture, "PNG", 0)
         if len(made) <= policy.max_bytes:
             return made, "image/png"

@@ -52,7 +52,11 @@ def open_chat(
     module = load_plugin(PROVIDERS, settings.provider, "provider")
     places: list[EndpointSettings | None] = list(settings.endpoints) or [None]
     endpoints = [
-        Endpoint(module.open_model(settings, place, shared), (place and place.max_in_flight) or settings.max_in_flight)
+        Endpoint(
+            module.open_model(settings, place, shared),
+            (place and place.max_in_flight) or settings.max_in_flight,
+            settings.identity or (place.base_url if place is not None else ""),
+        )
         for place in places
     ]
     rates = RateBudget(

@@ -90,6 +90,10 @@ class ModelSettings(Settings):
     """The provider: a file name in millrace/llm/providers, or a dotted path to your own module."""
     model: str = Field(default="", max_length=300)
     """The model's name as the server knows it."""
+    identity: str | None = Field(default=None, min_length=1, max_length=300, json_schema_extra=OPERATIONAL)
+    """Who answers, for the journal of paid answers: the same identity finds the same answers wherever the server is now. null
+    takes the endpoint's base URL, so that two models of one name at two addresses are told apart, and a server that has moved is
+    asked anew; to keep its answers, give here the base URL that it had."""
     endpoints: tuple[EndpointSettings, ...] = Field(default=(), json_schema_extra=OPERATIONAL)
     """Servers of the same model; the load is shared by what each can take. Empty for models that run in this process."""
     max_in_flight: PositiveInt = Field(default=32, json_schema_extra=OPERATIONAL)
@@ -108,6 +112,9 @@ class ModelSettings(Settings):
     """Until the connection stands."""
     attempts: PositiveInt = Field(default=5, json_schema_extra=OPERATIONAL)
     """Attempts per request for server errors, timeouts and broken answers. Being told to wait (429) costs none."""
+    longest_answer: PositiveInt = Field(default=16_384, json_schema_extra=OPERATIONAL)
+    """Tokens. An answer that breaks off at its `max_tokens` (a model may think longer than that) is asked for again with four
+    times the room and then with this much; what breaks off even so is never counted as the model's failure."""
     give_up_after_s: PositiveFloat = Field(default=300.0, json_schema_extra=OPERATIONAL)
     """The run ends when no endpoint answered for this long."""
     cache: Literal["off", "run", "shared"] = Field(default="run", json_schema_extra=OPERATIONAL)

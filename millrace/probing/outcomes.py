@@ -1,4 +1,4 @@
-"""What happened to one claim on one image: eight outcomes, of which four are the model's fault.
+"""What happened to one claim on one image: ten outcomes, of which four are the model's fault.
 
 Every outcome is a record, not only the failures: a failure rate needs what went right. An exception, the baseline's or the
 judge's, is `infra_error` and never a failure; abstaining where a claim does not apply is right, and answering it is a failure.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from millrace.digits.subjects import Subject
-from millrace.errors import RunFailed, ShortOfTarget
+from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
@@ -84,7 +84,9 @@ def failure_id_of(outcome: str, claim: Claim) -> str | None:
 
 
 def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion | Exception, row: Any) -> Decision:
-    """The outcome of one claim: the judge's verdict, or `infra_error` for any exception of the baseline or of the judge."""
+    """The outcome of one claim: the judge's verdict, or for an exception of the baseline or of the judge `cut_off`, `filtered` or
+    `infra_error`.
+    """
     if isinstance(completion, Exception):
         return _broken("baseline", completion)
     try:
@@ -96,9 +98,9 @@ def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion 
 
 
 def _broken(who: str, error: Exception) -> Decision:
-    verdict = Verdict(
-        outcome=Outcome.INFRA_ERROR, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who
-    )
+    reason = error.reason if isinstance(error, ItemFailed) else ""
+    outcome = Outcome(reason) if reason in {Outcome.CUT_OFF, Outcome.FILTERED} else Outcome.INFRA_ERROR
+    verdict = Verdict(outcome=outcome, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who)
     return Decision(verdict, ErrorNote(type(error).__name__, str(error)[:500]))
 
 

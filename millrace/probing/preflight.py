@@ -71,17 +71,25 @@ def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) ->
     """See that not too much of the run broke.
 
     Raises:
-        RunFailed: more than `max_failure_rate` of the outcomes are `infra_error`, or there are no outcomes at all.
+        RunFailed: more than `max_failure_rate` of the outcomes are `infra_error`, there are no outcomes at all, or none of them
+            is an answer.
     """
     outcomes = summary["outcomes"]
     broken, asked = outcomes.get("infra_error", 0), sum(outcomes.values())
+    cut, filtered = outcomes.get("cut_off", 0), outcomes.get("filtered", 0)
     if asked == 0:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in summary["dropped"].items()) or "no images"
         raise RunFailed(f"nothing could be probed ({reasons}); see the dropped lines in probing/shard-00000.jsonl")
     if broken > max_failure_rate * asked:
         raise RunFailed(
             f"{broken} of {asked} claims ended in infra_error, more than max_failure_rate ({max_failure_rate:.0%}) allows; "
-            "see `error` in probing/shard-*.jsonl, mend the cause and start anew in another run folder"
+            "see `error` in probing/shard-*.jsonl; mend the cause and start anew in another run folder, or raise "
+            "max_failure_rate and run the same command again to go on with what was answered"
+        )
+    if asked == broken + cut + filtered:
+        raise RunFailed(
+            f"none of {asked} claims got an answer: {cut} replies broke off at their longest length, {filtered} were withheld by "
+            "a content filter; see `error` in probing/shard-*.jsonl (chat.longest_answer gives a model that thinks more room)"
         )
 
 

@@ -77,8 +77,8 @@ class ProbingConfig(Settings):
     """Parquet files drawn at a time; the next draw follows when one is used up. Empty draws all at once."""
     seed: int = 42
     """Seed of every choice in probing."""
-    max_failure_rate: float = Field(default=0.2, ge=0.0, le=1.0)
-    """The run fails when more than this share of outcomes is `infra_error`."""
+    max_failure_rate: float = Field(default=0.2, ge=0.0, le=1.0, json_schema_extra=OPERATIONAL)
+    """The run fails when more than this share of outcomes is `infra_error`. May be changed in the same folder."""
     torchrun: TorchrunSettings = Field(default=TorchrunSettings(), json_schema_extra=OPERATIONAL)
     """The ranks."""
 

@@ -32,6 +32,8 @@ OUTCOMES = {
     "format_error": "gave a reply that cannot be read as an answer",
     "infra_error": "a fault of ours or of a server; never counted as the model's",
     "judge_uncertain": "the judge could not decide; never counted as the model's",
+    "cut_off": "a reply broke off at its longest length, also with more room; never counted as the model's",
+    "filtered": "a server's content filter withheld a reply; never counted as the model's",
 }
 """Every outcome in the order of the report, with what it means."""
 
@@ -195,7 +197,7 @@ class ReportData(msgspec.Struct, frozen=True):
 
     @property
     def overall(self) -> Rate:
-        """The model's failures among the claims that were decided: `infra_error` and `judge_uncertain` count on neither side."""
+        """The model's failures among the claims that were decided."""
         return rate_of(self.outcomes)
 
     @property

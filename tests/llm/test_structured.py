@@ -41,6 +41,50 @@ def test_a_value_is_found_in_what_is_around_it(text: str) -> None:
     assert json_in(text) == {"a": [1, 2]}
 
 
+THOUGHTS = [
+    'Maybe {"a": 0}? No.</think>{"a": [1, 2]}',
+    '<think>{"a": 0}</think>\n\n{"a": [1, 2]}',
+    '<thinking>\n```json\n{"a": 0}\n```\n</thinking>\n```json\n{"a": [1, 2]}\n```',
+    '<reasoning>{"a": 0}</reasoning>Here: {"a": [1, 2]}',
+    '<thought>{"a": 0}</thought><thought>{"a": 3}</thought>{"a": [1, 2]}',
+    '<seed:think>{"a": 0}</seed:think>{"a": [1, 2]}',
+    '[THINK]{"a": 0}[/THINK]{"a": [1, 2]}',
+    '◁think▷{"a": 0}◁/think▷{"a": [1, 2]}',
+    '<think>they close <think> by </think>, so {"a": 0}</think>{"a": [1, 2]}',
+    '{"a": [1, 2]}\n<think>was {"a": 0} better?</think>',
+    '{"a": [1, 2]}\n<think>was {"a": 0} better',
+    '<|channel|>analysis<|message|>{"a": 0}<|end|><|start|>assistant<|channel|>final<|message|>{"a": [1, 2]}<|return|>',
+    '<|channel|>analysis<|message|>{"a": 0}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>{"a": [1, 2]}',
+    'analysisShould it be {"a": 0}? No.assistantfinal{"a": [1, 2]}',
+    '<|channel>thought\n{"a": 0}<channel|>{"a": [1, 2]}',
+    '<|START_THINKING|>{"a": 0}<|END_THINKING|><|START_RESPONSE|>{"a": [1, 2]}<|END_RESPONSE|>',
+]
+
+
+@pytest.mark.parametrize("text", THOUGHTS)
+def test_a_draft_in_the_thoughts_is_never_taken_for_the_answer(text: str) -> None:
+    assert json_in(text) == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<think>{"a": 0}</think>',
+        '<think>{"a": 0}, or rather',
+        '{"a": 0}, or rather</thinking>\n',
+        '<|channel|>analysis<|message|>{"a": 0}<|end|>',
+    ],
+)
+def test_thoughts_without_an_answer_hold_no_answer(text: str) -> None:
+    with pytest.raises(ValueError, match="no JSON"):
+        json_in(text)
+
+
+@pytest.mark.parametrize("words", ["</think>", "a <think>b</think> c", "<thinking>"])
+def test_an_answer_that_speaks_of_marks_is_taken_whole(words: str) -> None:
+    assert json_in(f'Here:\n```json\n{{"a": "{words}", "b": 1}}\n```') == {"a": words, "b": 1}
+
+
 def test_pythons_spellings_are_mended_outside_of_strings_only() -> None:
     assert json_in('{"a": True, "b": None, "c": "None, True,]"}') == {"a": True, "b": None, "c": "None, True,]"}
 
@@ -116,16 +160,6 @@ def test_after_one_re_ask_the_answer_is_invalid_and_its_text_is_kept() -> None:
 
     problem = run(main())
     assert (problem.reason, problem.text) == ("no_json", "I would rather not say.")
-
-
-def test_an_answer_cut_at_max_tokens_is_not_asked_for_again() -> None:
-    async def main() -> None:
-        async with serving(lambda request: Reply(text='{"answer": "lo', finish="length")) as (server, url), opened(url) as chat:
-            with pytest.raises(ReplyInvalid, match="cut_off"):
-                await chat.complete(Request(messages=(user("q"),), schema=SCHEMA))
-            assert server.counts["requests"] == 1
-
-    run(main())
 
 
 SCHEMAS = [

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -238,3 +239,83 @@ def test_the_claims_of_one_image_are_before_the_judge_at_the_same_time(tmp_path:
             {"name": "endpoint", "chats": [endpoint | {"model": "judge"}]},
         )
     assert [record["outcome"] for record in records] == ["correct"] * claims
+
+
+def cut(request: Request) -> Reply:
+    return Reply(text="<think>let me see", finish="length")
+
+
+def withheld(request: Request) -> Reply:
+    return Reply(text="", finish="refusal")
+
+
+def right(request: Request) -> Reply | str:
+    return voter(True, True)(request)
+
+
+@pytest.mark.parametrize(("script", "outcome"), [(cut, "cut_off"), (withheld, "filtered")])
+@pytest.mark.parametrize("who", ["baseline", "judge"])
+def test_what_broke_off_or_was_withheld_is_a_class_of_its_own_and_no_failure(
+    tmp_path: Path, photos: Path, script: Callable[[Request], Reply], outcome: str, who: str
+) -> None:
+    def mixed(request: Request) -> Reply | str:
+        assert request.schema is not None
+        title = request.schema["title"].split()[0]
+        return script(request) if title == {"baseline": "claim", "judge": "vote"}[who] else right(request)
+
+    with served(ScriptedChat(mixed)) as (_, url):
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge")]}
+        records = probed(run_folder(tmp_path / "run"), photos, {"name": "endpoint", "chat": chat(url)}, judge)
+    found = [record for record in records if record["kind"] == "outcome"]
+    assert {(record["outcome"], record["failure_id"]) for record in found} == {(outcome, None)}
+    assert {record["error"]["type"] for record in found} == {{"cut_off": "CutOff", "filtered": "Filtered"}[outcome]}
+    close_run_chats()
+    asked = [row for row in ledger_of_run(tmp_path / "run") if row.stage == who]
+    assert sum(getattr(row, outcome) for row in asked) == len(found) * (3 if outcome == "cut_off" else 1)
+
+
+def test_a_model_that_thinks_past_its_limit_has_the_outcomes_of_one_that_does_not(tmp_path: Path, lake: Path) -> None:
+    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+
+    class Thinking(ScriptedChat):
+        async def complete(self, request: Request) -> Reply:
+            if (request.max_tokens or 0) < 2000:
+                return Reply(text='<think>a draft: {"is_related": true', finish="length")
+            return await quick.complete(request)
+
+    here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
+    with served(Thinking(lambda request: "")) as (_, url):
+        there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
+    assert told(there) == told(here)
+
+
+def test_a_server_that_takes_a_schema_and_ignores_it_makes_no_format_errors(tmp_path: Path, lake: Path) -> None:
+    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+    asked: list[bool] = []
+
+    class Ignoring(ScriptedChat):
+        async def complete(self, request: Request) -> Reply:
+            in_words = '"additionalProperties"' in request.messages[-1].text
+            asked.append(in_words)
+            if not in_words:
+                return Reply(text="It is a seven, somewhere on the left, I'd say.")
+            first = msgspec.structs.replace(request, messages=request.messages[:2])
+            return await quick.complete(first)
+
+    here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
+    with served(Ignoring(lambda request: "")) as (_, url):
+        there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
+    assert [outcome for _, _, _, outcome, _, _ in told(there)] == [outcome for _, _, _, outcome, _, _ in told(here)]
+    assert asked.count(True) >= len(there)
+
+
+def test_a_missing_vote_is_named_with_its_reason(tmp_path: Path, photos: Path) -> None:
+    with served(ScriptedChat(right)) as (_, good), served(ScriptedChat(cut)) as (_, thinking):
+        chats = [chat(good, model="one"), chat(good, model="two"), chat(thinking, model="three")]
+        judge = {"name": "endpoint", "chats": chats}
+        records = probed(run_folder(tmp_path / "run"), photos, {"name": "endpoint", "chat": chat(good)}, judge)
+    found = [record for record in records if record["kind"] == "outcome"]
+    assert {record["outcome"] for record in found} == {"correct"}
+    for record in found:
+        assert record["judge"]["missing"] == {"three": "cut_off"}
+        assert "none from three (cut_off)" in record["judge"]["by"]

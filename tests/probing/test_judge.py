@@ -97,8 +97,8 @@ def test_what_the_annotation_does_not_settle_is_uncertain_and_no_failure() -> No
 
 def test_the_eight_outcomes_are_failures_successes_or_neither() -> None:
     assert set(OUTCOMES) == {outcome.value for outcome in Outcome}
-    assert len(OUTCOMES) == 8
-    assert set(OUTCOMES) - FAILURES - SUCCESSES == {"infra_error", "judge_uncertain"}
+    assert len(OUTCOMES) == 10
+    assert set(OUTCOMES) - FAILURES - SUCCESSES == {"infra_error", "judge_uncertain", "cut_off", "filtered"}
     assert failure_rate({"infra_error": 5, "judge_uncertain": 2}) is None
     assert failure_rate({"wrong": 1, "correct": 2, "right_abstain": 1, "infra_error": 96}) == 0.25
 

@@ -15,12 +15,14 @@ from typing import Any
 import msgspec
 
 from millrace.llm import ImagePart, Reply, Request
+from millrace.llm.client.more_room import is_cut_off, roomier
 from millrace.llm.client.retries import Retries, RetryBudget
 from millrace.llm.client.structured import asked_again, parsed, together
-from millrace.llm.failures import AttemptFailed, BudgetSpent, CallFailed, EndpointDown, ReplyInvalid
+from millrace.llm.failures import AttemptFailed, BudgetSpent, CallFailed, CutOff, EndpointDown, ReplyInvalid
 from millrace.llm.images import ImageEncoder
 from millrace.llm.prices import cost_usd, price_of
 from millrace.llm.settings import ModelSettings
+from millrace.llm.store.answer_keys import AnswerKeys
 from millrace.llm.store.ledger import Ledger
 from millrace.llm.store.reply_journal import PaidReplies, content_key
 from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
@@ -63,6 +65,9 @@ class DurableChat:
         self._price = price_of(settings)
         self._where = (settings.provider, settings.model, settings.images.model_dump(), settings.extra, settings.options)
         self._retries = RetryBudget()
+        self._answerers = list(dict.fromkeys(endpoint.who for endpoint in pool.endpoints))
+        self._answered = False
+        """Some request was answered, now or in an earlier process."""
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
         self._successes = 0
         self._refused_alike: tuple[int | None, int] = (None, 0)
@@ -96,15 +101,13 @@ class DurableChat:
 
     async def complete(self, request: Request) -> Reply:
         """The reply, from the journal when it was paid for before; see `ChatModel.complete` for what it raises."""
-        reply = await self._once(request)
+        reply = await self._whole(request)
         if request.schema is None:
             return reply
         try:
             return parsed(reply, request.schema)
         except ReplyInvalid as problem:
-            if problem.reason == "cut_off":
-                raise
-            second = await self._once(asked_again(request, reply, problem))
+            second = await self._whole(asked_again(request, reply, problem))
             return parsed(together(reply, second), request.schema)
 
     async def close(self) -> None:
@@ -116,19 +119,44 @@ class DurableChat:
         if self.journal is not None:
             self.journal.close()
 
+    async def _whole(self, request: Request) -> Reply:
+        """The reply, asked for again with more room where it broke off.
+
+        Raises:
+            CutOff: it did each time.
+        """
+        reply = await self._once(request)
+        for larger in roomier(request, self.settings.longest_answer):
+            if not is_cut_off(reply, request):
+                return reply
+            try:
+                reply = together(reply, await self._once(larger))
+            except CallFailed as error:
+                if error.reason != "rejected":
+                    raise
+                break  # the server has no more room than that
+        if is_cut_off(reply, request):
+            raise CutOff(f"the answer ends at {reply.usage.output_tokens or 'too many'} tokens", reply.text)
+        return reply
+
     async def _once(self, request: Request) -> Reply:
         names = [await self.images.identify(part) for part in _images_of(request)]
-        key = content_key(self._where, request, names)
-        if self.journal is not None and (paid := self.journal.find(key)) is not None:
+        keys = AnswerKeys(self._where, request, names)
+        if self.journal is not None and (paid := keys.find(self.journal, self._answerers)) is not None:
             self.ledger.replayed += 1
+            self._answered = True
             return msgspec.structs.replace(paid, replayed=True, attempts=0)
-        pending = self._pending.get(key)
-        if pending is not None:  # the same question is on its way: paid once means for both
-            return msgspec.structs.replace(await asyncio.shield(pending), replayed=True, attempts=0)
+        while (pending := self._pending.get(keys.asked)) is not None:  # it is on its way: paid once means for both
+            try:
+                return msgspec.structs.replace(await asyncio.shield(pending), replayed=True, attempts=0)
+            except asyncio.CancelledError:
+                if not pending.cancelled() or _is_cancelled():
+                    raise
+                # whoever asked has been cancelled, which is no reason to give up here
         mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._pending[key] = mine
+        self._pending[keys.asked] = mine
         try:
-            reply = await self._pay(key, request)
+            reply = await self._pay(keys, request)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 mine.cancel()
@@ -137,21 +165,21 @@ class DurableChat:
                 mine.exception()  # nobody else waiting is no second error
             raise
         finally:
-            del self._pending[key]
+            del self._pending[keys.asked]
         mine.set_result(reply)
         return reply
 
-    async def _pay(self, key: bytes, request: Request) -> Reply:
-        reply = await self._attempts(request)
+    async def _pay(self, keys: AnswerKeys, request: Request) -> Reply:
+        endpoint, reply = await self._attempts(request)
         reply = msgspec.structs.replace(reply, cost_usd=cost_usd(reply.usage, self._price))
         self.ledger.paid(reply, request.stage)
         if self.settings.max_cost_usd is not None:
             self._spent_usd = self.rates.spend(reply.cost_usd or 0.0)
         if self.journal is not None:
-            await self.journal.add(key, reply)
+            await self.journal.add(keys.of(reply, endpoint.who), reply)
         return reply
 
-    async def _attempts(self, request: Request) -> Reply:
+    async def _attempts(self, request: Request) -> tuple[Endpoint, Reply]:
         retries = Retries(self.settings.attempts, self._retries)
         tokens = self._estimate(request) if self.settings.tokens_per_minute is not None else 0.0
         while True:
@@ -168,7 +196,7 @@ class DurableChat:
                 self._settle(endpoint, outcome)
             if isinstance(outcome, Reply):
                 self._note_success(outcome, tokens)
-                return msgspec.structs.replace(outcome, attempts=retries.sent)
+                return endpoint, msgspec.structs.replace(outcome, attempts=retries.sent)
             wait_s = retries.wait_after(outcome)
             if wait_s is None:
                 self._note_failure(outcome)
@@ -199,6 +227,7 @@ class DurableChat:
 
     def _note_success(self, reply: Reply, estimated: float) -> None:
         self._successes += 1
+        self._answered = True
         self._last_success = time.monotonic()
         self._failed_in_a_row = 0
         self._retries.succeeded()
@@ -216,9 +245,9 @@ class DurableChat:
         reason = None
         if error.fatal or error.status in {401, 402}:
             reason = error.detail
-        elif error.kind == "credentials" and self._failed_in_a_row >= 3:
+        elif error.kind == "credentials" and self._failed_in_a_row >= 3 and not self._answered:
             reason = f"the last {self._failed_in_a_row} requests were refused: {error.detail}"
-        elif not self._successes and error.kind == "rejected" and self._refused_alike[1] >= ALIKE:
+        elif not self._answered and error.kind == "rejected" and self._refused_alike[1] >= ALIKE:
             reason = f"the first {self._refused_alike[1]} requests were all refused alike: {error.detail}"
         elif self._failed_in_a_row >= FAILED_IN_A_ROW and self._silence_s() > self.settings.give_up_after_s / 5:
             reason = f"the last {self._failed_in_a_row} requests all failed: {error.detail}"
@@ -248,6 +277,12 @@ class DurableChat:
 
 def _images_of(request: Request) -> Sequence[ImagePart]:
     return [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def budget_file(folder: Path | None, settings: ModelSettings) -> Path | None:

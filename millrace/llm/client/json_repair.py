@@ -8,21 +8,27 @@ from typing import Any
 
 import orjson
 
+from millrace.llm.client.thoughts import first_mark, without_thoughts
+
 MOST_STARTS = 50
 """Places in a text where a value may begin that are tried: prose full of braces must not cost seconds."""
 
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)```", re.DOTALL)
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WORDS = {"True": "true", "False": "false", "None": "null", "NaN": "null"}
 
 
-def json_in(text: str) -> Any:
+def json_in(text: str, *, broke_off: bool = False) -> Any:
     """The JSON value that `text` holds.
 
-    Taken as it is when the text is JSON; otherwise out of a code fence, after a model's visible thinking, or out of the prose
-    around it; with trailing commas, Python's spellings of constants and raw line breaks in strings mended. What broke off is
-    not completed: a guessed end would be an answer that nobody gave.
+    Taken as it is when the text is JSON; otherwise out of a code fence or out of the prose around it, never out of a model's
+    visible thinking (see `thoughts.py`): what was considered there is no answer. Trailing commas, Python's spellings of constants
+    and raw line breaks in strings are mended. What broke off is not completed: a guessed end would be an answer that nobody gave.
+
+    Args:
+        text: the answer.
+        broke_off: the text has no end: then only what begins with its first bracket counts, because any later value may be a part
+            of the one that broke off.
 
     Raises:
         ValueError: there is none.
@@ -31,16 +37,35 @@ def json_in(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
-    text = _THOUGHT.sub("", text)
+    marked = first_mark(text)
+    if marked is not None:
+        around = _value_around(text, marked)
+        if around is not None:  # the mark is part of the answer's own words
+            return around[0]
+        text = without_thoughts(text)
     for candidate in [*_FENCE.findall(text), text]:
         for form in (candidate, _mended(candidate)):
-            found = _first_value(form)
+            found = _first_value(form, 1 if broke_off else MOST_STARTS)
             if found is not None:
                 return found[0]
     raise ValueError("the answer holds no JSON")
 
 
-def _first_value(text: str) -> tuple[Any] | None:
+def _value_around(text: str, place: int) -> tuple[Any] | None:
+    """The object or array that begins before `place` and ends after it; in a tuple, because a value may be None."""
+    decoder = json.JSONDecoder(strict=False)
+    starts = [found.start() for found in re.finditer(r"[{\[]", text[:place])]
+    for start in starts[:MOST_STARTS]:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        if end > place:
+            return (value,)
+    return None
+
+
+def _first_value(text: str, most_starts: int) -> tuple[Any] | None:
     """The first object or array, or the whole text as a value; in a tuple, because a value may be None."""
     decoder = json.JSONDecoder(strict=False)
     stripped = text.strip()
@@ -49,7 +74,7 @@ def _first_value(text: str) -> tuple[Any] | None:
     except (json.JSONDecodeError, RecursionError):
         pass
     position, tries = 0, 0
-    while tries < MOST_STARTS:
+    while tries < most_starts:
         starts = [found for found in (text.find("{", position), text.find("[", position)) if found >= 0]
         if not starts:
             return None

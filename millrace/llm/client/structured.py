@@ -11,7 +11,7 @@ import orjson
 from millrace.errors import UsageError
 from millrace.llm import Message, Reply, Request, Usage, assistant, user
 from millrace.llm.client.json_repair import json_in
-from millrace.llm.failures import ReplyInvalid
+from millrace.llm.failures import CutOff, ReplyInvalid
 
 KEPT_VALIDATORS = 256
 _validators: OrderedDict[bytes, Any] = OrderedDict()
@@ -30,19 +30,20 @@ def parsed(reply: Reply, schema: dict[str, Any]) -> Reply:
     """The reply with the value its text stands for; a refusal as it is, without a value.
 
     Raises:
-        ReplyInvalid: `cut_off`, `no_json` or `schema_violation`.
+        ReplyInvalid: `no_json` or `schema_violation`. CutOff: the same of an answer that broke off at its longest length.
     """
     if reply.finish == "refusal":
         return reply
+    value = None
     try:
-        value = json_in(reply.text)
+        value = json_in(reply.text, broke_off=reply.finish == "length")
+        reason, problem = "schema_violation", first_problem(value, schema)
     except ValueError:
-        if reply.finish == "length":
-            raise ReplyInvalid("cut_off", "the answer ends at max_tokens", reply.text) from None
-        raise ReplyInvalid("no_json", "the answer holds no JSON", reply.text) from None
-    problem = first_problem(value, schema)
+        reason, problem = "no_json", "the answer holds no JSON"
     if problem is not None:
-        raise ReplyInvalid("schema_violation", problem, reply.text)
+        if reply.finish == "length":
+            raise CutOff(text=reply.text)
+        raise ReplyInvalid(reason, problem, reply.text)
     return msgspec.structs.replace(reply, value=value)
 
 
@@ -64,7 +65,11 @@ def first_problem(value: Any, schema: dict[str, Any]) -> str | None:
 
 def asked_again(request: Request, reply: Reply, problem: ReplyInvalid) -> Request:
     """The request for a better answer: the same conversation with the answer and what was wrong with it."""
-    words = f"That answer cannot be used: {problem.detail}. Answer again with only the JSON value that satisfies the schema."
+    schema = orjson.dumps(request.schema).decode()  # in words as well: a server may take a schema and not go by it
+    words = (
+        f"That answer cannot be used: {problem.detail}. Answer again with only the JSON value that satisfies the schema. "
+        f"The schema:\n{schema}"
+    )
     shown = reply.text if len(reply.text) <= 8000 else reply.text[:8000]
     messages: tuple[Message, ...] = (*request.messages, assistant(shown or "(nothing)"), user(words))
     return msgspec.structs.replace(request, messages=messages)

@@ -14,9 +14,10 @@ import orjson
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
 from millrace.llm.keys import Secret, read_key
-from millrace.llm.providers.openai_compatible import tool_call
+from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
+from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
 
 
 class Options(Settings):
@@ -104,27 +105,31 @@ class GeminiDialect:
 
     def reply(self, body: bytes) -> Reply:
         """The first candidate, or the reason why there is none."""
-        value = orjson.loads(body)
-        usage = _usage_of(value.get("usageMetadata") or {})
-        model = str(value.get("modelVersion") or "")
-        candidates = value.get("candidates") or []
+        value = mapping(loose_json(body))
+        usage = _usage_of(mapping(value.get("usageMetadata")))
+        model = words(value.get("modelVersion"))
+        if value.get("error"):
+            raise ValueError(f"an error in it: {error_text(value['error'])}")
+        candidates = items(value.get("candidates"))
         if not candidates:
-            feedback = value.get("promptFeedback") or {}
-            if feedback.get("blockReason"):
-                return Reply(text=f"blocked: {feedback['blockReason']}", finish="refusal", usage=usage, model=model)
+            blocked = words(mapping(value.get("promptFeedback")).get("blockReason"))
+            if blocked:
+                return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, usage=usage, model=model)
             raise ValueError("no candidate in it")
-        candidate = candidates[0]
-        parts = (candidate.get("content") or {}).get("parts") or []
-        text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str) and not part.get("thought"))
-        calls = tuple(_call(part["functionCall"], index) for index, part in enumerate(parts) if part.get("functionCall"))
-        reason = candidate.get("finishReason") or "STOP"
+        candidate = mapping(candidates[0])
+        parts = [part for part in items(mapping(candidate.get("content")).get("parts")) if isinstance(part, dict)]
+        text = "".join(words(part.get("text")) for part in parts if not part.get("thought"))
+        calls = tuple(_call(mapping(part["functionCall"]), index) for index, part in enumerate(parts) if part.get("functionCall"))
+        reason = words(candidate.get("finishReason")) or "STOP"
         finish = _FINISH.get(reason)
         if finish is None:
             raise ValueError(f"finishReason {reason}")
         if finish == "refusal":
-            return Reply(text=text or f"blocked: {reason}", finish="refusal", usage=usage, model=model)
+            said = text or f"blocked: {reason}"
+            return Reply(text=said, finish="refusal", filtered=True, usage=usage, model=model)
         if not text and not calls and finish == "stop":
-            raise ValueError("an empty candidate")
+            thought = any(part.get("thought") for part in parts)
+            raise ValueError("thoughts and no answer" if thought else "an empty candidate")
         return Reply(text=text, finish="tool_calls" if calls else finish, tool_calls=calls, usage=usage, model=model)
 
     def model_names(self, body: bytes) -> list[str]:
@@ -174,8 +179,7 @@ def _call(call: dict[str, Any], index: int) -> ToolCall:
 
 
 def _usage_of(usage: dict[str, Any]) -> Usage:
-    answer, thoughts = usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount")
-    output = None if answer is None and thoughts is None else (answer or 0) + (thoughts or 0)
-    return Usage(
-        input_tokens=usage.get("promptTokenCount"), output_tokens=output, cached_tokens=usage.get("cachedContentTokenCount")
-    )
+    counted = (token_count(usage.get("candidatesTokenCount")), token_count(usage.get("thoughtsTokenCount")))
+    output = None if counted == (None, None) else sum(count or 0 for count in counted)
+    read = (token_count(usage.get("promptTokenCount")), token_count(usage.get("cachedContentTokenCount")))
+    return Usage(input_tokens=read[0], output_tokens=output, cached_tokens=read[1])

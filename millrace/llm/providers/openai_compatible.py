@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, U
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
+from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
 
 
 class Options(Settings):
@@ -32,47 +34,34 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Reso
     )
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _Call(msgspec.Struct):
-    id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
-
-
-class _Message(msgspec.Struct):
-    content: Any = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: dict[str, Any] | None = None
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-    model: str | None = None
-
-
-_decoder = msgspec.json.Decoder(_Completion)
-
-_FINISH: dict[str | None, Finish] = {
+_FINISH: dict[str, Finish] = {
     "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "max_completion_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
     "function_call": "tool_calls",
-    "content_filter": "refusal",
+    "refusal": "refusal",
 }
+"""Also in the words that proxies pass on from other APIs; others are the model's own end."""
+
+_FILTERS = frozenset(
+    {"content_filter", "content_filtered", "sensitive", "safety", "prohibited_content", "recitation", "blocklist", "spii"}
+    | {"image_safety", "guardrail_intervened", "guardrail", "moderation"}
+)
+"""The server's filter ended the answer."""
+
+_BROKEN = re.compile(r"error|fail|abort|cancel|time_?d?_?out|interrupt|overload|resource|malformed|unexpected|no_image|^other$")
+"""The server ended the answer: a fault of its own (`error`, `network_error`, `insufficient_system_resource`, `abort` …)."""
+
+
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""Where servers write what the model thought."""
+
+_THOUGHT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
 
 
 class OpenAIDialect:
@@ -118,21 +107,33 @@ class OpenAIDialect:
 
     def reply(self, body: bytes) -> Reply:
         """The first choice."""
-        completion = _decoder.decode(body)
-        if not completion.choices:
+        completion = mapping(loose_json(body))
+        choices = items(completion.get("choices"))
+        for told in (completion, *(mapping(choice) for choice in choices[:1])):
+            if told.get("error"):
+                raise ValueError(f"an error in it: {error_text(told['error'])}")
+        if not choices or not isinstance(choices[0], dict) or not isinstance(choices[0].get("message"), dict):
             raise ValueError("no choice in it")
-        choice = completion.choices[0]
-        message = choice.message
-        calls = tuple(_tool_call(call, index) for index, call in enumerate(message.tool_calls or ()))
-        text = _text_of(message.content)
-        finish = _FINISH.get(choice.finish_reason, "stop")
-        if message.refusal:
-            text, finish = message.refusal, "refusal"
+        message = choices[0]["message"]
+        if message.get("error"):
+            raise ValueError(f"an error in it: {error_text(message['error'])}")
+        reason = words(choices[0].get("finish_reason")).lower()
+        if _BROKEN.search(reason):
+            raise ValueError(f"finish_reason {reason}")
+        calls = tuple(_tool_call(call, index) for index, call in enumerate(items(message.get("tool_calls"))))
+        text = _text_of(message.get("content"))
+        finish, filtered = _FINISH.get(reason, "stop"), reason in _FILTERS
+        if refusal := words(message.get("refusal")):
+            text, finish = refusal, "refusal"
+        if filtered:
+            text, finish = text or f"blocked: {reason}", "refusal"
         if calls and finish == "stop":
             finish = "tool_calls"
-        if not text and not calls and finish == "stop" and message.content is None:
-            raise ValueError("an empty choice")
-        return Reply(text=text, finish=finish, tool_calls=calls, usage=_usage_of(completion.usage), model=completion.model or "")
+        if not text and not calls and finish in {"stop", "tool_calls"}:
+            thought = any(message.get(name) for name in _REASONING)
+            raise ValueError("thoughts and no answer" if thought else "an empty choice")
+        usage, model = _usage_of(completion.get("usage")), words(completion.get("model"))
+        return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, usage=usage, model=model)
 
     def model_names(self, body: bytes) -> list[str]:
         """The ids of the list."""
@@ -181,26 +182,36 @@ def tool_call(name: str, raw: Any, call_id: str) -> ToolCall:
     return ToolCall(id=call_id, name=name, arguments={}, invalid=text)
 
 
-def _tool_call(call: _Call, index: int) -> ToolCall:
-    return tool_call(call.function.name or "", call.function.arguments, call.id or f"call_{index}")
+def _tool_call(call: Any, index: int) -> ToolCall:
+    function = mapping(mapping(call).get("function"))
+    name = mapping(call).get("id")
+    return tool_call(words(function.get("name")), function.get("arguments"), str(name) if name else f"call_{index}")
 
 
 def _text_of(content: Any) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
-        return content
-    if isinstance(content, list):  # some servers answer in parts, as one asks
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        return words(content)
+    if isinstance(content, list):  # some servers answer in parts, as one asks; thoughts are parts of another type
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") not in _THOUGHT_PARTS]
+        return "".join(words(part.get("text")) for part in parts)
+    if isinstance(content, dict):  # an answer by a schema, already taken apart
+        return orjson.dumps(content).decode()
     raise ValueError("its content is no text")
 
 
-def _usage_of(usage: _Usage | None) -> Usage:
-    if usage is None:
-        return Usage()
-    cached = (usage.prompt_tokens_details or {}).get("cached_tokens")
+def _usage_of(usage: Any) -> Usage:
+    counts = mapping(usage)
+    details = mapping(counts.get("prompt_tokens_details"))
     return Usage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        cached_tokens=cached if isinstance(cached, int) else None,
+        input_tokens=token_count(counts.get("prompt_tokens")),
+        output_tokens=token_count(counts.get("completion_tokens")),
+        cached_tokens=token_count(details.get("cached_tokens")),
     )
+
+
+def error_text(error: Any) -> str:
+    """What an error inside an answer says, on one line."""
+    said = error.get("message") if isinstance(error, dict) else error
+    return " ".join(str(said or error).split())[:200]

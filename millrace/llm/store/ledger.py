@@ -37,6 +37,10 @@ class LedgerRow(msgspec.Struct, kw_only=True):
     """Calls whose cost is not known."""
     unknown_tokens: int = 0
     """Calls whose server counted no tokens."""
+    cut_off: int = 0
+    """Answers that broke off at their longest length."""
+    filtered: int = 0
+    """Questions or answers that a filter of the server refused."""
 
     def add(self, other: LedgerRow) -> None:
         """Add another row's sums to this one's."""
@@ -44,7 +48,10 @@ class LedgerRow(msgspec.Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-SUMS = ("calls", "requests", "input_tokens", "output_tokens", "cached_tokens", "cost_usd", "unknown_cost", "unknown_tokens")
+SUMS = (
+    *("calls", "requests", "input_tokens", "output_tokens", "cached_tokens"),
+    *("cost_usd", "unknown_cost", "unknown_tokens", "cut_off", "filtered"),
+)
 
 _decoder = msgspec.json.Decoder(LedgerRow)
 _encoder = msgspec.json.Encoder()
@@ -74,6 +81,8 @@ class Ledger:
             cost_usd=reply.cost_usd or 0.0,
             unknown_cost=int(reply.cost_usd is None),
             unknown_tokens=int(usage.input_tokens is None or usage.output_tokens is None),
+            cut_off=int(reply.finish == "length"),
+            filtered=int(reply.filtered),
         )
         self._rows.setdefault((row.day, stage, row.model), LedgerRow(day=row.day, stage=stage, model=row.model)).add(row)
         if self._writer is not None:

@@ -7,6 +7,7 @@ new calls.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections import OrderedDict
@@ -125,8 +126,12 @@ class PaidReplies:
             RunFailed: it cannot be written.
         """
         offset, written = self._writer.append(key.hex().encode("ascii") + msgspec.json.encode(reply))
-        await written
-        self._table.put(_short(key), self._own << _OFFSET_BITS | offset)
+        place = self._own << _OFFSET_BITS | offset
+        written.add_done_callback(lambda done: self._know(key, place) if done.exception() is None else None)
+        await asyncio.shield(written)  # it is written also when nobody waits for it any more
+
+    def _know(self, key: bytes, place: int) -> None:
+        self._table.put(_short(key), place)
 
     def close(self) -> None:
         """Finish the file."""

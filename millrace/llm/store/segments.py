@@ -32,7 +32,7 @@ class SegmentWriter:
         """Where the next line will start, lines not yet written included."""
         self._handle: int | None = None
         self._lines: list[bytes] = []
-        self._turn: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._sync: asyncio.TimerHandle | None = None
         self._broken: RunFailed | None = None
 
@@ -46,18 +46,20 @@ class SegmentWriter:
         offset = self.written_bytes
         self.written_bytes += len(line)
         self._lines.append(line)
-        if self._turn is None:
-            loop = asyncio.get_running_loop()
-            self._turn = loop.create_future()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
             loop.call_soon(self._write)
-        return offset, self._turn
+        # one for each line: whoever stops waiting for his must not stop the others
+        written: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(written)
+        return offset, written
 
     def close(self) -> None:
         """Write what is left and let the disk keep it."""
-        if self._turn is not None:
-            turn = self._turn
+        if self._waiting:
             self._write()
-            turn.result()
+            if self._broken is not None:
+                raise self._broken
         if self._sync is not None:
             self._sync.cancel()
         if self._handle is not None:
@@ -66,8 +68,8 @@ class SegmentWriter:
             self._handle = None
 
     def _write(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
             return
         data = b"".join(self._lines)
         self._lines.clear()
@@ -83,10 +85,14 @@ class SegmentWriter:
         except (OSError, RunFailed) as error:
             why = f"{self.path} cannot be written ({error}); paid answers would be lost, so the run ends here"
             self._broken = self._broken or RunFailed(why)
-            turn.set_exception(self._broken)
-            turn.exception()  # whoever waits raises it; nobody waiting is no second error
+            for written in waiting:
+                if not written.done():
+                    written.set_exception(self._broken)
+                    written.exception()  # whoever waits raises it; nobody waiting is no second error
             return
-        turn.set_result(None)
+        for written in waiting:
+            if not written.done():
+                written.set_result(None)
         if self._sync is None:
             self._sync = asyncio.get_running_loop().call_later(SYNC_S, self._sync_soon)
 

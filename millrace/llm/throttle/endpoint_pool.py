@@ -41,8 +41,10 @@ class AttemptModel(Protocol):
 class Endpoint:
     """One endpoint with its limit and its health."""
 
-    def __init__(self, model: AttemptModel, ceiling: int) -> None:
+    def __init__(self, model: AttemptModel, ceiling: int, who: str = "") -> None:
         self.model = model
+        self.who = who
+        """Whose answers its answers are, see `store/answer_keys.py`; "" for a model in this process."""
         self.limit = InFlightLimit(ceiling)
         self.breaker = Breaker()
         self.paused_until = 0.0

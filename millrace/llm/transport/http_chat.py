@@ -18,7 +18,7 @@ from millrace.llm.keys import Secret
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.exchange import Answer, Wire
-from millrace.llm.transport.refusals import failure_of, message_in, quota_pause
+from millrace.llm.transport.refusals import blocked_by_filter, failure_inside, failure_of, message_in, quota_pause
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
@@ -138,6 +138,10 @@ class HttpChat:
         pieces = await self._pieces(request, mode)
         async with self.shared.bytes_in_flight.hold(sum(map(len, pieces))):
             answer = await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s)
+        blocked = blocked_by_filter(answer, self.key)
+        if blocked is not None:  # asking again would say the same: this is the answer to this question
+            name = self.settings.model
+            return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
         if answer.status != 200:
             raise failure_of(answer, self.place, self.key)
         self.pause_s = quota_pause(answer.headers)
@@ -171,6 +175,9 @@ class HttpChat:
         try:
             reply = self.dialect.reply(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, msgspec.MsgspecError) as error:
+            inside = failure_inside(answer, self.place, self.key)
+            if inside is not None:
+                raise inside from error
             said = message_in(answer, self.key)[:120]
             raise AttemptFailed(
                 "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200

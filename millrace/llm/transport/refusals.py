@@ -13,6 +13,7 @@ import orjson
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.keys import Secret
 from millrace.llm.transport.exchange import Answer
+from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count
 
 LONGEST_WAIT_S = 600.0
 """A server that asks for a longer pause is asked again after this."""
@@ -27,6 +28,22 @@ EMPTY_ACCOUNT = (
     "exceeded your current quota, please check",
 )
 """A 429 with one of these will not go away by waiting."""
+
+FILTER_CODE = re.compile(
+    r"content_?(filter|policy|moderation)|responsible_?ai|data_?inspection|moderation|sensitive_?(content|word)|prohibited_?content"
+    r"|policy_?violation|unsafe_?content|safety_?(block|violation|filter|error)|guardrail|^1301$",
+    re.IGNORECASE,
+)
+"""Codes and types of a filter's refusal: Azure, OpenAI, DashScope, Zhipu, LiteLLM and others."""
+
+FILTER_WORDS = re.compile(
+    r"content[ _-]?(management|filter\w*|policy|policies|moderation)|safety (system|filter|polic)|(was|been|were|is|are) flagged"
+    r"|moderation (block|refus|fail|error|system|endpoint)|inappropriate content|harmful content|unsafe content|guardrail"
+    r"|usage polic(y|ies)|considered high risk|(prohibited|sensitive|disallowed) (content|use|words?|information)"
+    r"|blocked (by|due to) (the )?(\w+ )?(safety|filter|polic|moderation)",
+    re.IGNORECASE,
+)
+"""The same in words, where the code says nothing."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,6 +72,43 @@ def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
     if 200 <= status < 300:
         return AttemptFailed("malformed", f"{where}, which is no answer to a chat request", status=status)
     return AttemptFailed("rejected", where, status=status)
+
+
+def blocked_by_filter(answer: Answer, key: Secret | None) -> str | None:
+    """What the server says where a content filter of its own refused the request; None for every other answer.
+
+    Filters answer in all ways: by 400, 403 or 451, with a code of their own or in words only, and through proxies by a status
+    inside an answer of status 200.
+    """
+    if answer.status not in {200, 400, 403, 406, 422, 451} or (answer.status == 200 and b'"error"' not in answer.body):
+        return None
+    try:
+        value = loose_json(answer.body)
+    except ValueError:
+        return None
+    value = value[0] if isinstance(value, list) and value else value
+    if answer.status == 200 and not mapping(value).get("error"):
+        return None
+    told = mapping(mapping(value).get("error")) or mapping(value)
+    inner = mapping(told.get("innererror"))
+    codes = [told.get("code"), told.get("type"), inner.get("code"), mapping(value).get("code"), mapping(value).get("type")]
+    if not any(FILTER_CODE.search(str(code)) for code in codes if code) and not FILTER_WORDS.search(message_in(answer, None)):
+        return None
+    return message_in(answer, key)
+
+
+def failure_inside(answer: Answer, place: str, key: Secret | None) -> AttemptFailed | None:
+    """The failure that a proxy reports in an answer of status 200; None when it reports none with a status of its own."""
+    try:
+        value = mapping(loose_json(answer.body))
+    except ValueError:
+        return None
+    first = mapping(next(iter(items(value.get("choices"))), None))
+    for told in (value, first, mapping(first.get("message"))):
+        code = token_count(mapping(told.get("error")).get("code"))
+        if code is not None and 400 <= code < 600:
+            return failure_of(Answer(code, answer.headers, orjson.dumps({"error": told["error"]})), place, key)
+    return None
 
 
 def message_in(answer: Answer, key: Secret | None) -> str:

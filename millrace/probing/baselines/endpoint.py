@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from millrace.config import Settings
+from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
 from millrace.llm import ImagePart, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
-from millrace.llm.failures import ReplyInvalid
+from millrace.llm.failures import Filtered, ReplyInvalid
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
+from millrace.pixels import stored_bytes
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
 from millrace.run.ids import content_id
 
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 VERSION = "1"
 """Raised when a prompt below changes: another prompt is another model under test."""
 
+MAX_TOKENS_IN_FINGERPRINT = 512
+"""Stands where the longest answer once stood. That no longer makes another model: what breaks off gets more room."""
+
 NOT_RELATED = "NOT_RELATED"
 SEE = "You look at one picture and complete a statement about it, or say that the statement does not apply to the picture."
 ANSWER = "You look at one picture and answer one question about it."
-LOSSLESS_PIXELS = 1024 * 1024
-"""Pictures up to this size are sent without loss."""
 
 
 class BaselineSettings(Settings):
@@ -43,10 +45,10 @@ class BaselineSettings(Settings):
     """Which baseline."""
     chat: ModelSettings
     """The model, its endpoints and its limits."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 asks for the most likely answer, so that the probe can be repeated."""
-    max_tokens: int = Field(default=512, ge=16)
-    """Longest answer."""
+    temperature: float | None = Field(default=0.0, ge=0)
+    """0 asks for the most likely answer, so that the probe can be repeated; null leaves it to the server."""
+    max_tokens: int = Field(default=512, ge=16, json_schema_extra=OPERATIONAL)
+    """Longest answer, thoughts included. May be raised in the same folder: only what broke off is asked again."""
     seed: int | None = 0
     """Sent along; servers that know it answer the same each time. null sends none."""
 
@@ -66,7 +68,7 @@ class EndpointBaseline:
         self.name = settings.chat.model or settings.chat.provider
         self._settings = settings
         self._chat = chat
-        asked = (settings.temperature, settings.max_tokens, settings.seed, settings.chat.structured)
+        asked = (settings.temperature, MAX_TOKENS_IN_FINGERPRINT, settings.seed, settings.chat.structured)
         self.fingerprint = content_id(
             "chat", VERSION, settings.chat.provider, settings.chat.model, settings.chat.extra, list(asked)
         )
@@ -115,12 +117,14 @@ class EndpointBaseline:
 
 
 def picture(image: Image.Image) -> ImagePart:
-    """A decoded image as a part of a message: PNG as long as it is not large, JPEG of high quality above."""
+    """A decoded image as a part of a message: its stored bytes, so that the client shows every model the same picture (see
+    `llm/images.py`); as PNG where they are not known.
+    """
+    stored = stored_bytes(image)
+    if stored is not None:
+        return ImagePart(data=stored)
     out = io.BytesIO()
-    if image.width * image.height <= LOSSLESS_PIXELS:
-        image.save(out, "PNG", compress_level=1)
-    else:
-        image.convert("RGB").save(out, "JPEG", quality=95)
+    image.save(out, "PNG", compress_level=1)
     return ImagePart(data=out.getvalue())
 
 
@@ -175,7 +179,9 @@ def _completion(prompt: ClaimPrompt, reply: Reply | ItemFailed) -> Completion | 
         return Completion(related=True, values={}, text="", explanation=str(reply), raw=reply.text)
     if isinstance(reply, ItemFailed):
         return reply
-    if reply.value is None:  # the model, or its server's filter, refused: that is an answer that can't be read
+    if reply.filtered:
+        return Filtered(reply.text[:200])
+    if reply.value is None:  # the model refused: that is an answer that can't be read
         return Completion(related=True, values={}, text="", explanation="refused", raw=reply.text)
     value = reply.value
     said = {slot: str(text) for slot, text in value["values"].items()}
@@ -197,4 +203,6 @@ def _answer(reply: Reply | ItemFailed) -> str:
         return reply.text
     if isinstance(reply, ItemFailed):
         raise reply
+    if reply.filtered:
+        raise Filtered(reply.text[:200])
     return reply.text if reply.value is None else str(reply.value["answer"])

@@ -24,7 +24,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What a judge says about one completion."""
 
     outcome: str
-    """One of the eight of `outcomes.Outcome`."""
+    """One of `outcomes.Outcome`."""
     kind: Literal["verified", "judged", "unverified"]
     """verified: computed from what is known to be true; judged: a model's opinion; unverified: neither."""
     correct: dict[str, str] = {}
@@ -36,6 +36,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """Who decided."""
     votes: dict[str, str] = {}
     """Judge → the outcome it voted for, where several were asked."""
+    missing: dict[str, str] = {}
+    """Judge → why it gave no vote, for those that did not."""
 
 
 class Judge(Protocol):

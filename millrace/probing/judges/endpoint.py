@@ -7,7 +7,6 @@ see it. For pictures without an annotation the first model also chooses what a c
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from concurrent.futures import Future
 from functools import lru_cache
@@ -15,17 +14,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from millrace.config import Settings
+from millrace.config import OPERATIONAL, Settings
 from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed
-from millrace.lake.images import decode_image
+from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
 from millrace.llm import ImagePart, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
+from millrace.llm.failures import Filtered
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
 from millrace.probing.baselines import Completion
-from millrace.probing.baselines.endpoint import picture
 from millrace.probing.claims import Claim, fill
 from millrace.probing.judges import Verdict
 from millrace.probing.judges.annotation import AnnotationJudge
@@ -55,8 +54,10 @@ class JudgeSettings(Settings):
     """The models that vote; an odd number has no ties."""
     prefer_annotation: bool = True
     """Where the image's annotation decides a claim it does, and the verdict is `verified`."""
-    max_tokens: int = Field(default=512, ge=16)
-    """Longest vote."""
+    max_tokens: int = Field(default=512, ge=16, json_schema_extra=OPERATIONAL)
+    """Longest vote, thoughts included. May be raised in the same folder: only what broke off is asked again."""
+    temperature: float | None = Field(default=0.0, ge=0)
+    """0 asks for the most likely vote; null leaves it to the server."""
 
 
 def open_judge(settings: JudgeSettings) -> EndpointJudge:
@@ -98,8 +99,8 @@ class EndpointJudge:
         problem = form_problem(claim, completion)
         if problem is not None:
             return Verdict("format_error", "verified", explanation=problem, by="form")
-        votes = self._votes(self._request(claim, subject, completion, picture_of(row.image_bytes)))
-        return self._decided(claim, completion, votes)
+        votes, missing = self._votes(self._request(claim, subject, completion, picture_of(row.image_bytes)))
+        return self._decided(claim, completion, votes, missing)
 
     def choose_subject(self, claim: Claim, row: LakeRow) -> Subject | None:
         """What the claim is asked about on a picture without an annotation; None when the picture offers nothing for it.
@@ -132,48 +133,58 @@ class EndpointJudge:
             Request(
                 messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
                 schema=schema,
-                temperature=0.0,
+                temperature=self._settings.temperature,
                 max_tokens=self._settings.max_tokens,
                 stage="subject",
             )
         )
+        if reply.filtered:
+            raise Filtered(reply.text[:200])
         if reply.value is None or not reply.value["offers"]:
             return None
         values = {name: str(text).strip() for name, text in reply.value["values"].items()}
         return Subject(values, {}, answerable=True) if all(values.values()) else None
 
-    def _votes(self, request: Request) -> dict[str, Any]:
+    def _votes(self, request: Request) -> tuple[dict[str, Any], dict[str, str]]:
+        """The votes by judge, and why there is none by those that gave none."""
         asked: dict[str, Future[Reply]] = {
             name: chat.submit(request) for name, chat in zip(self._names, self._chats, strict=True)
         }
         usable: dict[str, Any] = {}
+        missing: dict[str, str] = {}
         failure: ItemFailed | None = None
         for name, vote in asked.items():
             try:
-                value = vote.result().value
+                reply = vote.result()
             except ItemFailed as error:
                 failure = error
+                missing[name] = error.reason
                 continue
-            if value is not None:
-                usable[name] = value
+            if reply.value is not None:
+                usable[name] = reply.value
+            else:
+                failure = Filtered(reply.text[:200]) if reply.filtered else failure
+                missing[name] = "filtered" if reply.filtered else "refused"
         if not usable:
             raise failure or ItemFailed("judge_refused", "every judge refused to vote")
-        return usable
+        return usable, missing
 
-    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Any]) -> Verdict:
+    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Any], missing: dict[str, str]) -> Verdict:
         outcomes = {name: outcome_of(vote, completion) for name, vote in votes.items()}
         ((first, count), *others) = Counter(outcomes.values()).most_common()
         tally = f"{count} of {len(votes)} votes"
+        if missing:
+            tally += f"; none from {', '.join(f'{name} ({why})' for name, why in missing.items())}"
         by = f"{self.panel} ({tally})"
         told = outcomes if len(self._chats) > 1 else {}
         if others and others[0][1] == count:
             said = f"The judges disagree: {', '.join(outcomes.values())}."
-            return Verdict("judge_uncertain", "unverified", explanation=said, by=by, votes=told)
+            return Verdict("judge_uncertain", "unverified", explanation=said, by=by, votes=told, missing=missing)
         spoken = next(vote for name, vote in votes.items() if outcomes[name] == first)
         right = {slot: str(text) for slot, text in spoken["right_values"].items() if slot in claim.answer_slots}
         correct = dict(completion.values) if first == "correct" else right if spoken["applies"] else {}
         accepted = {slot: [text] for slot, text in correct.items()}
-        return Verdict(first, "judged", correct, accepted, f"{spoken['explanation']} ({tally})", by, told)
+        return Verdict(first, "judged", correct, accepted, f"{spoken['explanation']} ({tally})", by, told, missing)
 
     def _request(self, claim: Claim, subject: Subject, completion: Completion, part: ImagePart) -> Request:
         said = completion.text if completion.related else "The statement does not apply to this picture."
@@ -188,28 +199,22 @@ class EndpointJudge:
         return Request(
             messages=(system(ROLE), user(part, "\n".join(lines))),
             schema=VOTE,
-            temperature=0.0,
+            temperature=self._settings.temperature,
             max_tokens=self._settings.max_tokens,
             stage="judge",
         )
 
 
 @lru_cache(maxsize=64)
-def _encoded(image_bytes: bytes | None) -> ImagePart:
-    return picture(decode_image(image_bytes))
-
-
-_encoding = threading.Lock()
-
-
 def picture_of(image_bytes: bytes | None) -> ImagePart:
-    """An image of the lake as a part of a message: decoded and encoded once for all claims about it.
+    """An image of the lake as a part of a message, the same object for all claims about it.
 
     Raises:
-        ItemFailed: it is no image.
+        ItemFailed: there is none.
     """
-    with _encoding:  # all claims about an image come at the same time, and one of them does the work
-        return _encoded(image_bytes)
+    if not image_bytes:
+        raise ItemFailed("no_image", REASONS["no_image"])
+    return ImagePart(data=image_bytes)
 
 
 def outcome_of(vote: dict[str, Any], completion: Completion) -> str:

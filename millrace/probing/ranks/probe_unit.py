@@ -182,6 +182,7 @@ def _outcome(
             "accepted": verdict.accepted,
             "explanation": verdict.explanation,
             **({"votes": verdict.votes} if verdict.votes else {}),
+            **({"missing": verdict.missing} if verdict.missing else {}),
         },
         factors=row.scene.factors if row.scene else (),
         error=decision.error,

@@ -15,11 +15,12 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from pydantic import Field, NonNegativeInt
 
-from millrace.config import Settings
+from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
 from millrace.llm import ImagePart, Reply, system, user
 from millrace.llm import Request as ChatRequest
 from millrace.llm.client.blocking import BlockingChat
+from millrace.llm.failures import Filtered
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
 from millrace.qa.settings import QaSettings
@@ -55,10 +56,12 @@ class WriterSettings(Settings):
     """How often the first answerer is asked without the picture; right every time drops the draft. 0 leaves the check out."""
     prefer_annotation: bool = True
     """What the annotation can answer is written by templates, and verified."""
-    temperature: float = Field(default=0.7, ge=0)
-    """For drafts; answers are asked for at 0."""
-    max_tokens: int = Field(default=512, ge=16)
-    """Longest draft or answer."""
+    temperature: float | None = Field(default=0.7, ge=0)
+    """For drafts; null leaves it to the server."""
+    answer_temperature: float | None = Field(default=0.0, ge=0)
+    """For answers."""
+    max_tokens: int = Field(default=512, ge=16, json_schema_extra=OPERATIONAL)
+    """Longest draft or answer, thoughts included. May be raised in the same folder: only what broke off is asked again."""
 
 
 class _Work(NamedTuple):
@@ -138,7 +141,14 @@ class EndpointWriter:
         return self._request(ROLE, image, words, draft_schema(form), "write", self._settings.temperature, request.attempt)
 
     def _request(
-        self, role: str, image: ImagePart | None, text: str, schema: dict[str, Any], stage: str, temperature: float, sample: int
+        self,
+        role: str,
+        image: ImagePart | None,
+        text: str,
+        schema: dict[str, Any],
+        stage: str,
+        temperature: float | None,
+        sample: int,
     ) -> ChatRequest:
         parts = (text,) if image is None else (image, text)
         return ChatRequest(
@@ -151,6 +161,8 @@ class EndpointWriter:
         )
 
     def _draft(self, request: Request, reply: Reply) -> Draft | ItemFailed:
+        if reply.filtered:
+            return Filtered(reply.text[:200])
         if reply.value is None:
             return ItemFailed("writer_refused", reply.text[:200])
         form, value = self._form(request), reply.value
@@ -220,7 +232,7 @@ class EndpointWriter:
                 text,
                 answer_schema(keys),
                 "blind" if blind else "answer",
-                0.0,
+                self._settings.answer_temperature,
                 turn,
             )
             for work, (text, keys) in zip(works, shown, strict=True)
@@ -239,6 +251,6 @@ class EndpointWriter:
 
 def _image_of(request: Request) -> ImagePart:
     data = request.case.row.image_bytes
-    if data is None:
+    if not data:
         raise ItemFailed("no_image", "the record has no image to show to a model")
     return ImagePart(data=data)
