@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from millrace.errors import UsageError
 from millrace.run.ids import content_id
-from millrace.synthesis.environments import Environment
+from millrace.synthesis.environments import Environment, world_of
 from millrace.synthesis.sampling import Tree
 from millrace.synthesis.selection import Candidate
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.verification import Check
 from millrace.synthesis.writing import answer_type
 
-SCHEMA = "millrace.qa/1"
+SCHEMA = "millrace.qa/2"
+"""2: the world is in the verifier's arguments, answers have typed scorers, questions state how their world is read."""
+
 SHOWN_CHARS = 500
 """How much of an observation a reasoning step shows; the trajectory has all of it."""
+
+
+def check_schema(item: Mapping[str, Any], where: str) -> None:
+    """See that an item was written by this version.
+
+    Raises:
+        UsageError: it was not; the message names the two versions.
+    """
+    if item.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{where} holds items of {item.get('schema', 'an unknown schema')}; this version writes {SCHEMA} and cannot mix or "
+            "re-prove them: use the version that made them, or start anew in another folder"
+        )
 
 
 def trajectory_record(tree: Tree, candidate: Candidate) -> dict[str, Any]:
@@ -76,6 +92,7 @@ def item_record(
             "args": {
                 "environment": config.environment_mode,
                 "environment_kwargs": config.environment_kwargs,
+                "world": world_of(environment),
                 "chain": dict(chain),
             },
         },

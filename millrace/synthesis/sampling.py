@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from millrace.run.ids import random_for
-from millrace.synthesis.environments import Action, Environment, Observation, Start, Tool
+from millrace.synthesis.environments import Action, Environment, Observation, Start, Tool, Unprovable
 from millrace.synthesis.policies import Node, Policy, Proposal, View, signature
+
+NOT_PROVABLE = "not provable"
+"""How the note begins on a step whose value the verifier cannot confirm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +168,12 @@ def _read(environment: Environment, tree: Tree, node: Node) -> None:
         return
     if operator.evidence and (node.value in earlier or node.value in (0, 1, "", [], None)):
         node.note = "the value repeats an earlier one or says nothing"
+        return
+    if environment.verifier is not None:  # what cannot be proven now cannot be proven later: another action steps in
+        try:
+            proven = environment.verifier.apply(node.op, node.args or {}, earlier)
+        except Unprovable as error:
+            node.note = f"{NOT_PROVABLE}: {error}"
+            return
+        if proven != node.value:
+            node.note = f"{NOT_PROVABLE}: the tool says {node.value!r}, the verifier {proven!r}"

@@ -20,7 +20,7 @@ from millrace.run.ids import canonical, content_id, random_for
 from millrace.run.journal import Journal, read_jsonl
 from millrace.synthesis.checks import signature_of
 from millrace.synthesis.environments import Environment
-from millrace.synthesis.lines import item_record, steps_of, trajectory_record
+from millrace.synthesis.lines import check_schema, item_record, steps_of, trajectory_record
 from millrace.synthesis.policies import Policy
 from millrace.synthesis.policies.programmatic import ProgrammaticPolicy
 from millrace.synthesis.runs.tally import Clock, Tally, tally_of
@@ -75,6 +75,8 @@ def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: st
     with Journal(path) as journal:
         known = journal.path if journal.done else journal.part
         for record in read_jsonl(known) if known.exists() else ():
+            for item in record["items"]:
+                check_schema(item, str(known))
             tally.add(record)
         if not journal.done:
             waiting = [seed for seed in read_jsonl(plan) if seed["source_id"] not in journal.ids]

@@ -36,6 +36,8 @@ def write_question(environment: Environment, chain: Mapping[str, Any], language:
     reference = named.format(value=start["value"]) if named else next(letters)
     if opening:
         sentences.append(_choose(opening, rng).format(v=reference, value=start["value"], **start.get("args", {})))
+    rules = dict.fromkeys(rule.format(**hop["args"]) for hop in chain["hops"] for rule in environment.operators[hop["op"]].rules)
+    sentences += [frames[f"rule:{name}"] for name in rules]
     references = [reference]
     for hop in chain["hops"]:
         operator = environment.operators[hop["op"]]

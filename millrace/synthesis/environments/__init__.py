@@ -153,10 +153,17 @@ class Operator:
     """False for a step that only finds the place (a search): it is no hop of the question."""
     weight: float = 1.0
     """How often it is tried first, against the others."""
+    rules: tuple[str, ...] = ()
+    """The frames `rule:NAME` that its question must state: how the world is read, where a reader could do it otherwise."""
+    answer_type: str = ""
+    """How an answer to it is scored (a name in `millrace.synthesis.scoring`); empty: by the form of the value."""
 
 
 class Verifier(Protocol):
-    """Computes a chain's values a second time, by other means than the tools: another theorem, another view of the data."""
+    """Computes a chain's values a second time, by other means than the tools: another theorem, another view of the data.
+
+    It may also have `suppose(op, args, values)`, as `apply`: asked for values that are only supposed, where a proof asks more.
+    """
 
     name: str
 
@@ -202,6 +209,15 @@ class Environment(Protocol):
     def close(self) -> None:
         """Let go of processes, servers and files. Harmless when called twice."""
         ...
+
+
+ABOUT_THE_HOST = frozenset({"isolation", "retriever"})
+"""Versions that say how something was run; the answers do not depend on them."""
+
+
+def world_of(environment: Environment) -> dict[str, str]:
+    """The versions that the answers depend on: which data, which tables, which tools."""
+    return {name: version for name, version in environment.versions.items() if name not in ABOUT_THE_HOST}
 
 
 def result_of(text: str, expression: str) -> str:

@@ -12,7 +12,7 @@ from millrace.run.journal import (read_json, read_jsonl)
 from millrace.synthesis.runs.assemble import STATUS_FILES
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.environments import Environment
-from millrace.synthesis.lines import steps_of
+from millrace.synthesis.lines import check_schema, steps_of
 from millrace.synthesis.toolset import open_environment
 from millrace.synthesis.verification import (Check, prove)
 
@@ -28,6 +28,7 @@ def trace(run_dir: Path, qa_id: str) -> tuple[list[str], bool]:
     item = _find([run_dir / name for name in STATUS_FILES.values()] + [run_dir / "rejected.jsonl"], "qa_id", qa_id)
     if item is None:
         raise UsageError(f"{run_dir} holds no item {qa_id}; its ids stand in qa.jsonl")
+    check_schema(item, str(run_dir))
     trajectory = _find([run_dir / "trajectories.jsonl"], "trajectory_id", item["trajectory_id"])
     tree = _find([run_dir / "trees.jsonl"], "source_id", item["source_id"])
     lines = [

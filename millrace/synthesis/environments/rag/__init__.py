@@ -1,4 +1,4 @@
-"""Retrieval over a local corpus: any folder of txt, md, json or jsonl; by default the reference that ships with Python itself."""
+"""Retrieval over a local corpus: any folder of txt, md, json or jsonl; by default a fixed release of Python's own reference."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from typing import Any
 from millrace.config import Settings
 from millrace.plugins.loading import load_plugin
 from millrace.synthesis.environments import Start, Tool
-from millrace.synthesis.environments.rag.corpus import MAX_RESULTS, Corpus, python_reference, read_folder
+from millrace.synthesis.environments.rag.corpus import (
+    INSTALLED,
+    MAX_RESULTS,
+    Corpus,
+    installed_reference,
+    read_folder,
+    shipped_reference,
+)
 from millrace.synthesis.environments.rag.operators import build_operators
-from millrace.synthesis.environments.rag.terms import SAID, Vocabulary
+from millrace.synthesis.environments.rag.terms import RULES, SAID, Vocabulary
 from millrace.synthesis.environments.rag.verifier import RagVerifier
 
 log = logging.getLogger("millrace.synthesis")
 RETRIEVERS = "millrace.synthesis.environments.rag.retrievers"
 REFERENCE_KINDS = ("exception", "special", "builtin", "pep", "version")
+TEXT_KINDS = ("name", "year", "title")
 NEAR = 24
 """How many paragraphs near a seed are looked at for a first sentence."""
 
@@ -27,7 +35,8 @@ class Options(Settings):
     """The environment's own settings (`environment_kwargs`); `rag_index` is the original's name for `corpus`."""
 
     corpus: str | None = None
-    """A folder or file of text; empty: the reference that ships with Python."""
+    """A folder or file of text; empty: the release of Python's reference that is part of this package; `installed`: that of the
+    Python that runs this, which differs between patch releases."""
     retriever: str = "bm25"
     """How paragraphs are ranked: `bm25` by words, `lsa` by vectors learnt from the corpus, or the dotted path of your own."""
     rag_index: str | None = None
@@ -43,16 +52,15 @@ class RagEnvironment:
     def __init__(self, options: Options) -> None:
         place = options.corpus or options.rag_index
         if place and not options.corpus and not Path(place).exists():
-            log.warning("rag_index: there is nothing at %s; the reference that ships with Python is used instead", place)
+            log.warning("rag_index: there is nothing at %s; the reference that ships with this package is used instead", place)
             place = None
-        raw = read_folder(Path(place)) if place else python_reference()
+        raw, label, documents = _read(place)
         self.corpus = Corpus(raw, load_plugin(RETRIEVERS, options.retriever, "retriever").open_retriever)
-        kinds = (*REFERENCE_KINDS, "name", "year") if place else REFERENCE_KINDS
-        self.vocabulary = Vocabulary(self.corpus, kinds)
+        reference = documents["en"].startswith("the topics")
+        self.vocabulary = Vocabulary(self.corpus, REFERENCE_KINDS if reference else (*REFERENCE_KINDS, *TEXT_KINDS))
         self.operators = build_operators(self.vocabulary)
         self.verifier = RagVerifier(raw)
-        self.frames = _frames(f"those of the folder '{Path(place).name}'" if place else "the topics of Python's own reference")
-        label = Path(place).name if place else f"pydoc_topics/{platform.python_version()}"
+        self.frames = _frames(documents, self.corpus.sha256[:8])
         self.versions = {"corpus": label, "corpus_sha256": self.corpus.sha256}
         if options.retriever != "bm25":
             self.versions["retriever"] = options.retriever
@@ -101,23 +109,39 @@ class RagEnvironment:
         """Nothing to let go of."""
 
 
-def _frames(documents: str) -> dict[str, dict[str, str]]:
-    said_zh = "Python 自带参考文档的各个主题" if "Python" in documents else "给定文件夹中的文件"
+def _read(place: str | None) -> tuple[dict[str, str], str, dict[str, str]]:
+    """(documents, label for the records, what a question calls them by language)."""
+    if place == INSTALLED and not Path(place).exists():
+        version = platform.python_version()
+        raw, label = installed_reference(), f"installed python reference {version}"
+    elif place:
+        folder = Path(place).resolve().name
+        return read_folder(Path(place)), folder, {"en": f"those of the collection '{folder}'", "zh": f"文集“{folder}”中的各篇"}
+    else:
+        label, raw = shipped_reference()
+        version = label.rpartition("-")[2]
+    return raw, label, {"en": f"the topics of the reference of Python {version}", "zh": f"Python {version} 参考文档的各个主题"}
+
+
+def _frames(documents: dict[str, str], version: str) -> dict[str, dict[str, str]]:
     shared = {"named": "the documents", "letters": "ABCDEFGHIJ"}
+    named = {language: said.replace("{", "(").replace("}", ")").replace("|", "/") for language, said in documents.items()}
     return {
         "en": {
             **shared,
-            "start": f"The documents are {documents}.",
+            "start": f"The documents are {named['en']} (text version {version}).",
             "hop": "Let {v} be {phrase}.|Call {phrase} {v}.",
             "ask": "What is {v}?|Give {v} as it is written.|Name {v}.",
             **{f"word:{kind}": said[0] for kind, said in SAID.items()},
+            **{f"rule:{name}": said[0] for name, said in RULES.items()},
         },
         "zh": {
             **shared,
-            "start": f"文档为{said_zh}。",
+            "start": f"文档为{named['zh']}（文本版本 {version}）。",
             "hop": "设 {v} 为{phrase}。|记 {v} 为{phrase}。",
             "ask": "{v} 是什么？|请按原文写出 {v}。",
             **{f"word:{kind}": said[1] for kind, said in SAID.items()},
+            **{f"rule:{name}": said[1] for name, said in RULES.items()},
         },
     }
 

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from millrace.synthesis.environments import Operator, Value
-from millrace.synthesis.environments.rag.corpus import Corpus, mentions, paragraphs_in
+from millrace.synthesis.environments.rag.corpus import INSIDE, Corpus, mentions, paragraphs_in
 from millrace.synthesis.environments.rag.terms import BRIDGES, MAX_HITS, MIN_RESULTS, READABLE_CHARS, SAID, Vocabulary, terms_in
+
+ANSWER_TYPES = {"name": "name"}
+"""Type of term → how an answer of that type is scored, where it is not as an exact term."""
 
 
 def _read_all(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, Any]:
@@ -42,8 +45,9 @@ def build_operators(vocabulary: Vocabulary) -> dict[str, Operator]:
     corpus = vocabulary.corpus
     table = [_cloze(vocabulary)]
     for kind in vocabulary.kinds:
+        table += [_pair(vocabulary, kind), _distinct(corpus, kind)]
         table += [_only_one(vocabulary, kind), _next(vocabulary, kind), _kth(corpus, kind), _most(corpus, kind)]
-    table += [*_over_all(vocabulary), _opening(vocabulary), _length(vocabulary), _kth_opening(corpus), _paragraph_total(corpus)]
+    table += _over_all(vocabulary)
     return {operator.name: operator for operator in table}
 
 
@@ -56,8 +60,8 @@ def _cloze(vocabulary: Vocabulary) -> Operator:
     return Operator(
         name="fill_blank", takes="corpus", gives="term", tool="local_search", draw=draw, answers=False,
         act=lambda args, values: {"query": args["shown"].replace("____", " "), "top_k": 5},
-        read=lambda args, values, text: fill_blank(args["shown"], text),
-        en='The documents say: "{shown}" Let {v} be the {kind_said} that fills the blank.', zh="文档（英文）中写道：“{shown}”设 {v} 为空白处的{kind_said}。",
+        read=lambda args, values, text: fill_blank(args["shown"], text), rules=("{kind}",),
+        en='The documents say: "{shown}" Let {v} be the {kind_said} that fills the blank.', zh="文档中写道：“{shown}”设 {v} 为空白处的{kind_said}。",
     )  # fmt: skip
 
 
@@ -103,8 +107,8 @@ def _only_one(vocabulary: Vocabulary, kind: str) -> Operator:
         return found[0] if len(found) == 1 else None
 
     return Operator(
-        name=f"only_{kind}", takes="term", gives="term" if kind in BRIDGES else "label", tool="local_read", weight=2.0,
-        draw=_topic_with(vocabulary, result), act=_read_all,
+        name=f"only_{kind}", takes="term", gives="term" if kind in BRIDGES else "label", tool="local_read", weight=2.0, rules=("paragraph", "mention", kind),
+        draw=_topic_with(vocabulary, result), act=_read_all, answer_type=ANSWER_TYPES.get(kind, "term"),
         read=lambda args, values, text: _only(others(values[-1], [shown for _, _, shown in paragraphs_in(text)])),
         en=f"the only {SAID[kind][0]} other than {{x}} in those paragraphs of the document '{{topic}}' that mention {{x}}",
         zh=f"文档“{{topic}}”中提到 {{x}} 的各段落里除 {{x}} 外唯一的{SAID[kind][1]}",
@@ -113,7 +117,7 @@ def _only_one(vocabulary: Vocabulary, kind: str) -> Operator:
 
 def _next(vocabulary: Vocabulary, kind: str) -> Operator:
     def following(term: str, texts: Sequence[str]) -> str:
-        after = re.split(rf"(?<![\w.]){re.escape(term)}(?!\w|\.\d)", texts[0], maxsplit=1)
+        after = re.split(rf"(?<!{INSIDE}){re.escape(term)}(?!{INSIDE}|\.\d)", texts[0], maxsplit=1)
         found = [other for other in terms_in(after[1] if len(after) > 1 else "", kind) if other != term]
         return found[0] if found else ""
 
@@ -124,7 +128,7 @@ def _next(vocabulary: Vocabulary, kind: str) -> Operator:
         return said
 
     return Operator(
-        name=f"next_{kind}", takes="term", gives="term" if kind in BRIDGES else "label", tool="local_read", weight=1.5,
+        name=f"next_{kind}", takes="term", gives="term" if kind in BRIDGES else "label", tool="local_read", weight=1.5, answer_type=ANSWER_TYPES.get(kind, "term"), rules=("paragraph", "mention", kind),
         draw=_topic_with(vocabulary, lambda term, texts: (following(term, texts) or None) if texts else None), act=_read_all, read=read,
         en=f"the next {SAID[kind][0]} after the first mention of {{x}} in the first paragraph of the document '{{topic}}' that mentions it",
         zh=f"文档“{{topic}}”第一个提到 {{x}} 的段落中，{{x}} 首次出现之后的下一个{SAID[kind][1]}",
@@ -145,7 +149,7 @@ def _kth(corpus: Corpus, kind: str) -> Operator:
         return {"k": rng.randint(1, min(len(found), 6))} if found else None
 
     return Operator(
-        name=f"kth_{kind}", takes="topic", gives="term" if kind in BRIDGES else "label", tool="local_read", draw=draw, act=_whole,
+        name=f"kth_{kind}", takes="topic", gives="term" if kind in BRIDGES else "label", tool="local_read", draw=draw, act=_whole, answer_type=ANSWER_TYPES.get(kind, "term"), rules=(kind,),
         read=lambda args, values, text: distinct([shown for _, _, shown in paragraphs_in(text)])[args["k"] - 1],
         en=f"number {{k}} of the different terms of the kind '{SAID[kind][0]}' in the document {{x}}, in the order of their first mention",
         zh=f"文档 {{x}} 中各不相同的{SAID[kind][1]}里，按首次出现次序的第 {{k}} 个",
@@ -169,7 +173,7 @@ def _most(corpus: Corpus, kind: str) -> Operator:
         return {} if sum(map(len, texts)) < READABLE_CHARS else None
 
     return Operator(
-        name=f"most_{kind}", takes="topic", gives="term" if kind in BRIDGES else "label", tool="local_read", draw=draw, act=_whole,
+        name=f"most_{kind}", takes="topic", gives="term" if kind in BRIDGES else "label", tool="local_read", draw=draw, act=_whole, answer_type=ANSWER_TYPES.get(kind, "term"), rules=("paragraph", kind),
         read=lambda args, values, text: favourite([shown for _, _, shown in paragraphs_in(text)]),
         en=f"the {SAID[kind][0]} that the largest number of paragraphs of the document {{x}} mention",
         zh=f"文档 {{x}} 中被最多段落提到的{SAID[kind][1]}",
@@ -184,22 +188,29 @@ Hits = Sequence[tuple[str, int, str]]
 
 
 def _global(
-    vocabulary: Vocabulary, name: str, gives: str, pick: Callable[[Hits, str], Value], en: str, zh: str, weight: float = 1.5
+    vocabulary: Vocabulary,
+    name: str,
+    gives: str,
+    pick: Callable[[Hits, str], Value],
+    en: str,
+    zh: str,
+    weight: float = 1.5,
+    *,
+    rules: tuple[str, ...] = ("mention",),
+    answer_type: str = "document",
 ) -> Operator:
     """An operator over all paragraphs that mention its input."""
 
     def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
-        texts = vocabulary.everywhere(values[-1])
-        names = [place for place, counts in vocabulary.topics.get(values[-1], Counter()).items() for _ in range(counts)]
+        found = vocabulary.everywhere(values[-1])
         try:
-            return (
-                {} if texts and pick([(place, 0, text) for place, text in zip(names, texts, strict=True)], values[-1]) else None
-            )
+            value = pick([(name, 0, text) for name, text in found], values[-1]) if found else None
         except ValueError:
             return None
+        return {} if value and (gives != "topic" or vocabulary.readable(value)) else None
 
     return Operator(
-        name=name, takes="term", gives=gives, tool="local_search", draw=draw, act=_exact, weight=weight, en=en, zh=zh,
+        name=name, takes="term", gives=gives, tool="local_search", draw=draw, act=_exact, weight=weight, en=en, zh=zh, rules=rules, answer_type=answer_type,
         read=lambda args, values, text: pick(paragraphs_in(text), values[-1]),
     )  # fmt: skip
 
@@ -211,27 +222,84 @@ def _single(counts: Counter[str], least: int = 1) -> str:
     return ranked[0][0]
 
 
-def _extreme_text(hits: Hits, sign: int) -> str:
-    ranked = sorted((text for _, _, text in hits), key=lambda text: sign * len(text))
-    if len(ranked) < 2 or len(ranked[0]) == len(ranked[1]):
-        raise ValueError("no single paragraph is the longest or shortest")
-    return ranked[0]
+def _version(hits: Hits, term: str, *, highest: bool) -> str:
+    found = {tuple(map(int, version.split("."))) for _, _, text in hits for version in terms_in(text, "version")}
+    if len(found) < 2:
+        raise ValueError("there are no two version numbers to compare")
+    major, minor = max(found) if highest else min(found)
+    return f"{major}.{minor}"
+
+
+LEAST_RESULTS = 3
+"""How many different results the second term of a pair must lead to with other first terms, so that the first one is needed."""
+
+
+def _pair(vocabulary: Vocabulary, kind: str) -> Operator:
+    """What stands in the paragraphs that mention two terms: the input, and one that the question names."""
+    known: dict[tuple[str, str], int] = {}
+
+    def results(second: str, sort: str) -> int:
+        if (second, sort) not in known:
+            firsts = [term for term in vocabulary.company(second) if vocabulary.kind_of[term] == sort]
+            known[(second, sort)] = len({vocabulary.alone_beside(term, second, kind) for term in firsts} - {None})
+        return known[(second, sort)]
+
+    def seconds(term: str) -> list[str]:
+        sort = vocabulary.kind_of.get(term, "")
+        fit = [second for second in vocabulary.company(term) if vocabulary.alone_beside(term, second, kind)]
+        return [second for second in fit if results(second, sort) >= LEAST_RESULTS] if vocabulary.everywhere(term) else []
+
+    def beside(hits: Hits, term: str, second: str) -> str:
+        texts = [text for _, _, text in hits if mentions(text, second)]
+        return _only(sorted({found for text in texts for found in terms_in(text, kind)} - {term, second}))
+
+    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+        fit = [other for other in seconds(values[-1]) if other not in values]
+        return {"second": rng.choice(fit)} if fit else None
+
+    return Operator(
+        name=f"beside_{kind}", takes="term", gives="term" if kind in BRIDGES else "label", tool="local_search", draw=draw, act=_exact, weight=2.5,
+        read=lambda args, values, text: beside(paragraphs_in(text), values[-1], args["second"]),
+        en=f"the only {SAID[kind][0]} other than {{x}} and {{second}} in those paragraphs of all documents that mention both {{x}} and {{second}}",
+        zh=f"所有文档中同时提到 {{x}} 和 {{second}} 的各段落里，除二者外唯一的{SAID[kind][1]}",
+        rules=("paragraph", "mention", kind), answer_type=ANSWER_TYPES.get(kind, "term"),
+    )  # fmt: skip
+
+
+def _distinct(corpus: Corpus, kind: str) -> Operator:
+    def count(texts: Sequence[str]) -> int:
+        return len({term for text in texts for term in terms_in(text, kind)})
+
+    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+        texts = corpus.documents.get(values[-1], [])
+        return {} if sum(map(len, texts)) < READABLE_CHARS and count(texts) > 2 else None
+
+    return Operator(
+        name=f"distinct_{kind}", takes="topic", gives="count", tool="local_read", draw=draw, act=_whole, weight=0.5,
+        read=lambda args, values, text: count([shown for _, _, shown in paragraphs_in(text)]),
+        en=f"the number of different terms of the kind '{SAID[kind][0]}' in the document {{x}}", zh=f"文档 {{x}} 中不同的{SAID[kind][1]}的个数",
+        rules=(kind,), answer_type="integer",
+    )  # fmt: skip
 
 
 def _over_all(vocabulary: Vocabulary) -> list[Operator]:
     table = [
         _global(vocabulary, "main_document", "topic", lambda hits, term: _single(Counter(name for name, _, _ in hits)),
-                "the document in which the largest number of paragraphs mention {x}", "提到 {x} 的段落最多的文档", 2.0),
+                "the document in which the largest number of paragraphs mention {x}", "提到 {x} 的段落最多的文档", 2.0, rules=("paragraph", "mention")),
         _global(vocabulary, "first_document", "topic", lambda hits, term: min(name for name, _, _ in hits),
-                "the document that comes first (by code point of its name) of those that mention {x}", "提到 {x} 的文档中名称按码位排在最前的一个"),
+                "the document that comes first (by code point of its name) of those that mention {x}", "提到 {x} 的文档中名称按码位排在最前的一个", 0.4),
         _global(vocabulary, "last_document", "topic", lambda hits, term: max(name for name, _, _ in hits),
-                "the document that comes last (by code point of its name) of those that mention {x}", "提到 {x} 的文档中名称按码位排在最后的一个"),
+                "the document that comes last (by code point of its name) of those that mention {x}", "提到 {x} 的文档中名称按码位排在最后的一个", 0.4),
+        _global(vocabulary, "count_documents", "count", lambda hits, term: len({name for name, _, _ in hits}) if len(hits) > 3 else 0,
+                "the number of documents that mention {x}", "提到 {x} 的文档数", 0.3, answer_type="integer"),
+        _global(vocabulary, "highest_version", "label", lambda hits, term: _version(hits, term, highest=True),
+                "the highest version number in all paragraphs that mention {x}", "所有提到 {x} 的段落中最大的版本号",
+                rules=("paragraph", "mention", "version"), answer_type="term"),
+        _global(vocabulary, "lowest_version", "label", lambda hits, term: _version(hits, term, highest=False),
+                "the lowest version number in all paragraphs that mention {x}", "所有提到 {x} 的段落中最小的版本号",
+                rules=("paragraph", "mention", "version"), answer_type="term"),
         _global(vocabulary, "count_paragraphs", "count", lambda hits, term: len(hits) if len(hits) > 2 else 0,
-                "the number of paragraphs in all documents that mention {x}", "所有文档中提到 {x} 的段落数", 0.3),
-        _global(vocabulary, "words_of_longest", "count", lambda hits, term: len(_extreme_text(hits, -1).split()),
-                "the number of words, separated by spaces, in the longest paragraph (by characters) that mentions {x}", "提到 {x} 的最长段落（按字符数）的词数（按空格分）"),
-        _global(vocabulary, "opening_of_shortest", "quote", lambda hits, term: " ".join(_extreme_text(hits, 1).split()[:5]),
-                "the first five words of the shortest paragraph (by characters) that mentions {x}", "提到 {x} 的最短段落（按字符数）的前五个词"),
+                "the number of paragraphs in all documents that mention {x}", "所有文档中提到 {x} 的段落数", 0.3, rules=("paragraph", "mention"), answer_type="integer"),
     ]  # fmt: skip
     for kind in vocabulary.kinds:
 
@@ -247,52 +315,8 @@ def _over_all(vocabulary: Vocabulary) -> list[Operator]:
                 f"the {SAID[kind][0]} other than {{x}} that stands in the largest number of paragraphs together with {{x}}",
                 f"除 {{x}} 外与 {{x}} 同处一段的段落数最多的{SAID[kind][1]}",
                 2.0,
+                rules=("paragraph", "mention", kind),
+                answer_type=ANSWER_TYPES.get(kind, "term"),
             )
         )
     return table
-
-
-def _kth_opening(corpus: Corpus) -> Operator:
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
-        texts = corpus.documents.get(values[-1], [])
-        fit = [k for k in range(2, min(len(texts), 9)) if len(texts[k - 1].split()) > 5]
-        return {"k": rng.choice(fit)} if fit and sum(map(len, texts)) < READABLE_CHARS else None
-
-    return Operator(
-        name="opening_of_kth", takes="topic", gives="quote", tool="local_read", draw=draw, act=_whole, weight=2.0,
-        read=lambda args, values, text: " ".join(paragraphs_in(text)[args["k"] - 1][2].split()[:5]),
-        en="the first five words of paragraph number {k} (from 1) of the document {x}", zh="文档 {x} 第 {k} 段（从 1 起）的前五个词",
-    )  # fmt: skip
-
-
-def _paragraph_total(corpus: Corpus) -> Operator:
-    return Operator(
-        name="paragraphs_of_document", takes="topic", gives="count", tool="local_read", act=_whole, weight=0.7,
-        draw=lambda rng, values: {} if sum(map(len, corpus.documents.get(values[-1], []))) < READABLE_CHARS else None,
-        read=lambda args, values, text: len(paragraphs_in(text)), en="the number of paragraphs of the document {x}", zh="文档 {x} 的段落数",
-    )  # fmt: skip
-
-
-def _opening(vocabulary: Vocabulary) -> Operator:
-    def opening(text: str) -> str:
-        return " ".join(text.split()[:5])
-
-    def result(term: str, texts: list[str]) -> str | None:
-        return opening(texts[0]) if texts and len(texts[0].split()) > 8 and not mentions(opening(texts[0]), term) else None
-
-    return Operator(
-        name="opening_words", takes="term", gives="quote", tool="local_read", act=_read_all, weight=1.2,
-        draw=_topic_with(vocabulary, result),
-        read=lambda args, values, text: opening(paragraphs_in(text)[0][2]),
-        en="the first five words of the first paragraph of the document '{topic}' that mentions {x}", zh="文档“{topic}”中第一个提到 {x} 的段落的前五个词",
-    )  # fmt: skip
-
-
-def _length(vocabulary: Vocabulary) -> Operator:
-    return Operator(
-        name="paragraph_words", takes="term", gives="count", tool="local_read", act=_read_all, weight=1.2,
-        draw=_topic_with(vocabulary, lambda term, texts: len(texts[0].split()) if texts and 12 <= len(texts[0].split()) <= 300 else None),
-        read=lambda args, values, text: len(paragraphs_in(text)[0][2].split()),
-        en="the number of words, separated by spaces, in the first paragraph of the document '{topic}' that mentions {x}",
-        zh="文档“{topic}”中第一个提到 {x} 的段落的词数（按空格分）",
-    )  # fmt: skip

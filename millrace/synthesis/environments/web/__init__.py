@@ -31,14 +31,15 @@ FRAMES = {
     "en": {
         "named": '"{value}"',
         "letters": "ABCDEFGHIJKLMNOPQ",
-        "start": "On the time-zone atlas, start from the entry {v}.|Open the entry {v} of the time-zone atlas.",
+        "start": "On the time-zone atlas (tzdata TZDATA), start from the entry {v}.|"
+        "Open the entry {v} of the time-zone atlas (tzdata TZDATA).",
         "hop": "Let {v} be {phrase}.|Call {phrase} {v}.",
         "ask": "What is {v}?|Name {v}.|Give {v}.",
     },
     "zh": {
         "named": "“{value}”",
         "letters": "ABCDEFGHIJKLMNOPQ",
-        "start": "在时区图册中，从条目{v}出发。|打开时区图册的条目{v}。",
+        "start": "在时区图册（tzdata TZDATA）中，从条目{v}出发。|打开时区图册（tzdata TZDATA）的条目{v}。",
         "hop": "设 {v} 为{phrase}。|记 {v} 为{phrase}。",
         "ask": "{v} 是什么？|请写出 {v}。",
     },
@@ -74,12 +75,16 @@ class WebEnvironment:
 
     name = "web"
     concurrent = True
-    frames = FRAMES
 
     def __init__(self, options: Options, fetcher: Callable[[Options], Fetcher] | None = None) -> None:
         """`fetcher` makes what pages are fetched with, online; None: one that reaches public addresses and nothing else."""
         self.options = options
         self._closing: list[Callable[[], None]] = []
+        tzdata = importlib.metadata.version("tzdata")
+        self.frames = {
+            language: {name: words.replace("TZDATA", tzdata) for name, words in frames.items()}
+            for language, frames in FRAMES.items()
+        }
         self.operators: dict[str, Operator] = {}
         self.verifier: Verifier | None = None
         self._names: list[str] = []
