@@ -40,7 +40,8 @@ def test_an_entrypoint_is_a_flow_with_a_default_and_a_help_text_for_every_settin
 def test_plug_ins_are_offered_in_the_form_with_their_own_settings_and_room_for_ones_own() -> None:
     schema = importlib.import_module("flows.full").full.parameters.model_dump()["definitions"]
     baseline = schema["ProbingConfig"]["properties"]["baseline"]["anyOf"]
-    assert [form["title"] for form in baseline] == [*plugin_names("millrace.probing.baselines"), "your own"]
+    names = plugin_names("millrace.probing.baselines")
+    assert [form["title"] for form in baseline] == ["embedded", *(name for name in names if name != "embedded"), "your own"]
     assert "scenes" in baseline[0]["properties"]
     provider = schema["ModelSettings"]["properties"]["provider"]["anyOf"]
     assert provider[0]["enum"] == plugin_names("millrace.llm.providers")
