@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTERS ?= 2
 
-.PHONY: full test test-fast lint install serve stop clean
+.PHONY: full test test-fast lint schemas install serve stop clean
 
 full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
@@ -20,6 +20,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+schemas: $(STAMP)  ## configs/schemas/*.json anew, after a field of a config has changed
+	for flow in $(notdir $(basename $(wildcard flows/[a-z]*.py))); do $(BIN)/millrace schema $$flow >configs/schemas/$$flow.json || exit; done
 
 serve: $(STAMP)  ## Server, UI, worker, Dask and all deployments on this machine (PORT=4200)
 	$(BIN)/python -m deployments.serve start $(if $(PORT),--port $(PORT)) $(ARGS)

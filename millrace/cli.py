@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import importlib.util
-import json
 import pkgutil
 import runpy
 import sys
@@ -30,17 +28,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     package, names = flow_package()
     if given and given[0] in names:
-        sys.argv = [f"millrace {given[0]}", *given[1:]]
-        runpy.run_module(f"{package}.{given[0]}", run_name="__main__", alter_sys=True)
+        _run_flow(f"{package}.{given[0]}", given)
     options = command_parser(names).parse_args(given)
     if options.command == "configs":
         flows = [options.flow] if options.flow else names
         lines = [f"millrace {flow} --config {name}" for flow in flows for name in shipped_configs(flow)]
         print("\n".join(lines))  # noqa: T201 - the command's answer
     elif options.command == "schema":
-        flow = getattr(importlib.import_module(f"{package}.{options.flow}"), options.flow)
-        print(json.dumps(flow.definition.config.model_json_schema(), indent=1))  # noqa: T201 - the command's answer
+        with contextlib.suppress(SystemExit):
+            _run_flow(f"{package}.{options.flow}", [options.flow, "schema"])
     return 0
+
+
+def _run_flow(module: str, given: Sequence[str]) -> None:
+    """Run the flow's file as `python -m` does, which imports no Prefect before a run starts; ends with SystemExit."""
+    own, sys.argv = sys.argv, [f"millrace {given[0]}", *given[1:]]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = own
 
 
 def flow_package() -> tuple[str, list[str]]:

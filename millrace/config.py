@@ -6,6 +6,7 @@ Strict and frozen; the string under a field is its help text everywhere. Loading
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,6 +130,12 @@ def find_config(flow: str, given: Path) -> Path:
         return shipped
     names = shipped_configs(flow)
     raise UsageError(f"there is no config file {given}, and none of that name is shipped{did_you_mean(str(given), names)}")
+
+
+def schema_text(model: type[BaseModel]) -> str:
+    """The JSON Schema of a config, with which an editor completes and checks a YAML file: what `configs/schemas/` holds."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    return json.dumps(schema, indent=1, ensure_ascii=False)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -70,6 +70,16 @@ def test_the_list_of_places_that_know_the_digits_holds_no_other() -> None:
         assert "digits" in domains_in(imports_of(ROOT / "millrace" / name)), f"{name} is free of them: take it off the list"
 
 
+def test_no_part_of_the_library_is_kept_from_the_repository_by_gitignore() -> None:
+    ignored = ["git", "ls-files", "--others", "--ignored", "--exclude-standard"]
+    found = subprocess.run(
+        [*ignored, "millrace", "flows", "tasks", "configs"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip("not a git checkout")
+    assert [name for name in found.stdout.splitlines() if "__pycache__" not in name] == []
+
+
 def test_the_library_imports_neither_tasks_nor_flows() -> None:
     for path in modules("millrace"):
         assert not {name for name in imports_of(path) if name.split(".")[0] in {"flows", "tasks", "deployments"}}, path

@@ -77,3 +77,13 @@ def test_the_schema_of_a_flows_settings_has_each_field_with_its_help(capsys: pyt
     assert set(schema["properties"]) == {"filtering", "input", "cluster"}
     assert schema["additionalProperties"] is False
     assert "Empty takes those of the run folder" in schema["properties"]["input"]["description"]
+
+
+def test_a_schema_is_printed_without_importing_prefect_or_torch() -> None:
+    program = (
+        "import sys\nfrom millrace.cli import main\nassert main(['schema', 'full']) == 0\n"
+        "sys.exit(str({'prefect', 'torch', 'distributed', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "set()"
+    assert json.loads(done.stdout)["title"] == "FullConfig"

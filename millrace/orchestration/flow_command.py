@@ -1,6 +1,7 @@
 """The one command line of every flow.
 
     python -m flows.NAME [--config FILE.yaml] [--run-dir DIR] [--set dotted.key=value ...] [--dry-run]
+    python -m flows.NAME schema        # the JSON Schema of its settings, for an editor
 
 Exit codes: 0 done, 1 failed, 2 bad usage, config or input (nothing was started), 3 finished short of its target, 130 / 143
 interrupted by SIGINT / SIGTERM (everything finished is on disk, nothing is left running). Nothing heavy is imported before a
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from millrace.config import find_config, load_config, read_mapping
+from millrace.config import find_config, load_config, read_mapping, schema_text
 from millrace.errors import Interrupted, MillraceError, UsageError
 from millrace.orchestration.run_dir import dated
 from millrace.run.folder import RunFolder, finished_state
@@ -55,6 +56,9 @@ class FlowCommand:
 
     def answer(self, argv: Sequence[str]) -> int:
         """Answer the arguments; returns the exit code."""
+        if list(argv) == ["schema"]:
+            print(schema_text(self.definition.config))  # noqa: T201 - the command's answer
+            return 0
         if argv and argv[0] in self.definition.subcommands:
             return guarded(lambda: self.definition.subcommands[argv[0]](argv[1:]))
         options = argument_parser(self.definition).parse_args(list(self.definition.arguments(argv)))

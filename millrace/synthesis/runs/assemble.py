@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from millrace.run.journal import PART
 from millrace.plugins.loading import load_plugin
-from millrace.synthesis.checks import (Contamination, Seen, answer_limit, load_earlier)
-from millrace.synthesis.settings import SynthesisConfig
+from millrace.run.journal import PART
+from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan
+from millrace.synthesis.settings import SynthesisConfig
 
 KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from millrace.run.journal import (read_jsonl, write_atomic)
+from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.settings import SynthesisConfig
 
 ROWS_PER_GROUP = 5_000

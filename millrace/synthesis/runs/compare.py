@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from millrace.errors import RunFailed
-from millrace.run.journal import (read_json, write_json)
+from millrace.run.journal import read_json, write_json
 from millrace.synthesis.settings import SynthesisConfig
 
 COMPARED = ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl")

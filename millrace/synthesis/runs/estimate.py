@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.seeds import read_seeds
+from millrace.synthesis.settings import SynthesisConfig
 
 SECONDS_PER_SEED = {"math": 0.06, "python": 0.5, "rag": 0.05, "web": 0.05}
 """Measured on two shared cores with the shipped configs; only an order of magnitude elsewhere."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace.reporting import charts
 from millrace.llm.run_chats import ledger_of_run
 from millrace.llm.store.ledger import LedgerRow
+from millrace.reporting import charts
 from millrace.run.progress import Stage
 from millrace.synthesis.runs.shard_plan import Plan
 from millrace.synthesis.runs.tally import FOLDER, Tallies

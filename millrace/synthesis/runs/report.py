@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from millrace.llm.store.ledger import LedgerRow
 from millrace.reporting import charts
 from millrace.run.journal import write_atomic
-from millrace.llm.store.ledger import LedgerRow
 from millrace.synthesis.runs.live import cost
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace.run.journal import (read_jsonl, write_jsonl)
+from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.synthesis.seeds import Seed, read_seeds
 from millrace.synthesis.settings import SynthesisConfig
-from millrace.synthesis.seeds import (Seed, read_seeds)
 
 SMALLEST, LARGEST = 8, 2_000
 """Bounds of an automatic shard: fewer seeds are not worth a Prefect task of 0.15 s, more take too long to be seen to move."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from millrace.errors import (RunFailed, ShortOfTarget)
-from millrace.run.journal import (read_json, write_json)
+from millrace.errors import RunFailed, ShortOfTarget
 from millrace.run.folder import RunFolder
+from millrace.run.journal import read_json, write_json
 from millrace.synthesis.runs.assemble import assemble
-from millrace.synthesis.runs.card import (write_card, write_parquet)
+from millrace.synthesis.runs.card import write_card, write_parquet
+from millrace.synthesis.runs.shard_plan import Plan, plan_shards, seeds_digest
 from millrace.synthesis.settings import SynthesisConfig
-from millrace.synthesis.runs.shard_plan import (Plan, plan_shards, seeds_digest)
 from millrace.synthesis.work_shard import synthesise_shard
 
 MAX_ROUNDS = 200

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from millrace.run.journal import (read_json, write_json)
+from millrace.run.journal import read_json, write_json
 
 EVERY_S = 1.0
 """How old a tally may get; writing one costs two syncs of a small file."""

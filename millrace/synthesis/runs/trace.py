@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from millrace.config import parse_config
-from millrace.errors import (InputError, UsageError)
-from millrace.run.journal import (read_json, read_jsonl)
-from millrace.synthesis.runs.assemble import STATUS_FILES
-from millrace.synthesis.settings import SynthesisConfig
+from millrace.errors import InputError, UsageError
+from millrace.run.journal import read_json, read_jsonl
 from millrace.synthesis.environments import Environment
 from millrace.synthesis.lines import check_schema, steps_of
+from millrace.synthesis.runs.assemble import STATUS_FILES
+from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.toolset import open_environment
-from millrace.synthesis.verification import (Check, prove)
+from millrace.synthesis.verification import Check, prove
 
 SHOWN_CHARS = 160
 

@@ -1,0 +1,113 @@
+"""The stage `synthesis`: seeds → tool-use trajectories in an environment → questions whose answers are proven."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import RunFailed
+from millrace.run.context import RunContext, Same
+from millrace.run.stage import Forecast, Stage
+from millrace.synthesis.settings import SynthesisConfig, warnings_about
+
+
+@dataclass(frozen=True)
+class Synthesis(Stage):
+    """Plans the seeds' shards, works through them, and puts what came of them together."""
+
+    config: SynthesisConfig
+
+    name = "synthesis"
+
+    @property
+    def settings(self) -> SynthesisConfig:
+        """See `Stage.settings`."""
+        return self.config
+
+    def notes(self, raw: Mapping[str, Any]) -> list[str]:
+        """See `Stage.notes`."""
+        return warnings_about(self.config, raw.get("available_tools"))
+
+    def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
+        """See `Stage.plan`."""
+        from millrace.synthesis.runs.estimate import plan_lines
+
+        return plan_lines(self.config)
+
+    def check(self, run_dir: Path, earlier: list[str]) -> None:
+        """See `Stage.check`."""
+        from millrace.synthesis.seeds import read_seeds
+        from millrace.synthesis.toolset import open_environment
+
+        next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
+        open_environment(self.config).close()
+
+    def reach(self) -> None:
+        """See `Stage.reach`."""
+        if self.config.policy == "chat":
+            from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
+            from millrace.synthesis.policies.chat import model_settings
+
+            reach_all([model_settings(self.config)])
+
+    def take_up(self, run_dir: Path) -> None:
+        """See `Stage.take_up`: a schedule runs in one folder, where seeds are added."""
+        from millrace.synthesis.runs.synthesis_run import reopen_for_new_seeds
+
+        reopen_for_new_seeds(self.config, run_dir)
+
+    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+        """Plan the shards → work through them → assemble. Returns the statistics."""
+        from millrace.synthesis.runs.shard_plan import Plan, plan_shards
+        from millrace.synthesis.runs.synthesis_run import assembled_when_short, finish_run
+
+        plan: Plan = run.call(plan_shards, self.config, folder)
+
+        def put_together() -> dict[str, Any]:
+            with run.progress.stage("assembling", plan.seeds, "seeds") as bar:
+                statistics = run.call(finish_run, self.config, plan, run.folder.path)
+                bar.update(plan.seeds)
+                bar.note = ", ".join(f"{count} {status}" for status, count in statistics["items"].items() if count)
+            return statistics
+
+        with assembled_when_short(put_together):
+            self._work_through(run, plan)
+        return put_together()
+
+    def is_short(self, summary: Mapping[str, Any]) -> bool:
+        """Whether a target was set and not reached."""
+        return self.config.target_items is not None and summary["items"]["verified"] < self.config.target_items
+
+    def facts(self) -> dict[str, Any]:
+        """The hash of the seeds, so that added seeds are noticed."""
+        from millrace.synthesis.runs.shard_plan import seeds_digest
+
+        return {"seeds_sha256": seeds_digest(self.config)}
+
+    def _work_through(self, run: RunContext, plan: Any) -> None:
+        """Map the shards over the workers, again and again for those whose worker died, until all are done."""
+        from millrace.llm.settings import runs_here
+        from millrace.synthesis.runs.live import shown_live
+        from millrace.synthesis.runs.synthesis_run import MAX_ROUNDS
+        from millrace.synthesis.work_shard import synthesise_shard
+
+        launch = uuid.uuid4().hex
+        show = run.live_text("synthesis-live", "Synthesis so far")
+        with run.progress.stage("synthesising", plan.seeds, "seeds") as bar, shown_live(plan, bar, run.folder.path, show):
+            for _ in range(MAX_ROUNDS):
+                waiting = [shard for shard in plan.shards if not plan.result_of(shard).exists()]
+                if not waiting:
+                    return
+                results = [plan.result_of(shard) for shard in waiting]
+                before = plan.bytes_done()
+                try:
+                    with run.on_gpus(self.config.policy == "chat" and runs_here(self.config.chat)):
+                        run.map(synthesise_shard, Same(self.config), waiting, results, Same(launch))
+                except RunFailed as error:
+                    own = error.__cause__ is None  # a shard said so itself: an endpoint is down, a journal is damaged
+                    if own or plan.bytes_done() == before:
+                        raise
+                    run.progress.say("a worker process ended in the middle of a shard; its unfinished seeds are handed out again")
