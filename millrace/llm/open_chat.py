@@ -48,7 +48,7 @@ def open_chat(
     if settings.max_cost_usd is not None and price_of(settings) is None:
         raise UsageError(f"max_cost_usd needs to know what {settings.model} costs: set price: {{input_usd: …, output_usd: …}}")
     images = ImageEncoder(settings.images)
-    shared = Resources(images, ByteBudget(settings.max_bytes_in_flight), transport)
+    shared = Resources(images, ByteBudget(settings.max_bytes_in_flight), transport, folder)
     module = load_plugin(PROVIDERS, settings.provider, "provider")
     places: list[EndpointSettings | None] = list(settings.endpoints) or [None]
     endpoints = [

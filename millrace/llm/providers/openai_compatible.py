@@ -11,6 +11,7 @@ import orjson
 
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
+from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
@@ -99,7 +100,8 @@ class OpenAIDialect:
             body["tools"] = [{"type": "function", "function": msgspec.structs.asdict(tool)} for tool in request.tools]
             body["tool_choice"] = request.tool_choice
         if request.schema is not None and structured == "native":
-            schema = {"name": "answer", "schema": request.schema, "strict": True}
+            strict = strict_problem(request.schema) is None
+            schema = {"name": "answer", "schema": request.schema, "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif request.schema is not None and structured == "json_object":
             body["response_format"] = {"type": "json_object"}

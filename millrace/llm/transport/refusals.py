@@ -113,6 +113,12 @@ def failure_inside(answer: Answer, place: str, key: Secret | None) -> AttemptFai
 
 def message_in(answer: Answer, key: Secret | None) -> str:
     """The server's own words, short, on one line, without the key."""
+    text = whole_message(answer)
+    return (key.redact(text) if key is not None else text)[:SHOWN]
+
+
+def whole_message(answer: Answer) -> str:
+    """All that the server says, on one line; not to be shown, because some repeat the key they were sent."""
     text = answer.body[:65536].decode("utf-8", "replace")
     try:
         value = orjson.loads(answer.body)
@@ -123,10 +129,7 @@ def message_in(answer: Answer, key: Secret | None) -> str:
             text = f"a web page{' titled ' + repr(title[1].strip()[:80]) if title else ''}"
     else:
         text = _text_of(value)
-    text = " ".join(text.split())
-    if key is not None:
-        text = key.redact(text)
-    return text[:SHOWN]
+    return " ".join(text.split())
 
 
 def wait_asked(answer: Answer) -> float | None:
