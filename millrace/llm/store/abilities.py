@@ -33,6 +33,8 @@ class Abilities(msgspec.Struct, omit_defaults=True):
     """Fields of a request that it refuses and that no answer depends on being there."""
     renamed: dict[str, str] = {}
     """Our name of a field → the name that it wants."""
+    wants_thoughts: bool = False
+    """It takes no turn with calls of tools without the thoughts behind them."""
     no_system_role: bool = False
     """It takes no system message: what it says goes in front of the first question."""
 

@@ -34,6 +34,9 @@ _TOO_MUCH = re.compile(
 _ROLE = re.compile(
     r"system (role|message|prompt|instruction)s? (is |are )?not (supported|allowed|enabled)|not support '?system'?", re.I
 )
+_THOUGHTS_MISSING = re.compile(
+    r"(missing|required|must).{0,60}reasoning_content|reasoning_content.{0,60}(missing|required|must)", re.IGNORECASE
+)
 _SCHEMA = re.compile(
     r"response_?format|json_?\s?schema|guided|structured|schema|response_mime_type|responsemimetype", re.IGNORECASE
 )
@@ -51,6 +54,8 @@ def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], No
     said = whole_message(answer)
     if _ROLE.search(said):
         return _no_system_role
+    if _THOUGHTS_MISSING.search(said):
+        return _wants_thoughts
     named = _named(answer) & set(sent)
     if not named and not _REFUSES.search(said):
         return None
@@ -77,6 +82,10 @@ def _named(answer: Answer) -> set[str]:
     places = [mapping(one).get("loc") for one in items(value.get("detail")) + items(error.get("detail"))]
     names = {str(part) for place in places for part in items(place)}
     return names | ({str(error["param"])} if error.get("param") else set())
+
+
+def _wants_thoughts(known: Abilities) -> None:
+    known.wants_thoughts = True
 
 
 def _no_system_role(known: Abilities) -> None:

@@ -20,6 +20,8 @@ from millrace.llm.transport.lessons import lesson_in, refuses_schema
 WEAKER = {"native": "plain", "plain": "json_object", "json_object": "prompt"}
 """How a schema is said to a server that refuses it."""
 
+THOUGHTS = "reasoning_content"
+
 MOST_FORMS = 10
 """Forms in which one request is tried: every field left out, every weaker mode."""
 
@@ -116,10 +118,23 @@ class RequestForm:
             body.pop(name, None)
         for name in set(known.renamed) & set(body):
             body[known.renamed[name]] = body.pop(name)
-        sent = set(body)
+        sent = set(body) | _thoughts(body, known)
         if self.settings.extra or request.extra:
             body = merged(merged(body, self.settings.extra), request.extra)
         return orjson.dumps(body), sent
+
+
+def _thoughts(body: dict[str, Any], known: Abilities) -> set[str]:
+    """See to the thoughts in earlier turns as the endpoint wants them; the name of their field if it is sent."""
+    sent: set[str] = set()
+    messages: Any = body.get("messages") or ()
+    for message in messages:
+        if THOUGHTS in known.left_out:
+            message.pop(THOUGHTS, None)
+        elif known.wants_thoughts and message.get("tool_calls"):
+            message.setdefault(THOUGHTS, "")
+        sent |= {THOUGHTS} & set(message)
+    return sent
 
 
 def merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
