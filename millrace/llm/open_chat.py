@@ -55,7 +55,7 @@ def open_chat(
         Endpoint(
             module.open_model(settings, place, shared),
             (place and place.max_in_flight) or settings.max_in_flight,
-            settings.identity or (place.base_url if place is not None else ""),
+            settings.identity or (place.base_url.partition("?")[0] if place is not None else ""),
         )
         for place in places
     ]

@@ -56,7 +56,7 @@ class Retries:
 
         Being told to wait and not being able to connect cost no attempt: the pool's breaker decides how long that goes on.
         """
-        if error.kind in {"rejected", "credentials"}:
+        if error.fatal or error.kind in {"rejected", "credentials"}:
             return None
         if error.kind == "overload":
             self._refusals += 1
