@@ -75,6 +75,7 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
     try:
         cells = {column: batch.column(place)[index] for place, column in enumerate(batch.schema.names)}
         path = next((text for column in PATH_COLUMNS if (text := _text(cells.get(column)))), None)
+        image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         data, source = _image_of(cells, path, file.parent)
         path = path or source
         image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id

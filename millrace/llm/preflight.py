@@ -72,7 +72,7 @@ async def _one(chat: DurableChat, endpoint: Endpoint, wait_s: float) -> str:
         try:
             return await _asked(model)
         except AttemptFailed as error:
-            waits = error.kind in {"connection", "timeout", "overload", "server"}
+            waits = not error.fatal and error.kind in {"connection", "timeout", "overload", "server"}
             if not waits or asyncio.get_running_loop().time() >= deadline:
                 raise UsageError(_sentence(model, error)) from None
             await asyncio.sleep(min(2.0, max(0.1, wait_s / 20)))
@@ -91,6 +91,8 @@ async def _asked(model: HttpChat) -> str:
 
 def _sentence(model: HttpChat, error: AttemptFailed) -> str:
     base = model.wire.base_url
+    if error.fatal:
+        return error.detail
     if error.kind == "connection":
         return f"nobody answers at {base} ({error.detail}); is the server running, and is base_url right?"
     if error.kind == "timeout":

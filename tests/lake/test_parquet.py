@@ -310,3 +310,10 @@ def test_memory_does_not_grow_with_the_lake(tmp_path: Path, row_group_size: int)
     count, early, late = map(int, out.stdout.split())
     assert count == 4000
     assert late - early < 60, f"grew from {early} to {late} MB while reading 400 MB"
+
+
+def test_a_row_without_an_image_keeps_the_id_it_has(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": ["cat", "dog"], "jpg": [b"", b"no image at all"]}), tmp_path / "a.parquet")
+    rows = list(stream_rows(tmp_path / "a.parquet"))
+    assert [row.ref.image_id for row in rows] == ["cat", "dog"]
+    assert isinstance(rows[0], BadRow)
