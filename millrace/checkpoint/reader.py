@@ -27,13 +27,14 @@ from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
 from millrace.checkpoint.engine.loading import Loading
 from millrace.checkpoint.engine.read_engine import Engine, threads_for
 from millrace.checkpoint.engine.read_plan import OpenFiles, ReadPlan, StockRead, Strictness, plan_reads
-from millrace.checkpoint.engine.vector_io import Files, PosixFiles
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles, read_regular
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
+from millrace.checkpoint.unread import UnreadMetadata
 
 SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
@@ -100,6 +101,7 @@ class ParallelFileSystemReader(FileSystemReader):
         self.metrics = ReadMetrics()
         self._tensors: dict[str, Any] = {}
         self._freeze = HeapFreeze()
+        self._unread: CheckpointError | None = None
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Forget the last load; with `checkpoint_id`, turn to another checkpoint."""
@@ -107,6 +109,7 @@ class ParallelFileSystemReader(FileSystemReader):
         if checkpoint_id:
             self._use_path(checkpoint_id)
         self._freeze.thaw()
+        self._unread = None
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
@@ -114,7 +117,10 @@ class ParallelFileSystemReader(FileSystemReader):
         return FileSystem.validate_checkpoint_id(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """The checkpoint's metadata, unpickled under an allow-list; made from the headers for a safetensors folder.
+        """The checkpoint's metadata, of torch's own records and nothing else; made from the headers for a safetensors folder.
+
+        `dcp.load` asks a second time, for this rank's own metadata, when the first answer was an error, and makes an
+        AssertionError of both. So the second answer is an `UnreadMetadata`, which raises the first error where it is used.
 
         Raises:
             CheckpointError: the folder isn't a checkpoint, isn't finished, or can't be read. UntrustedCheckpoint: its
@@ -123,16 +129,18 @@ class ParallelFileSystemReader(FileSystemReader):
         start = perf_counter()
         self._freeze.thaw()
         rank = kwargs.get("rank")
-        path = self._get_metadata_path(rank)
-        name = f"__{rank}.metadata" if rank is not None else ".metadata"
-        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
-            metadata = folder_metadata(Path(self.path), self.files)
-        else:
-            try:
-                with self.fs.create_stream(path, "rb") as stream:
-                    metadata = read_metadata(stream, where=str(self.path), file=name, allow=self.allow_globals)  # type: ignore[arg-type]
-            except OSError as error:
-                raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+        try:
+            metadata = self._metadata(rank)
+        except CheckpointError as error:
+            if rank is None:
+                self._unread = error
+                raise
+            if self._unread is None:
+                raise
+            if not isinstance(error.__cause__, FileNotFoundError):
+                self._unread = CheckpointError(str(self.path), (*self._unread.problems, *error.problems))
+            return UnreadMetadata(self._unread)
+        self._unread = None
         if getattr(metadata, "storage_meta", None) is None:
             metadata.storage_meta = StorageMeta()
         metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
@@ -141,8 +149,24 @@ class ParallelFileSystemReader(FileSystemReader):
         self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
         return metadata
 
+    def _metadata(self, rank: int | None) -> Metadata:
+        path = self._get_metadata_path(rank)
+        name = f"__{rank}.metadata" if rank is not None else ".metadata"
+        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
+            return folder_metadata(Path(self.path), self.files)
+        try:
+            return read_metadata(self._whole_file(path), where=str(self.path), file=name, allow=self.allow_globals)
+        except OSError as error:
+            raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Take over where things are stored."""
+        """Take over where things are stored.
+
+        Raises:
+            CheckpointError: the metadata could not be read.
+        """
+        if isinstance(metadata, UnreadMetadata):
+            raise metadata.error()
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self._tensors = metadata.state_dict_metadata
 
@@ -331,6 +355,12 @@ class ParallelFileSystemReader(FileSystemReader):
             self.fs = FileSystem()
         self._local = isinstance(self.fs, FileSystem)
         self.path = self.fs.init_path(path)
+
+    def _whole_file(self, path: Any) -> io.BytesIO:
+        if self._local:
+            return io.BytesIO(read_regular(Path(path)))
+        with self.fs.create_stream(path, "rb") as stream:
+            return io.BytesIO(stream.read())
 
     def _why_no_metadata(self, error: OSError) -> str:
         folder = Path(self.path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from array import array
 from pathlib import Path
 from typing import Protocol
@@ -43,11 +44,41 @@ class Files(Protocol):
         """Give the handle back."""
 
 
+_KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFDIR: "folder"}
+
+
+def open_regular(path: Path) -> int:
+    """A handle for reading a file. Opening a FIFO would wait for a writer, and reading a device may never end.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    _refuse_strange(path.stat().st_mode, path)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _refuse_strange(os.fstat(handle).st_mode, path)  # it may have been exchanged since
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_regular(path: Path) -> bytes:
+    """All of a file. Raises OSError, also where it is no regular file."""
+    with os.fdopen(open_regular(path), "rb") as stream:
+        return stream.read()
+
+
+def _refuse_strange(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"a {_KINDS.get(stat.S_IFMT(mode), 'special file')} and no regular file", str(path))
+
+
 class PosixFiles:
     """The local file system."""
 
     def open(self, path: Path) -> int:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(path)
 
     def size(self, handle: int) -> int:
         return os.fstat(handle).st_size
