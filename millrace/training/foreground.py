@@ -169,7 +169,7 @@ def _train(
         "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
         "energy_j": total(readings),
         "host": {**host, "run_delay_s": delay_s},
-        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job)},
+        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job, run.program)},
         "leftover": ending.leftover,
         "load_changes": windows.changes,
     }

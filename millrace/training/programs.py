@@ -43,6 +43,10 @@ class Program:
                 raise UsageError(f"{where}: {name} of {self.name} must be {self.parameters[name].type}: {error}") from error
         return made
 
+    def is_told(self, name: str) -> bool:
+        """Whether the program hears of a resource: ours of all, a foreign one of those its command has a place for."""
+        return self.external is None or any("{" + name + "}" in part for part in self.external.command)
+
     def expected_epochs(self, values: dict[str, Value]) -> int | None:
         """How many epochs a complete training has; None: unknown."""
         name = "epochs" if self.external is None else self.external.epochs_parameter
@@ -81,6 +85,7 @@ def build_command(
             "threads": str(resources.threads or ""),
             "device": resources.device,
             "processes": str(job.processes),
+            "gpu_memory_fraction": repr(resources.gpu_memory_fraction or 1.0),
             "python": sys.executable,
         }
         command = [_filled(part, filled) for part in program.external.command]

@@ -117,7 +117,8 @@ class External(Settings):
     """A training program of yours: a command, its hyperparameters, and how its output is read."""
 
     command: Annotated[list[str], Field(min_length=1)]
-    """Program and arguments, no shell. `{out}`, `{threads}`, `{device}`, `{processes}` and `{python}` are filled in."""
+    """Program and arguments, no shell. `{python}` (Millrace's own), `{out}` (the attempt's folder), `{threads}`, `{device}`,
+    `{processes}` and `{gpu_memory_fraction}` are filled in; what has no place here is not recorded as in force."""
     cwd: Path | None = None
     """Working directory; null: the attempt's own folder, so that two runs never write into each other."""
     parameters: dict[str, Parameter] = {}

@@ -170,7 +170,9 @@ class BackgroundLoop:
                     self._process, self._seen = process, seen
                     if self._paused:
                         process.pause()
-                self._containment = vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(job)}
+                self._containment = vars(process.containment) | {
+                    "gpu_memory_limited_by": gpu_memory_limited_by(job, self.program)
+                }
                 cause = self._watch(process, seen)
             return self._account(process, seen, began, cause, values)
         except ItemFailed as reason:

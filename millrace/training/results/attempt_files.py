@@ -13,6 +13,7 @@ from millrace.errors import InputError
 from millrace.run.journal import read_json, write_atomic, write_json
 from millrace.training.experiments import PlannedRun
 from millrace.training.foreground import Attempt
+from millrace.training.launch import in_force
 from millrace.training.parameters import Value, spell
 
 SCHEMA = "millrace.training/1"
@@ -28,8 +29,7 @@ def attempt_record(run: PlannedRun, attempt: Attempt, number: int, extra: Mappin
         "title": run.title,
         "mode": run.mode,
         "workload": run.program.name,
-        "processes": run.job.processes,
-        "device": run.job.resources.device,
+        **in_force(run.job, run.program),
         "hyperparameters": run.hyperparameters,
         "hyperparameters_spelled": {name: spell(value) for name, value in run.hyperparameters.items()},
         "mutated": list(run.mutated),
