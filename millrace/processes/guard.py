@@ -39,6 +39,7 @@ class OuterGuard:
         self.stopping = self.killed = False
         self.returncode: int | None = None
         self.main: int | None = None
+        self.outlived = 0
         self.failed = False
         self.leftover: list[int] = []
         self.unread = b""
@@ -181,6 +182,7 @@ class OuterGuard:
             message = json.loads(line)
             if message["event"] == "exit":
                 self.returncode = message["returncode"]
+                self.outlived = message["outlived"]
             elif message["event"] == "leftover":
                 self.leftover = message["pids"]
             else:
@@ -233,6 +235,7 @@ class OuterGuard:
                     "log_bytes": self.pump.total,
                     "log_bytes_lost": self.pump.lost,
                     "leftover": self.leftover,
+                    "outlived": self.outlived,
                 },
             )
 

@@ -78,7 +78,8 @@ def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int,
         for pid, status in kernel.reap():
             if pid == main:
                 ended = True
-                tell(report, {"event": "exit", "returncode": os.waitstatus_to_exitcode(status)})
+                message = {"event": "exit", "returncode": os.waitstatus_to_exitcode(status)}
+                tell(report, message | {"outlived": 0 if stopping else _living(mode)})
             empty = empty or pid == 0
         if empty or (ended and not stopping):
             return
@@ -90,6 +91,11 @@ def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int,
             for letter in line:
                 for number in ORDERS.get(chr(letter), ()):
                     broadcast(mode, main, number)
+
+
+def _living(mode: str) -> int:
+    """How many processes of the tree are left when its command has ended; a plain process group is not looked through."""
+    return 0 if mode == "group" else sum(stat.state not in "ZX" for stat in kernel.descendants(os.getpid()))
 
 
 def tell(pipe: int, message: dict[str, Any]) -> None:

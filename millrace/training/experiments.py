@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from millrace.errors import UsageError
 from millrace.run.ids import content_id, random_for
@@ -102,7 +103,7 @@ def _runs_of(
         shown = " ".join(f"{key}={spell(values[key])}" for key in sorted(names) if key in values)
         beside = f" beside {len(backgrounds)} background{'s' * (len(backgrounds) != 1)}" if backgrounds else ""
         content = [
-            experiment.model_dump(mode="json", exclude={"name", "runs_per_config", "mutate"}),
+            _without_additions(experiment.model_dump(mode="json", exclude={"name", "runs_per_config", "mutate"})),
             name,
             mode,
             {key: [type(value).__name__, spell(value)] for key, value in values.items()},
@@ -125,6 +126,17 @@ def _runs_of(
             )
         )
     return runs
+
+
+ADDED: dict[str, Any] = {"shortest_s": 1.0}
+"""Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
+
+
+def _without_additions(content: Any) -> Any:
+    if isinstance(content, dict):
+        kept = {key: value for key, value in content.items() if key not in ADDED or value != ADDED[key]}
+        return {key: _without_additions(value) for key, value in kept.items()}
+    return [_without_additions(value) for value in content] if isinstance(content, list) else content
 
 
 def _without_effect(job: TrainingJob, program: Program, name: str) -> list[str]:

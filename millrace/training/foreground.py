@@ -144,6 +144,11 @@ def _train(
         oom_kills=ending.oom_kills or 0,
         guard_lost=ending.guard_lost,
     )
+    if not verdict.ok and cut is None and ending.returncode == 0 and ending.outlived:
+        behind = (
+            f"it ended and left {ending.outlived} processes behind, which were ended: start it so that it stays in the foreground"
+        )
+        verdict = Verdict(verdict.failure, f"{verdict.detail}; {behind}")
     if windows.lost is not None and verdict.ok:
         verdict = windows.lost
     background_cpu = beside.cpu_s() - windows.background_cpu_before

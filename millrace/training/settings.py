@@ -67,6 +67,8 @@ class Restart(Settings):
     """The longest wait, in seconds."""
     healthy_s: PositiveFloat = 30.0
     """After this long in training the wait starts from the beginning again."""
+    shortest_s: NonNegativeFloat = 1.0
+    """With policy always: ending well sooner than this, in seconds, and without an epoch counts as a failure; 0: never."""
 
 
 class Background(TrainingJob):

@@ -223,6 +223,9 @@ class BackgroundLoop:
             if cause == "out_of_memory" and self.settings.resources.memory_limit_mb:
                 cause = "memory_limit"
             self.detail = verdict.detail if ending.returncode else self.detail
+            lasted_s = clock.now() - seen.began_at
+            if cause == "completed" and self._did_nothing(seen, lasted_s):
+                cause, self.detail = "ended_at_once", _why_at_once(lasted_s, ending.outlived)
         with self._lock:
             self._process = None
             self._base += seen.samples_total or 0
@@ -247,6 +250,11 @@ class BackgroundLoop:
                 }
             )
         return trained_s, cause not in {"completed", "stopped"}
+
+    def _did_nothing(self, seen: Observation, lasted_s: float) -> bool:
+        """Whether a process that ended well was over before it could load the machine: such a one is not started for ever."""
+        restart = self.settings.restart
+        return restart.policy == "always" and lasted_s < restart.shortest_s and not seen.epochs and not seen.samples_total
 
     def _on_event(self, event: Event) -> None:
         with self._lock:
@@ -311,6 +319,16 @@ class BackgroundLoop:
                 "gaps": self.spans.gaps(start, end),
                 "containment": self._containment,
             }
+
+
+def _why_at_once(lasted_s: float, outlived: int) -> str:
+    if outlived:
+        return (
+            f"it ended after {lasted_s:.2f} s and left {outlived} process{'es' * (outlived > 1)} behind, ended too: it puts "
+            "itself into the background; start it so that it stays (no --daemon, no & at the end)"
+        )
+    why = f"it ended well after {lasted_s:.2f} s without an epoch, so it loads nothing"
+    return f"{why}; give it more to do, or set restart.shortest_s to 0"
 
 
 def interpolate(points: list[tuple[float, float]], at: float) -> float:
