@@ -131,10 +131,13 @@ def _runs_of(
 ADDED: dict[str, Any] = {"shortest_s": 1.0}
 """Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
 
+LABELS = {"original"}
+"""Settings that only name something."""
+
 
 def _without_additions(content: Any) -> Any:
     if isinstance(content, dict):
-        kept = {key: value for key, value in content.items() if key not in ADDED or value != ADDED[key]}
+        kept = {key: value for key, value in content.items() if key not in LABELS and (key not in ADDED or value != ADDED[key])}
         return {key: _without_additions(value) for key, value in kept.items()}
     return [_without_additions(value) for value in content] if isinstance(content, list) else content
 

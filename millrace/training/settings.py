@@ -50,6 +50,8 @@ class TrainingJob(Settings):
     """Save a torch.distributed.checkpoint every so many epochs; a run that was cut off goes on from it. 0: it starts anew."""
     env: dict[str, str] = {}
     """Further environment variables."""
+    original: str | None = None
+    """The repository/model of the original project that this stands for: its name in summary.csv; null: none."""
 
 
 class Restart(Settings):
