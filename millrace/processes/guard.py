@@ -61,6 +61,10 @@ class OuterGuard:
             kernel.leave_for_new_pid_namespace(as_user=self.mode == "userns")
         elif self.mode == "subreaper":
             kernel.become_subreaper()
+        with contextlib.suppress(OSError):
+            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look. (The end of the thread that
+            # started us does so too; there is nothing to see then.)
+            kernel.set_parent_death_signal(signal.SIGCONT)
         self.inner = os.fork()
         if self.inner == 0:
             try:

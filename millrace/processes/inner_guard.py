@@ -32,7 +32,7 @@ def run(spec: dict[str, Any], *, mode: str, cgroup: str | None, orders: int, rep
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
     with contextlib.suppress(OSError):
-        kernel.set_parent_death_signal(signal.SIGKILL if namespace else 0)
+        kernel.set_parent_death_signal(signal.SIGKILL if namespace else signal.SIGCONT)  # SIGCONT: also if it was stopped
     outside_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.isdir("/proc") else None  # noqa: PTH112
     if namespace:
         kernel.mount_private_proc()
