@@ -62,8 +62,8 @@ class OuterGuard:
         elif self.mode == "subreaper":
             kernel.become_subreaper()
         with contextlib.suppress(OSError):
-            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look. (The end of the thread that
-            # started us does so too; there is nothing to see then.)
+            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look.
+            # (The end of the thread that started us does so too; there is nothing to see then.)
             kernel.set_parent_death_signal(signal.SIGCONT)
         self.inner = os.fork()
         if self.inner == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import random
 import threading
@@ -178,7 +180,7 @@ class BackgroundLoop:
         except ItemFailed as reason:
             cause, self.detail = reason.reason, reason.detail
         except (OSError, RunFailed) as error:
-            cause, self.detail = ("command_missing" if isinstance(error, FileNotFoundError) else "start_failed"), str(error)
+            cause, self.detail = _why_not_started(error), str(error)
         finally:
             with self._lock:
                 self._process = None
@@ -278,7 +280,8 @@ class BackgroundLoop:
             self.spans.switch(state == "training", now)
             self.state, self._state_since = state, now
             line = json.dumps({"event": "state", "t": now, "background": self.id, "state": state, "detail": self.detail})
-        with (self.folder / "states.jsonl").open("a") as file:
+        # Told apart from the state itself: on a full disk the load goes on, and the report has it all.
+        with contextlib.suppress(OSError), (self.folder / "states.jsonl").open("a") as file:
             file.write(line + "\n")
         self._wake.set()
 
@@ -319,6 +322,12 @@ class BackgroundLoop:
                 "gaps": self.spans.gaps(start, end),
                 "containment": self._containment,
             }
+
+
+def _why_not_started(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "disk_full"
+    return "command_missing" if isinstance(error, FileNotFoundError) else "start_failed"
 
 
 def _why_at_once(lasted_s: float, outlived: int) -> str:
