@@ -128,7 +128,7 @@ def _runs_of(
     return runs
 
 
-ADDED: dict[str, Any] = {"shortest_s": 1.0}
+ADDED: dict[str, Any] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None}
 """Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
 
 LABELS = {"original"}

@@ -113,7 +113,7 @@ def _train(
     command = build_command(run.program, run.job, run.hyperparameters, folder, data=config.data)
     cwd = run.program.external.cwd if run.program.external and run.program.external.cwd else folder
     env = environment_for(run.job, run.program)
-    keep_command(folder / "command.sh", command, cwd, env)
+    keep_command(folder / "command.sh", command, cwd, env, folder)
     events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     seen.on_event = events.put
     before, load_before = meter.snapshot(), load_now()

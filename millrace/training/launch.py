@@ -108,14 +108,24 @@ def check_free_memory(job: TrainingJob) -> None:
         raise ItemFailed("no_memory_free", f"it needs {need} MiB, and {free >> 20} MiB are free")
 
 
-def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str]) -> None:
-    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it)."""
+def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str], out: Path) -> None:
+    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it).
+
+    Run by hand it writes into a folder of its own: what is recorded in `out` stays as it was.
+    """
     added = {name: value for name, value in sorted(extra_env.items()) if os.environ.get(name) != value}
-    lines = ["#!/bin/sh", "# What was run, for reading and repeating by hand.", f"cd {shlex.quote(str(cwd))}"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in added.items() if not _secret(name)]
-    lines.append("exec " + " \\\n    ".join(shlex.quote(part) for part in command))
+    lines = ["#!/bin/sh", f"# What was run in {out}, for reading and repeating by hand."]
+    lines += ["# It writes into a new folder; OUT=… chooses another one.", 'OUT="${OUT:-$(mktemp -d)}"', 'mkdir -p "$OUT"']
+    lines += ['OUT="$(cd "$OUT" && pwd)"', 'echo "writing into $OUT" >&2', f"cd {_elsewhere(str(cwd), str(out))}"]
+    lines += [f"export {name}={_elsewhere(value, str(out))}" for name, value in added.items() if not _secret(name)]
+    lines.append("exec " + " \\\n    ".join(_elsewhere(part, str(out)) for part in command))
     write_atomic(path, "\n".join(lines) + "\n")
     path.chmod(0o755)
+
+
+def _elsewhere(text: str, out: str) -> str:
+    """`text` for a shell, with the recorded folder replaced by the one that the script is told of."""
+    return '"$OUT"'.join(shlex.quote(part) if part else "" for part in text.split(out)) or "''"
 
 
 def _secret(name: str) -> bool:

@@ -89,7 +89,8 @@ def build_command(
             "python": sys.executable,
         }
         command = [_filled(part, filled) for part in program.external.command]
-        return [*command, *arguments(program.parameters, values)]
+        how = program.external
+        return [*command, *arguments(program.parameters, values, underscores=how.underscores, passed_as=how.passed_as)]
     worker = ["-m", "millrace.training.trainer.worker", program.name]
     if job.processes > 1:
         command = [sys.executable, "-m", "torch.distributed.run", *MEET_ON_LOOPBACK, f"--nproc-per-node={job.processes}", *worker]

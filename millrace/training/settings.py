@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from millrace.compat.experiment_files import is_original, translate
 from millrace.config import OPERATIONAL, Settings
 from millrace.plugins.form_fields import NameOf
-from millrace.training.parameters import Parameter, Value
+from millrace.training.parameters import Parameter, PassedAs, Value
 
 
 class Resources(Settings):
@@ -127,6 +127,10 @@ class External(Settings):
     """Working directory; null: the attempt's own folder, so that two runs never write into each other."""
     parameters: dict[str, Parameter] = {}
     """Its hyperparameters, with flags and ranges."""
+    underscores: bool = False
+    """Parameters without a `flag` of their own are passed as --batch_size instead of --batch-size."""
+    passed_as: PassedAs = "pair"
+    """How parameters stand on the command line that do not say it themselves; override is for Hydra."""
     adapter: Literal["regex", "jsonl"] = "regex"
     """regex reads text by the patterns below; jsonl takes lines of our event format."""
     ready: str | None = None
@@ -165,7 +169,7 @@ class External(Settings):
 class CoolDown(Settings):
     """What is waited for between runs."""
 
-    max_s: NonNegativeFloat = 60.0
+    max_s: NonNegativeFloat = 5.0
     """The longest wait, in seconds; 0 waits for nothing."""
     cpu_busy_below: float = Field(default=0.25, gt=0, le=1)
     """Until the CPUs are busy for less than this share."""
@@ -248,7 +252,7 @@ class TrainingConfig(Settings):
     """The flow fails when more of its runs failed than this share."""
     data: Path | None = None
     """A folder with CIFAR-10 (its Python version), used by the ResNets when given."""
-    cool_down: CoolDown = Field(default=CoolDown(max_s=5.0), json_schema_extra=OPERATIONAL)
+    cool_down: CoolDown = Field(default=CoolDown(), json_schema_extra=OPERATIONAL)
     """What is waited for between runs."""
     colocation: Colocation = Colocation()
     """How foreground and backgrounds are compared."""

@@ -157,7 +157,7 @@ class BackgroundLoop:
         began, cause = clock.now(), "start_failed"
         try:
             check_free_memory(job)
-            keep_command(self.folder / "command.sh", command, cwd, env)
+            keep_command(self.folder / "command.sh", command, cwd, env, self.folder)
             with supervised(
                 command,
                 log=self.folder / "output.log",
