@@ -39,6 +39,7 @@ class OuterGuard:
         self.stopping = self.killed = False
         self.returncode: int | None = None
         self.main: int | None = None
+        self.outlived = 0
         self.failed = False
         self.leftover: list[int] = []
         self.unread = b""
@@ -60,6 +61,10 @@ class OuterGuard:
             kernel.leave_for_new_pid_namespace(as_user=self.mode == "userns")
         elif self.mode == "subreaper":
             kernel.become_subreaper()
+        with contextlib.suppress(OSError):
+            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look.
+            # (The end of the thread that started us does so too; there is nothing to see then.)
+            kernel.set_parent_death_signal(signal.SIGCONT)
         self.inner = os.fork()
         if self.inner == 0:
             try:
@@ -181,6 +186,7 @@ class OuterGuard:
             message = json.loads(line)
             if message["event"] == "exit":
                 self.returncode = message["returncode"]
+                self.outlived = message["outlived"]
             elif message["event"] == "leftover":
                 self.leftover = message["pids"]
             else:
@@ -233,6 +239,7 @@ class OuterGuard:
                     "log_bytes": self.pump.total,
                     "log_bytes_lost": self.pump.lost,
                     "leftover": self.leftover,
+                    "outlived": self.outlived,
                 },
             )
 

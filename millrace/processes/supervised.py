@@ -77,7 +77,8 @@ class Ending:
 
     `returncode` is the command's own (-N: killed by signal N). `killed`: the grace time was not enough. `guard_lost`: the guard
     itself was killed, and with it the tree. `peak_bytes` is the largest resident size of a single process, or of the whole tree
-    where a memory cgroup counts it. `leftover`: pids that would not die. None is unknown.
+    where a memory cgroup counts it. `leftover`: pids that would not die. `outlived`: how many processes were left when the
+    command ended by itself (they were ended too): one that goes into the background by itself leaves some. None is unknown.
     """
 
     returncode: int
@@ -90,6 +91,7 @@ class Ending:
     log_bytes: int | None = None
     log_bytes_lost: int | None = None
     leftover: list[int] = field(default_factory=list)
+    outlived: int = 0
 
 
 class SupervisedProcess:

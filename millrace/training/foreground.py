@@ -113,7 +113,7 @@ def _train(
     command = build_command(run.program, run.job, run.hyperparameters, folder, data=config.data)
     cwd = run.program.external.cwd if run.program.external and run.program.external.cwd else folder
     env = environment_for(run.job, run.program)
-    keep_command(folder / "command.sh", command, cwd, env)
+    keep_command(folder / "command.sh", command, cwd, env, folder)
     events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     seen.on_event = events.put
     before, load_before = meter.snapshot(), load_now()
@@ -144,6 +144,11 @@ def _train(
         oom_kills=ending.oom_kills or 0,
         guard_lost=ending.guard_lost,
     )
+    if not verdict.ok and cut is None and ending.returncode == 0 and ending.outlived:
+        behind = (
+            f"it ended and left {ending.outlived} processes behind, which were ended: start it so that it stays in the foreground"
+        )
+        verdict = Verdict(verdict.failure, f"{verdict.detail}; {behind}")
     if windows.lost is not None and verdict.ok:
         verdict = windows.lost
     background_cpu = beside.cpu_s() - windows.background_cpu_before
@@ -169,7 +174,7 @@ def _train(
         "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
         "energy_j": total(readings),
         "host": {**host, "run_delay_s": delay_s},
-        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job)},
+        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job, run.program)},
         "leftover": ending.leftover,
         "load_changes": windows.changes,
     }

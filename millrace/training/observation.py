@@ -5,6 +5,7 @@ Our own workloads print events. Foreign programs are read by the patterns of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
@@ -49,7 +50,10 @@ class Observation:
         self._lock = threading.Lock()
         self._last_lines: deque[str] = deque(maxlen=60)
         self._patterns = _Patterns(self.program.external) if self.program.external else None
-        self._written = self.events_file.open("a", buffering=1) if self.events_file and self._patterns else None
+        self._written: IO[str] | None = None
+        if self.events_file and self._patterns:
+            with contextlib.suppress(OSError):  # a full disk: the training is followed all the same
+                self._written = self.events_file.open("a", buffering=1)
         self._epoch_began = self.began_at
         self._first_epoch = 1
         self._highest: int | None = None
@@ -79,13 +83,18 @@ class Observation:
 
     def close(self) -> None:
         """No more lines will come."""
-        if self._written is not None:
-            self._written.close()
+        written, self._written = self._written, None
+        if written is not None:
+            with contextlib.suppress(OSError):
+                written.close()
 
     def _take(self, event: Event) -> None:
         with self._lock:
             if self._written is not None:
-                self._written.write(json.dumps(event) + "\n")
+                try:
+                    self._written.write(json.dumps(event) + "\n")
+                except OSError:
+                    self.close()
             self._apply(event)
         if self.on_event is not None:
             self.on_event(event)

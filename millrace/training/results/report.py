@@ -165,6 +165,11 @@ def _findings(final: list[dict[str, Any]], parallel: list[dict[str, Any]]) -> li
         if record["comparison"]["contaminated"]["baseline_contaminated"]:
             said.append(f"{name}: strangers used the CPUs during the solo windows; compare CPU seconds, not wall time.")
     for record in final:
+        for one in record.get("backgrounds") or []:
+            if one["state"] == "fatal":
+                said.append(
+                    f"{brief(record['title'])}: the background {one['id']} was given up: {one['detail'] or 'see its log'}."
+                )
         for whose, step in (record.get("clock_steps") or {}).items():
             if step:
                 clock = "this machine's wall clock" if whose == "machine_s" else "its program's wall clock"
