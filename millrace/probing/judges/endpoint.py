@@ -16,7 +16,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from millrace.config import Settings
-from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed
 from millrace.lake.images import decode_image
 from millrace.lake.rows import LakeRow
@@ -24,6 +23,7 @@ from millrace.llm import ImagePart, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.baselines.endpoint import picture
 from millrace.probing.claims import Claim, fill
