@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.baselines", "tests.fixtures.lakes", "tests.fixtures.questions"]
+pytest_plugins = ["tests.fixtures.lakes", "tests.fixtures.questions"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from millrace.digits.baseline.served import BaselineChat
-from millrace.digits.lake_build import build_lake
 from millrace.errors import RunFailed
 from millrace.lake.files import lake_files
 from millrace.llm import Reply, Request
@@ -42,8 +40,13 @@ def _closed_afterwards() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lake")
-    build_lake(folder, images=24, pool="probe", seed=3)
+    pytest.importorskip("millrace.digits.lake_build").build_lake(folder, images=24, pool="probe", seed=3)
     return folder
+
+
+def baseline_chat(baseline: CoinBaseline) -> Any:
+    """A chat model that answers as the baseline does."""
+    return pytest.importorskip("millrace.digits.baseline.served").BaselineChat(baseline)
 
 
 def chat(url: str, **changed: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
 
 def test_behind_a_faulty_endpoint_the_outcomes_are_the_same_and_none_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
     here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
-    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (server, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (server, url):
         baseline = {"name": "endpoint", "chat": chat(url)}
         there = probed(run_folder(tmp_path / "there"), lake, baseline, {"name": "endpoint", "chats": [chat(url, model="judge")]})
         assert server.counts["requests"] > server.statistics()["answered"]
@@ -112,7 +115,7 @@ def test_behind_a_faulty_endpoint_the_outcomes_are_the_same_and_none_is_charged_
 
 
 def test_when_nobody_answers_any_more_the_run_ends_and_no_item_is_blamed(tmp_path: Path, lake: Path) -> None:
-    with served(BaselineChat(CoinBaseline(BaselineSettings()))) as (_, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings()))) as (_, url):
         pass
     run = run_folder(tmp_path / "run")
     with pytest.raises(RunFailed, match="no answer from"):
@@ -143,7 +146,7 @@ def test_questions_are_answered_as_in_this_process(tmp_path: Path, lake: Path) -
     questions.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     ask_shard(questions, tmp_path / "here.jsonl", lake, COIN)
     run = run_folder(tmp_path / "run")
-    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (_, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (_, url):
         ask_shard(questions, run / "there.jsonl", lake, {"name": "endpoint", "chat": chat(url)})
     here, there = ((path).read_bytes().splitlines() for path in (tmp_path / "here.jsonl", run / "there.jsonl"))
     assert [orjson.loads(line) for line in there] == [orjson.loads(line) for line in here]

@@ -20,8 +20,9 @@ from millrace.digits.claim_vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answ
 from millrace.digits.scenes.compose import draw_scene
 from millrace.digits.scenes.recipes import NARROW, SceneRecipe
 from millrace.digits.scenes.scene import COLOURS, Scene
-from millrace.digits.subjects import WORDS, Subject, choose_subject
+from millrace.digits.subjects import WORDS, choose_subject
 from millrace.digits.truth import RULES, Selector, truth_of
+from millrace.probing.annotated import Subject
 from millrace.probing.claims import Claim, fill
 from millrace.run.ids import random_for
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
-from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed
 from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
@@ -24,6 +23,7 @@ from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, fill
 from millrace.probing.judges import Verdict

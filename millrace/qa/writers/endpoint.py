@@ -37,7 +37,7 @@ from millrace.qa.writing.model_prompts import (
     shown_to_answerer,
 )
 from millrace.qa.writing.option_balance import Plan
-from millrace.qa.writing.phrasing import load_phrasing
+from millrace.qa.writing.wordings import YES_NO
 from millrace.run.ids import content_id, random_for
 
 VERSION = "1"
@@ -203,8 +203,8 @@ class EndpointWriter:
         return Draft(**known, right=Option(right, right, "right"), wrong=wrong)
 
     def _decision(self, yes: bool, kind: str = "right") -> Option:
-        phrasing = load_phrasing(self._qa.language)
-        return Option(phrasing.answer_yes, "yes", kind) if yes else Option(phrasing.answer_no, "no", kind)
+        words = YES_NO[self._qa.language]
+        return Option(words.yes, "yes", kind) if yes else Option(words.no, "no", kind)
 
     def _agreed(self, works: Sequence[_Work]) -> list[Draft | ItemFailed]:
         """The drafts that the answerers answer alike and that can't be answered without the picture."""
