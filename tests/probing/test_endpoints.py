@@ -279,7 +279,7 @@ def test_what_broke_off_or_was_withheld_is_a_class_of_its_own_and_no_failure(
 
 
 def test_a_model_that_thinks_past_its_limit_has_the_outcomes_of_one_that_does_not(tmp_path: Path, lake: Path) -> None:
-    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+    quick = baseline_chat(CoinBaseline(BaselineSettings()))
 
     class Thinking(ScriptedChat):
         async def complete(self, request: Request) -> Reply:
@@ -294,7 +294,7 @@ def test_a_model_that_thinks_past_its_limit_has_the_outcomes_of_one_that_does_no
 
 
 def test_a_server_that_takes_a_schema_and_ignores_it_makes_no_format_errors(tmp_path: Path, lake: Path) -> None:
-    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+    quick = baseline_chat(CoinBaseline(BaselineSettings()))
     asked: list[bool] = []
 
     class Ignoring(ScriptedChat):

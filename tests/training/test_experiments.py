@@ -10,13 +10,13 @@ import pytest
 
 from millrace.config import load_config, parse_config
 from millrace.errors import UsageError
-from millrace.training.dry_run import plan_lines
 from millrace.training.experiments import plan_runs
 from millrace.training.foreground import Attempt
 from millrace.training.judgement import Verdict
 from millrace.training.meter import EnergyReading
 from millrace.training.results.attempt_files import attempt_record, earlier_sets, original_rows
 from millrace.training.settings import TrainingConfig
+from millrace.training.stage import plan_lines
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "training"
 
