@@ -30,6 +30,7 @@ from millrace.llm.mock_server.chat_bodies import body_of, request_of
 from millrace.llm.mock_server.faults import FAULTS, FaultPlan, Misfortune
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
+from millrace.llm.trial import is_trial
 
 
 class LocalServer:
@@ -50,6 +51,8 @@ class LocalServer:
         self.misfortune = Misfortune(plan)
         self.http = HttpServer(self.handle, host=host, port=port)
         self.counts: Counter[str] = Counter()
+        self.trials = 0
+        """Questions of preflights, which are in no other count."""
         self.answered: Counter[bytes] = Counter()
         self.arrivals: deque[float] = deque(maxlen=200_000)
         """When answered requests came in, on the monotonic clock."""
@@ -72,6 +75,7 @@ class LocalServer:
             "requests": self.counts["requests"],
             "answered": sum(self.answered.values()),
             "distinct": len(self.answered),
+            "trials": self.trials,
             "answered_twice": sum(count - 1 for count in self.answered.values()),
             "in_flight": self.in_flight,
             "most_in_flight": self.most_in_flight,
@@ -98,6 +102,9 @@ class LocalServer:
         return await self._chat(incoming.body)
 
     async def _chat(self, body: bytes) -> Outgoing:
+        if is_trial(body):  # a preflight's question is no part of a run: it meets no fault and is counted apart
+            self.trials += 1
+            return await self._answer(body, b"", None)
         self.counts["requests"] += 1
         arrived = time.monotonic()
         if self.misfortune.refuses(self.in_flight):

@@ -165,7 +165,7 @@ class GeminiDialect:
 
     def model_names(self, body: bytes) -> list[str]:
         """The names of the list, without the `models/` in front."""
-        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body)["models"]]
+        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body).get("models") or []]
 
 
 def _image(written: str) -> dict[str, Any]:

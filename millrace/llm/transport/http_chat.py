@@ -25,6 +25,10 @@ _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
 
 
+LIST_TIMEOUT_S = 10.0
+"""For the list of models, which only helps a message."""
+
+
 class Resources(NamedTuple):
     """What all endpoints of a process share."""
 
@@ -120,16 +124,14 @@ class HttpChat:
         raise failure_of(answer, self.place, self.key)
 
     async def models(self) -> list[str] | None:
-        """The models the server lists; None if it has no list.
+        """The models the server lists; None if it has no list, or none for this key.
 
         Raises:
-            AttemptFailed: nobody answers, or the key is refused.
+            AttemptFailed: nobody answers, or with something that is no list.
         """
-        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(30.0, self.settings.timeout_s))
-        if answer.status in {404, 405, 501}:
-            return None
+        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(LIST_TIMEOUT_S, self.settings.timeout_s))
         if answer.status != 200:
-            raise failure_of(answer, self.place, self.key)
+            return None
         try:
             return self.dialect.model_names(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
