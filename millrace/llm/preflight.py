@@ -129,10 +129,15 @@ def _is_listed(name: str, names: list[str]) -> bool:
 def _check_name(model: HttpChat, reply: Reply, names: list[str]) -> None:
     """Some servers answer to any name with the one model they have: a slip of the pen would be another model under test."""
     asked, said = model.name, reply.model
-    if _is_listed(asked, names) or said not in names or asked in said or said in asked:
+    if _is_listed(asked, names) or said not in names or _is_version(asked, said) or _is_version(said, asked):
         return
     if difflib.SequenceMatcher(None, asked, said).ratio() > 0.8:
         raise UsageError(f"{model.place} has no model '{asked}'{did_you_mean(asked, names[:50])} ('{said}' answered)")
+
+
+def _is_version(name: str, longer: str) -> bool:
+    """Whether `longer` is `name` with a date, a tag or an owner."""
+    return re.search(rf"(^|[/:@._-]){re.escape(name)}($|[/:@._-])", longer) is not None
 
 
 def _note(reply: Reply, request: Request, longest: int) -> str:

@@ -93,6 +93,8 @@ def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has() -> N
 def test_a_server_that_answers_to_a_slip_of_the_pen_with_its_only_model_is_noticed() -> None:
     with pytest.raises(UsageError, match="no model 'qwen-vk'; did you mean 'qwen-vl'"):
         found(Server(listing({"data": [{"id": "qwen-vl"}]}), name="qwen-vl"), "qwen-vk")
+    with pytest.raises(UsageError, match="no model 'crowds'; did you mean 'crowd'"):
+        found(Server(listing({"data": [{"id": "crowd"}]}), name="crowd"), "crowds")
     dated = Server(listing({"data": [{"id": "gpt-5-2025-08-07"}]}), name="gpt-5-2025-08-07")
     assert found(dated, "gpt-5").startswith("gpt-5 answers at")
 

@@ -102,9 +102,9 @@ class LocalServer:
         return await self._chat(incoming.body)
 
     async def _chat(self, body: bytes) -> Outgoing:
-        if is_trial(body):  # a preflight's question is no part of a run: it meets no fault and is counted apart
+        if is_trial(body):  # a preflight's question is no part of a run: it meets no fault and needs no model
             self.trials += 1
-            return await self._answer(body, b"", None)
+            return self._named(body, default_reply(request_of(body)))
         self.counts["requests"] += 1
         arrived = time.monotonic()
         if self.misfortune.refuses(self.in_flight):
@@ -146,13 +146,17 @@ class LocalServer:
             reply = Reply(text="I can't help with that.", finish="refusal")
         if fault == "huge":
             reply = Reply(text="x" * 10_000_000)
+        answer = self._named(body, reply)
+        if answer.status == 200 and fault in {"half", "malformed"}:
+            return self.misfortune.instead(fault, answer.body)
+        return answer
+
+    def _named(self, body: bytes, reply: Reply) -> Outgoing:
+        """The reply under the name that it was asked for by, if the model goes by it."""
         name = self.names[0] if len(self.names) == 1 else orjson.loads(body).get("model")
         if name not in self.names:
             return _error(404, f"there is no model '{name}' here", "model_not_found")
-        answer = body_of(reply, name, self.counts["requests"])
-        if fault in {"half", "malformed"}:
-            return self.misfortune.instead(fault, answer)
-        return Outgoing(200, answer)
+        return Outgoing(200, body_of(reply, name, self.counts["requests"]))
 
 
 def _error(status: int, message: str, kind: str) -> Outgoing:

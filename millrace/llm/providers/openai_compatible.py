@@ -141,6 +141,13 @@ class OpenAIDialect:
         attached = {name: message[name] for name in _SENT_BACK if message.get(name)} if calls else {}
         return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, attached=attached, usage=usage, model=model)
 
+    def usage(self, body: bytes) -> Usage:
+        """Of any body."""
+        try:
+            return _usage_of(mapping(loose_json(body)).get("usage"))
+        except ValueError:
+            return Usage()
+
     def model_names(self, body: bytes) -> list[str]:
         """The ids of the list, which some servers give bare."""
         value = orjson.loads(body)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import httpx
 import msgspec
 
-from millrace.llm import ImagePart, Reply, Request
+from millrace.llm import ImagePart, Reply, Request, Usage
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.images import EncodedImage, ImageEncoder
 from millrace.llm.keys import Secret
@@ -61,6 +61,10 @@ class Dialect(Protocol):
         Raises:
             ValueError: it is none.
         """
+        ...
+
+    def usage(self, body: bytes) -> Usage:
+        """The tokens that a body tells of, also where there is no usable reply in it."""
         ...
 
     def model_names(self, body: bytes) -> list[str]:
@@ -177,6 +181,9 @@ class HttpChat:
                 raise inside from error
             said = message_in(answer, self.key)[:120]
             raise AttemptFailed(
-                "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200
+                "malformed",
+                f"{self.place} answered 200 with no chat reply ({error}): {said}",
+                status=200,
+                usage=self.dialect.usage(answer.body),
             ) from error
         return msgspec.structs.replace(reply, model=reply.model or self.settings.model, endpoint=self.place)
