@@ -145,7 +145,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     """Requests this answer took, failed ones included; 0 for a replayed answer."""
     cost_usd: float | None = None
-    """By the price table; None when the price or the token count is unknown. For a replayed answer what it cost back then."""
+    """By the config's price or the list; None when price or tokens are unknown. For a replayed answer what it cost then."""
     replayed: bool = False
     """It comes from the journal: nothing was sent and nothing was paid now."""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.llm import Usage
 
 Kind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
 """Classes of a failed attempt.
@@ -82,6 +83,7 @@ class AttemptFailed(Exception):
         retry_after_s: float | None = None,
         fatal: bool = False,
         account_empty: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(kind, detail)
         self.kind: Kind = kind
@@ -93,10 +95,15 @@ class AttemptFailed(Exception):
         """Nothing that follows can succeed either (a certificate that is not trusted, a revoked key)."""
         self.account_empty = account_empty
         """With `overload`: by its words the account may be empty, and nothing says when to come back."""
+        self.usage = usage
+        """The tokens of a reply that cannot be used, as far as it tells them; None where there was no reply."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling with the keyword arguments."""
-        return (_attempt_failed, (self.kind, self.detail, self.status, self.retry_after_s, self.fatal, self.account_empty))
+        return (
+            _attempt_failed,
+            (self.kind, self.detail, self.status, self.retry_after_s, self.fatal, self.account_empty, self.usage),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
@@ -109,5 +116,8 @@ def _attempt_failed(
     retry_after_s: float | None,
     fatal: bool,
     account_empty: bool,
+    usage: Usage | None,
 ) -> AttemptFailed:
-    return AttemptFailed(kind, detail, status=status, retry_after_s=retry_after_s, fatal=fatal, account_empty=account_empty)
+    return AttemptFailed(
+        kind, detail, status=status, retry_after_s=retry_after_s, fatal=fatal, account_empty=account_empty, usage=usage
+    )

@@ -153,7 +153,7 @@ class ModelSettings(Settings):
     images: ImagePolicy = ImagePolicy()
     """What happens to images before they are sent."""
     price: Price | None = Field(default=None, json_schema_extra=OPERATIONAL)
-    """null takes the built-in table by the model's name; a model in neither has an unknown cost."""
+    """null takes the list prices of genai-prices by endpoint and name; a model in neither has an unknown cost."""
     max_cost_usd: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """Nothing more is sent once the run's answers cost this much; calls already in flight are still paid. Needs a known price."""
     extra: dict[str, Any] = {}

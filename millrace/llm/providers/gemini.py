@@ -163,9 +163,16 @@ class GeminiDialect:
             parts.append(written if signature is None else {**written, "thoughtSignature": signature})
         return {"role": "model" if message.role == "assistant" else "user", "parts": parts or [{"text": ""}]}
 
+    def usage(self, body: bytes) -> Usage:
+        """Of any body."""
+        try:
+            return _usage_of(mapping(mapping(loose_json(body)).get("usageMetadata")))
+        except ValueError:
+            return Usage()
+
     def model_names(self, body: bytes) -> list[str]:
         """The names of the list, without the `models/` in front."""
-        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body)["models"]]
+        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body).get("models") or []]
 
 
 def _image(written: str) -> dict[str, Any]:

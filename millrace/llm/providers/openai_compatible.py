@@ -141,9 +141,19 @@ class OpenAIDialect:
         attached = {name: message[name] for name in _SENT_BACK if message.get(name)} if calls else {}
         return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, attached=attached, usage=usage, model=model)
 
+    def usage(self, body: bytes) -> Usage:
+        """Of any body."""
+        try:
+            return _usage_of(mapping(loose_json(body)).get("usage"))
+        except ValueError:
+            return Usage()
+
     def model_names(self, body: bytes) -> list[str]:
-        """The ids of the list."""
-        return [entry["id"] for entry in orjson.loads(body)["data"]]
+        """The ids of the list, which some servers give bare."""
+        value = orjson.loads(body)
+        entries = value if isinstance(value, list) else value.get("data") or value.get("models") or []
+        named = (entry if isinstance(entry, str) else entry.get("id") or entry.get("name") for entry in entries)
+        return [name for name in named if isinstance(name, str)]
 
     def _message(self, message: Message, images: Iterator[str]) -> dict[str, object]:
         if message.role == "tool":

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import httpx
 import msgspec
 
-from millrace.llm import ImagePart, Reply, Request
+from millrace.llm import ImagePart, Reply, Request, Usage
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.images import EncodedImage, ImageEncoder
 from millrace.llm.keys import Secret
@@ -23,6 +23,10 @@ from millrace.llm.transport.request_form import MOST_FORMS, RequestForm
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
+
+
+LIST_TIMEOUT_S = 10.0
+"""For the list of models, which only helps a message."""
 
 
 class Resources(NamedTuple):
@@ -57,6 +61,10 @@ class Dialect(Protocol):
         Raises:
             ValueError: it is none.
         """
+        ...
+
+    def usage(self, body: bytes) -> Usage:
+        """The tokens that a body tells of, also where there is no usable reply in it."""
         ...
 
     def model_names(self, body: bytes) -> list[str]:
@@ -120,16 +128,14 @@ class HttpChat:
         raise failure_of(answer, self.place, self.key)
 
     async def models(self) -> list[str] | None:
-        """The models the server lists; None if it has no list.
+        """The models the server lists; None if it has no list, or none for this key.
 
         Raises:
-            AttemptFailed: nobody answers, or the key is refused.
+            AttemptFailed: nobody answers, or with something that is no list.
         """
-        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(30.0, self.settings.timeout_s))
-        if answer.status in {404, 405, 501}:
-            return None
+        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(LIST_TIMEOUT_S, self.settings.timeout_s))
         if answer.status != 200:
-            raise failure_of(answer, self.place, self.key)
+            return None
         try:
             return self.dialect.model_names(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -175,6 +181,9 @@ class HttpChat:
                 raise inside from error
             said = message_in(answer, self.key)[:120]
             raise AttemptFailed(
-                "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200
+                "malformed",
+                f"{self.place} answered 200 with no chat reply ({error}): {said}",
+                status=200,
+                usage=self.dialect.usage(answer.body),
             ) from error
         return msgspec.structs.replace(reply, model=reply.model or self.settings.model, endpoint=self.place)
