@@ -16,12 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from millrace.processes.log_pump import PAUSE_S
 from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
 
 Event = dict[str, Any]
+
+LINE_DELAY_S = 0.005
+"""How late a line may come of a program whose epochs are timed by when their lines arrive."""
 
 
 @dataclass
@@ -58,6 +62,12 @@ class Observation:
         self._first_epoch = 1
         self._highest: int | None = None
         self.clock = ProgramClock(self.began_at)
+
+    @property
+    def line_delay_s(self) -> float:
+        """How late its lines may come: those that tell their time may wait, so that the machine is not woken for each."""
+        external = self.program.external
+        return LINE_DELAY_S if external is not None and external.adapter == "regex" else PAUSE_S
 
     def take_line(self, line: str) -> None:
         """One line of output."""

@@ -280,3 +280,9 @@ def test_setting_one_key_of_a_part_leaves_its_other_defaults_as_they_are():
         if isinstance(default, BaseModel):
             assert default == type(default)(), f"{name} has other defaults by itself than as a part of the config"
     assert parse_config(TrainingConfig, {"cool_down": {"check_every_s": 2}}, where="").cool_down.max_s == 5.0
+
+
+def test_lines_that_are_timed_by_their_arrival_come_promptly_and_others_do_not_wake_the_machine():
+    read, _ = observed([], epoch=r"Epoch (\d+)")
+    told, _ = observed([], adapter="jsonl")
+    assert read.line_delay_s <= 0.01 < told.line_delay_s
