@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import threading
 import time
@@ -85,7 +86,7 @@ class Observation:
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take(self.clock.translate(event))
+                self._take(self.clock.translate(event if external is None else _usable(event)))
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -146,6 +147,22 @@ class Observation:
             self._first_epoch = 0
         self._highest = number if self._highest is None else max(self._highest, number)
         self.epochs_done = max(self.epochs_done, self._highest - self._first_epoch + 1)
+
+
+FIGURES = ("t", "n", "started", "wall_s", "cpu_s", "samples", "samples_total", "loss", "epochs_done", "peak_rss_bytes")
+
+
+def _usable(event: Event) -> Event:
+    """A foreign program's event without figures that are none: they are unknown, and not the end of the measurement."""
+    kept = {key: value for key, value in event.items() if key not in FIGURES or _is_figure(value)}
+    for key in ("metrics", "hyperparameters"):
+        if key in kept and not isinstance(kept[key], dict):
+            del kept[key]
+    return kept
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def shown_lines(line: str) -> list[str]:
