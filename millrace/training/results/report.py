@@ -44,7 +44,11 @@ def report_data(title: str, description: str, folder: Path, notes: Sequence[str]
         "comparisons": [_comparison(record, labels[record["id"]]) for record in parallel],
         "failures": [_failure(record) for record in attempts if not record["ok"]],
         "groups": [_group(name, [r for r in good if _group_name(r) == name]) for name in dict.fromkeys(map(_group_name, good))],
-        "energy": [reading | {"run": brief(record["title"])} for record in attempts for reading in record.get("energy") or []],
+        "energy": [
+            reading | {"run": labels[record["id"]] or brief(record["title"])}
+            for record in attempts
+            for reading in record.get("energy") or []
+        ],
         "findings": findings(final, labels),
         "totals": {
             "runs": len(final),

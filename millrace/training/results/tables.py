@@ -164,7 +164,7 @@ def strangers(data: dict[str, Any]) -> Table:
     """What others on the machine did meanwhile."""
     rows = [
         [
-            run["title"],
+            run["label"] or run["title"],
             figure(run["host"]["others_busy_cpus"]),
             percent(run["host"]["psi_cpu_some"]),
             figure(run["host"]["run_delay_s"], "s"),
