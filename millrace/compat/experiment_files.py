@@ -38,6 +38,9 @@ OURS: dict[tuple[str, str], tuple[str, str | None]] = {
 MODES = {"nonparallel": "mutation", "batch": "mutation", "mixed": "mutation"}
 """Other words for a mode there: what is neither `default` nor `parallel` draws hyperparameters."""
 
+GOVERNORS = ("performance", "powersave", "ondemand", "conservative", "schedutil")
+"""What the original lets a governor be; it goes on without any other."""
+
 _RENAMED = {"learning_rate": "lr", "total_epoch": "epochs", "droprate": "dropout", "wd": "weight_decay", "alpha": "weight_decay"}
 _TOP_LEVEL = {
     "experiment_name", "description", "comment", "governor", "runs_per_config", "max_retries", "mode", "use_deduplication",
@@ -71,8 +74,10 @@ def translate(data: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = data[key]
     if data.get("mode") is not None:
         found["mode"] = MODES.get(data["mode"], data["mode"])
-    if data.get("governor"):
+    if data.get("governor") in GOVERNORS:
         found["energy"] = {"governor": data["governor"]}
+    elif data.get("governor"):
+        notes.append(f"governor: '{data['governor']}' is none of {', '.join(GOVERNORS)}; the CPUs keep theirs")
     found["deduplicate"] = bool(data.get("use_deduplication", False))
     if found["deduplicate"]:
         found["earlier_results"] = _history(data, notes)
@@ -150,6 +155,8 @@ def _experiment(
     if source.get("mutate") and (made.get("foreground_mode") or mode) != "default":
         made["mutate"] = _to_draw(source["mutate"], made["workload"], models, notes, where)
     count = next((count for count in counts if count is not None), None)
+    if count == 0:
+        raise _Skipped("it asks for 0 runs")
     if count is not None:
         made["runs_per_config"] = count
     return made

@@ -53,7 +53,8 @@ class OuterGuard:
         output, output_in = os.pipe()
         report, report_in = os.pipe()
         orders, self.orders = os.pipe()
-        self.pump = LogPump(output, spec["log"], spec["max_log_bytes"], spec["forward"] if spec["forward"] >= 0 else None)
+        forward = spec["forward"] if spec["forward"] >= 0 else None
+        self.pump = LogPump(output, spec["log"], spec["max_log_bytes"], forward, spec["line_delay_s"])
         self.wakeup, wakeup_in = os.pipe()
         for end in (self.wakeup, wakeup_in, self.orders):
             os.set_blocking(end, False)

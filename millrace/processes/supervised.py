@@ -32,6 +32,7 @@ from typing import Any
 from millrace.errors import RunFailed
 from millrace.processes import containment, janitor, kernel
 from millrace.processes.guard_launch import Wires, call_for_each_line, guard_command, launch_guard, pidfd
+from millrace.processes.log_pump import PAUSE_S
 
 GRACE_S = 10.0
 """Seconds between TERM and KILL unless the caller says otherwise: what supervisord and Docker give as well."""
@@ -239,6 +240,7 @@ def supervised(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    line_delay_s: float = PAUSE_S,
     max_log_bytes: int = MAX_LOG_BYTES,
     limits: Limits | None = None,
     containment_mode: str = "auto",
@@ -252,8 +254,11 @@ def supervised(
         grace_s: seconds between TERM and KILL when the block is left.
         env: the whole environment; None is ours.
         cwd: the working directory; None is ours.
-        on_line: called in a thread of its own with every line of output, without its end, undecodable bytes replaced.
+        on_line: called in a thread of its own with every line of output, without its end (line feed or carriage return),
+            undecodable bytes replaced.
             A slow callback makes the command wait; one that raises is logged and not called again.
+        line_delay_s: a line may reach `on_line` this much late when others came just before it. Short costs the guard CPU time,
+            which is part of what is measured beside the command; for times that are taken when a line arrives.
         max_log_bytes: the log and `NAME.1` together.
         limits: nice value, CPUs, memory. How memory is limited is told by `containment.memory_limited_by`.
         containment_mode: `auto` is the strongest that works; or one of `containment.MODES`.
@@ -274,6 +279,7 @@ def supervised(
         "cwd": str(cwd) if cwd else "",
         "log": str(log.absolute()) if log else None,
         "max_log_bytes": max_log_bytes,
+        "line_delay_s": line_delay_s,
         "grace_s": grace_s,
         "mode": containment_mode,
         "cgroup": cgroup,

@@ -11,6 +11,7 @@ from millrace.run.ids import content_id, random_for
 from millrace.training.mutation import Key, Mutations, choose_names, key_of, mutate
 from millrace.training.parameters import Value, spell
 from millrace.training.programs import Program, load_program
+from millrace.training.results.tables import brief
 from millrace.training.settings import Background, Experiment, TrainingConfig, TrainingJob
 
 
@@ -29,6 +30,11 @@ class PlannedRun:
     hyperparameters: dict[str, Value]
     mutated: tuple[str, ...] = ()
     backgrounds: tuple[Background, ...] = ()
+
+    @property
+    def short_title(self) -> str:
+        """Its title for people: numbers with 4 digits. The exact ones are passed, recorded and in the report's table."""
+        return brief(self.title)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import threading
 import time
@@ -16,12 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from millrace.processes.log_pump import PAUSE_S
 from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
 
 Event = dict[str, Any]
+
+LINE_DELAY_S = 0.005
+"""How late a line may come of a program whose epochs are timed by when their lines arrive."""
 
 
 @dataclass
@@ -59,6 +64,12 @@ class Observation:
         self._highest: int | None = None
         self.clock = ProgramClock(self.began_at)
 
+    @property
+    def line_delay_s(self) -> float:
+        """How late its lines may come: those that tell their time may wait, so that the machine is not woken for each."""
+        external = self.program.external
+        return LINE_DELAY_S if external is not None and external.adapter == "regex" else PAUSE_S
+
     def take_line(self, line: str) -> None:
         """One line of output."""
         self.last_sign_at = time.monotonic()
@@ -75,7 +86,7 @@ class Observation:
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take(self.clock.translate(event))
+                self._take(self.clock.translate(event if external is None else _usable(event)))
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -136,6 +147,22 @@ class Observation:
             self._first_epoch = 0
         self._highest = number if self._highest is None else max(self._highest, number)
         self.epochs_done = max(self.epochs_done, self._highest - self._first_epoch + 1)
+
+
+FIGURES = ("t", "n", "started", "wall_s", "cpu_s", "samples", "samples_total", "loss", "epochs_done", "peak_rss_bytes")
+
+
+def _usable(event: Event) -> Event:
+    """A foreign program's event without figures that are none: they are unknown, and not the end of the measurement."""
+    kept = {key: value for key, value in event.items() if key not in FIGURES or _is_figure(value)}
+    for key in ("metrics", "hyperparameters"):
+        if key in kept and not isinstance(kept[key], dict):
+            del kept[key]
+    return kept
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def shown_lines(line: str) -> list[str]:

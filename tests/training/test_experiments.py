@@ -300,3 +300,13 @@ def test_a_package_that_could_not_be_read_leaves_the_originals_cpu_columns_empty
     assert (row["repository"], row["model"]) == ("examples", "mnist_rnn")
     assert row["energy_cpu_pkg_joules"] is None
     assert row["energy_cpu_total_joules"] is None
+
+
+def test_an_entry_of_the_original_for_no_run_and_a_governor_it_would_not_set_are_notes():
+    entries = [entry("examples", "mnist", runs_per_config=0), entry("examples", "mnist_rnn", mode="default")]
+    settings = config(use_deduplication=False, governor="userspace", experiments=entries)
+    plan = plan_runs(settings)
+    assert [run.program.name for run in plan.runs] == ["lstm"]
+    assert settings.energy.governor is None
+    assert any("0 runs" in note for note in plan.notes)
+    assert any("'userspace' is none of" in note for note in plan.notes)

@@ -280,3 +280,34 @@ def test_setting_one_key_of_a_part_leaves_its_other_defaults_as_they_are():
         if isinstance(default, BaseModel):
             assert default == type(default)(), f"{name} has other defaults by itself than as a part of the config"
     assert parse_config(TrainingConfig, {"cool_down": {"check_every_s": 2}}, where="").cool_down.max_s == 5.0
+
+
+def test_lines_that_are_timed_by_their_arrival_come_promptly_and_others_do_not_wake_the_machine():
+    read, _ = observed([], epoch=r"Epoch (\d+)")
+    told, _ = observed([], adapter="jsonl")
+    assert read.line_delay_s <= 0.01 < told.line_delay_s
+
+
+def test_figures_of_a_foreign_program_that_are_none_are_unknown_and_do_not_end_its_measurement():
+    epochs = [
+        '{"event": "epoch", "n": null, "t": "now", "started": "then", "wall_s": NaN, "loss": "low", "metrics": [1]}',
+        '{"event": "epoch", "n": "two", "wall_s": Infinity, "cpu_s": {}, "metrics": {"acc": 0.5, "note": "x"}}',
+        '{"event": "end", "ok": true, "epochs_done": "all"}',
+        '{"event": 4}',
+        '["event"]',
+    ]
+    seen, verdict = observed(epochs, adapter="jsonl")
+    assert verdict.ok, verdict
+    assert (seen.epochs_done, seen.metrics) == (2, {"acc": 0.5})
+    for event in seen.epochs:
+        assert event["wall_s"] >= 0
+        assert isinstance(event["started"], float)
+        assert "loss" not in event
+        assert "cpu_s" not in event
+
+
+def test_events_that_count_epochs_from_zero_are_all_of_them_too():
+    lines = [f'{{"event": "epoch", "n": {n}}}' for n in range(3)] + ['{"event": "end", "ok": true}']
+    seen, verdict = observed(lines, adapter="jsonl", epochs_parameter="epochs")
+    assert verdict.ok, verdict
+    assert seen.epochs_done == 3

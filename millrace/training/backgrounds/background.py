@@ -165,6 +165,7 @@ class BackgroundLoop:
                 env=env,
                 cwd=cwd,
                 on_line=seen.take_line,
+                line_delay_s=seen.line_delay_s,
                 max_log_bytes=int(job.max_log_mb * (1 << 20)),
                 limits=limits_for(job),
             ) as process:
@@ -231,7 +232,8 @@ class BackgroundLoop:
         with self._lock:
             self._process = None
             self._base += seen.samples_total or 0
-            self._totals["iterations"] += seen.iterations if self.program.external is None else int(cause == "completed")
+            ended_well = cause in {"completed", "ended_at_once"}
+            self._totals["iterations"] += seen.iterations if self.program.external is None else int(ended_well)
             self._totals["epochs"] += len(seen.epochs)
             self._cpu_s += ending.cpu_s or 0.0
             self._log_bytes += ending.log_bytes or 0
@@ -256,7 +258,8 @@ class BackgroundLoop:
     def _did_nothing(self, seen: Observation, lasted_s: float) -> bool:
         """Whether a process that ended well was over before it could load the machine: such a one is not started for ever."""
         restart = self.settings.restart
-        return restart.policy == "always" and lasted_s < restart.shortest_s and not seen.epochs and not seen.samples_total
+        trained = seen.epochs or seen.samples_total or seen.metrics
+        return restart.policy == "always" and lasted_s < restart.shortest_s and not trained
 
     def _on_event(self, event: Event) -> None:
         with self._lock:
