@@ -381,8 +381,11 @@ class ParallelFileSystemReader(FileSystemReader):
     def _whole_file(self, path: Any) -> io.BytesIO:
         if self._local:
             return io.BytesIO(read_regular(Path(path)))
-        with self.fs.create_stream(path, "rb") as stream:
-            return io.BytesIO(stream.read())
+        handle = self._bytes.open(path)
+        try:
+            return io.BytesIO(self._bytes.read_at(handle, self._bytes.size(handle), 0))
+        finally:
+            self._bytes.close(handle)
 
     def _why_no_metadata(self, error: OSError) -> str:
         folder = Path(self.path) if self._local else None
