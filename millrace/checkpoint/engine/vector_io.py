@@ -28,7 +28,7 @@ if _preadv is not None:
 class Files(Protocol):
     """How bytes get from files into memory: the seam where tests put failing disks."""
 
-    def open(self, path: Path) -> int:
+    def open(self, path: Path | str) -> int:
         """A handle for reading `path`. Raises OSError."""
 
     def size(self, handle: int) -> int:
@@ -77,8 +77,8 @@ def _refuse_strange(mode: int, path: Path) -> None:
 class PosixFiles:
     """The local file system."""
 
-    def open(self, path: Path) -> int:
-        return open_regular(path)
+    def open(self, path: Path | str) -> int:
+        return open_regular(Path(path))
 
     def size(self, handle: int) -> int:
         return os.fstat(handle).st_size
@@ -132,20 +132,33 @@ def _read_by_objects(handle: int, ranges: array[int], start: int, count: int, of
     return os.preadv(handle, buffers, offset)
 
 
-def in_page_cache(handle: int, size: int, samples: int = 3) -> bool:
-    """Whether a file is probably in memory already, from a few pages of it. True where the system can't say."""
+def cache_state(handle: int, size: int, samples: int = 3) -> bool | None:
+    """Whether a file is probably in memory already, from a few pages of it; None where its file system can't say.
+
+    File systems of block devices and of memory answer without waiting; network file systems don't know the question.
+    """
     nowait = getattr(os, "RWF_NOWAIT", None)
     if nowait is None or size == 0:
-        return True
+        return None
     page = bytearray(1)
     for index in range(samples):
         try:
             os.preadv(handle, [page], (size - 1) * index // max(samples - 1, 1), nowait)
         except BlockingIOError:
             return False
-        except OSError:  # this file system can't answer without waiting
-            return True
+        except OSError:
+            return None
     return True
+
+
+def handle_limit() -> int:
+    """How many files this process may have open."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return 512
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 def will_need(handle: int, offset: int, nbytes: int) -> None:
