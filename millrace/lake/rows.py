@@ -142,7 +142,7 @@ def _read_file(path: str | None, folder: Path) -> bytes:
 
 
 def _scene(text: str) -> Scene | None:
-    """The annotation; None for a column `scene` that somebody else uses for something else."""
+    """The annotation; None for a column `scene` that holds something else."""
     try:
         return scene_from_json(text) if text.startswith("{") else None
     except msgspec.DecodeError:
