@@ -43,7 +43,7 @@ def probe(run_dir: Path | str, *, images: Path | str | None = None, workers: int
 
 
 def select_failures(run_dir: Path | str, *, outcomes: Path | str | None = None, workers: int = 1, **settings: Any) -> RunResults:
-    """Select failures, balanced over their kinds, and route each to the questions that could mend it.
+    """Select failures, balanced over their kinds, and route each to the kind of question that exercises it.
 
     Args:
         run_dir: the folder of a probing, or a new one when the outcomes come from elsewhere.

@@ -1,8 +1,8 @@
-"""What every mapped shard has: it says when it was at work, and it stops when nobody waits for it any more.
+"""Wraps every mapped shard: records when it was at work, and stops it when its run is gone.
 
 When a run was cancelled or killed, a local cluster ends with it. On a cluster that goes on (`cluster.address`) a shard would work
-to its end, pay for calls and hold its journal against the next run in the same folder. Dask forgets the tasks of a flow that is
-gone within seconds; the shard asks its worker whether it is forgotten.
+to its end, pay for calls and keep its journal locked against the next run in the same folder. Dask forgets the tasks of a flow
+that is gone within seconds; the shard looks whether its worker still knows its task.
 
 Covers: shards in worker threads of Dask, whatever they wait for in Python. Does not cover: a single call into C that takes long
 (the shard ends after it), workers that have lost their scheduler (they end, and the shard with them).
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EVERY_S = 2.0
-"""How often a shard asks; it is a look into a dictionary."""
+"""How often a shard looks; it is one look-up in a dictionary."""
 
 
 class Abandoned(BaseException):
@@ -33,7 +33,7 @@ class Abandoned(BaseException):
 
 
 def timed(work: Callable[P, R]) -> Callable[P, Timed[R]]:
-    """Have `work` say when it was done, and end when its run is gone; for the mapped tasks in `tasks/`, under `@task`."""
+    """Have `work` record when it was done, and end when its run is gone; for the mapped tasks in `tasks/`, under `@task`."""
 
     @wraps(work)
     def measured(*args: P.args, **kwargs: P.kwargs) -> Timed[R]:
@@ -50,7 +50,7 @@ def ended_when_abandoned() -> Iterator[None]:
     """Work that ends when the Dask task that it is part of is forgotten. Outside of Dask's workers the block just runs.
 
     Raises:
-        Abandoned: nobody waits for the result.
+        Abandoned: the run that wanted the result is gone.
     """
     task = _current_task()
     if task is None:

@@ -25,7 +25,7 @@ from typing import Any
 from uuid import UUID
 
 from millrace.errors import Interrupted
-from millrace.orchestration.final_state import LastWord
+from millrace.orchestration.final_state import FinalStateReporter
 
 EVERY_S = 5.0
 """How often the flow asks for its own state: one request of some 5 ms."""
@@ -37,7 +37,7 @@ KILL_AFTER_S = 30.0
 """How long the flow may take to end itself: what a worker gives it too."""
 
 OF_HTTPX = {"accept", "accept-encoding", "connection", "content-type", "host", "user-agent"}
-"""Headers of Prefect's client that say how it reads, not who it is."""
+"""Headers of Prefect's client that are httpx's own; the others are the login and are passed on."""
 
 CANCELLED = {"CANCELLING", "CANCELLED"}
 
@@ -61,7 +61,7 @@ def obeying_cancel(output: Path) -> Iterator[None]:
         yield
         return
     watch = CancelWatch(context.flow_run.id, output)
-    last_word = _last_word(context.flow_run.id) if has_worker() else None
+    reporter = _reporter(context.flow_run.id) if has_worker() else None
     watch.start()
     try:
         yield
@@ -70,8 +70,8 @@ def obeying_cancel(output: Path) -> Iterator[None]:
         raise
     finally:
         watch.close()
-        if last_word:
-            last_word.not_needed()
+        if reporter:
+            reporter.not_needed()
 
 
 @contextlib.contextmanager
@@ -110,12 +110,12 @@ def _say_suspended(flow_run: Any) -> None:
     )
 
 
-def _last_word(flow_run: UUID) -> LastWord | None:
+def _reporter(flow_run: UUID) -> FinalStateReporter | None:
     from prefect.client.orchestration import get_client
 
     with contextlib.suppress(Exception), get_client(sync_client=True) as client:
         headers = {name: value for name, value in client._client.headers.items() if name.lower() not in OF_HTTPX}
-        return LastWord(str(client.api_url), headers, str(flow_run))
+        return FinalStateReporter(str(client.api_url), headers, str(flow_run))
     return None
 
 
@@ -137,7 +137,7 @@ class CancelWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """The run has cleaned up: stop watching, and call it cancelled if the watch ended it and nobody else will say so."""
+        """The run has cleaned up: stop watching, and set its state to Cancelled if the watch ended it and no worker will."""
         os.close(self._over_in)
         self._thread.join(timeout=1.0)
         if self.acted and has_worker():
@@ -209,7 +209,7 @@ class CancelWatch:
 
 
 class _Readers:
-    """Who reads our output. A worker that dies leaves pipes behind which end whoever writes to them."""
+    """Who reads our output. A worker that dies leaves pipes without a reader: writing to them ends the process."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -218,7 +218,7 @@ class _Readers:
 
     def register(self, poll: select.poll) -> None:
         for end in self.ends:
-            poll.register(end, 0)  # a pipe without a reader reports an error, unasked
+            poll.register(end, 0)  # POLLERR, of a pipe without a reader, is reported without being asked for
 
     def leave(self) -> None:
         self.gone, self.ends = True, []
@@ -231,7 +231,7 @@ class _Readers:
 
 
 def _asked_by_worker() -> bool:
-    """Whether a worker has told this process to end; it then sends SIGTERM, and SIGKILL after 30 s."""
+    """Whether a worker has announced that it ends this process; it then sends SIGTERM, and SIGKILL after 30 s."""
     listener = _control_listener()
     return listener is not None and listener.get_intent() is not None
 
@@ -240,14 +240,14 @@ def _interrupt() -> None:
     """End the flow in the main thread as a worker's cancel does: every `finally` runs."""
     listener = _control_listener()
     if listener is not None:
-        listener._set_intent("cancel")  # without it Prefect calls what SIGTERM ends crashed, and alerts about it go out
+        listener._set_intent("cancel")  # else Prefect sets the state to Crashed after SIGTERM, and alerts are sent
     main = threading.main_thread().ident
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)  # to this very thread: else a lock it waits for is not interrupted
 
 
 def _control_listener() -> Any:
-    """Prefect's memory of why a process is being ended; private to Prefect, so it may be missing in other versions."""
+    """Prefect's module that keeps why a process is being ended; private to Prefect, so it may be missing in other versions."""
     try:
         from prefect._internal import control_listener
     except ImportError:

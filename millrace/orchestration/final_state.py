@@ -1,12 +1,12 @@
-"""Says in Prefect how a run ended when its process was killed and can't say it any more, and no worker does.
+"""Sets the final state of a run in Prefect when its process was killed and no worker sets it.
 
-Prefect's worker kills its runs with SIGKILL when it gets SIGTERM or Ctrl-C, and tells nobody: the run would be called Running,
-and after a cancel Cancelling, for ever. So a flow that a worker started has a small companion, which waits for its end.
+Prefect's worker kills its runs with SIGKILL when it gets SIGTERM or Ctrl-C and reports nothing: the run would stay Running,
+or after a cancel Cancelling, for ever. So a flow that a worker started has a small companion, which waits for its end.
 
     python -I -S -c … < a pipe of the flow's
 
-On the pipe comes one JSON line: where the API is and which flow run it is. When the pipe closes without a word of farewell, the
-flow is dead. Standard library only: the companion takes some 10 MB and 0.05 s of CPU.
+On the pipe comes one JSON line: where the API is and which flow run it is. When the pipe closes without the line `done`, the
+flow was killed. Standard library only: the companion takes some 10 MB and 0.05 s of CPU.
 
 Covers: SIGKILL of the flow, of the flow and its worker, running out of memory. Does not cover: the machine's end, a container's
 end, an API that does not answer for 45 s; there the automation `millrace-lost-runs` calls the run crashed after 5 minutes.
@@ -25,7 +25,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-FAREWELL = b"done\n"
+DONE = b"done\n"
 WORKER_FIRST_S = 8.0
 GIVE_UP_S = 45.0
 LEFT_ALONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED", "PAUSED", "SCHEDULED"}
@@ -35,7 +35,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.orchestration.final_state import main; main()"
 
 
-class LastWord:
+class FinalStateReporter:
     """The companion of this process.
 
     Args:
@@ -47,53 +47,53 @@ class LastWord:
 
     def __init__(self, api: str, headers: dict[str, str], flow_run: str, worker_first_s: float = WORKER_FIRST_S) -> None:
         self._companion = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _CODE, str(_ROOT), f"last word of {flow_run}"],
+            [sys.executable, "-I", "-S", "-c", _CODE, str(_ROOT), f"final state of {flow_run}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # the worker kills the flow's process group
         )
-        told: dict[str, Any] = {"url": f"{api.rstrip('/')}/flow_runs/{flow_run}", "headers": headers}
-        told |= {"ca": os.environ.get("PREFECT_API_SSL_CERT_FILE"), "worker_first_s": worker_first_s}
-        self._say(json.dumps(told).encode() + b"\n")
+        order: dict[str, Any] = {"url": f"{api.rstrip('/')}/flow_runs/{flow_run}", "headers": headers}
+        order |= {"ca": os.environ.get("PREFECT_API_SSL_CERT_FILE"), "worker_first_s": worker_first_s}
+        self._write(json.dumps(order).encode() + b"\n")
 
     def not_needed(self) -> None:
-        """The flow says itself how it ended."""
-        self._say(FAREWELL)
+        """The flow sets its final state itself."""
+        self._write(DONE)
         with contextlib.suppress(OSError):
             self._companion.stdin.close()  # type: ignore[union-attr]
         self._companion.wait()
 
-    def _say(self, words: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._companion.stdin.write(words)  # type: ignore[union-attr]
+            self._companion.stdin.write(line)  # type: ignore[union-attr]
             self._companion.stdin.flush()  # type: ignore[union-attr]
 
 
 def main() -> None:
-    """The companion: wait for the flow's end; if it was sudden, see that its state is true."""
-    told = json.loads(sys.stdin.buffer.readline())
-    if sys.stdin.buffer.read() == FAREWELL:
+    """The companion: wait for the flow's end; if it was killed, see that it gets a final state."""
+    order = json.loads(sys.stdin.buffer.readline())
+    if sys.stdin.buffer.read() == DONE:
         return
     ended = time.monotonic()
     while time.monotonic() < ended + GIVE_UP_S:
         with contextlib.suppress(OSError, ValueError):
-            state = json.loads(_ask(told, ""))["state_type"]
+            state = json.loads(_ask(order, ""))["state_type"]
             if state in LEFT_ALONE:
                 return
-            if time.monotonic() >= ended + told["worker_first_s"]:
+            if time.monotonic() >= ended + order["worker_first_s"]:
                 new = "CANCELLED" if state == "CANCELLING" else "CRASHED"
                 words = "Its process was killed. Running it again with the same parameters goes on where it stopped."
-                _ask(told, "/set_state", {"state": {"type": new, "message": words}, "force": True})
+                _ask(order, "/set_state", {"state": {"type": new, "message": words}, "force": True})
                 return
-        time.sleep(min(1.0, told["worker_first_s"]))
+        time.sleep(min(1.0, order["worker_first_s"]))
 
 
-def _ask(told: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> bytes:
+def _ask(order: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
-    headers = told["headers"] | {"Content-Type": "application/json"}
-    request = urllib.request.Request(told["url"] + path, data, headers)  # noqa: S310 - the configured API
-    context = ssl.create_default_context(cafile=told["ca"]) if told["url"].startswith("https") else None
+    headers = order["headers"] | {"Content-Type": "application/json"}
+    request = urllib.request.Request(order["url"] + path, data, headers)  # noqa: S310 - the configured API
+    context = ssl.create_default_context(cafile=order["ca"]) if order["url"].startswith("https") else None
     with urllib.request.urlopen(request, timeout=10, context=context) as reply:  # noqa: S310
         answer: bytes = reply.read()
     return answer

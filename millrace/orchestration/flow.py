@@ -47,7 +47,7 @@ Args:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a flow is. See `flow`."""
+    """A flow's parts, as `flow` got them."""
 
     name: str
     function: Callable[[RunContext, Any], dict[str, Any]]
@@ -95,7 +95,7 @@ class Definition:
             stage.reach()
 
     def take_up(self, config: BaseModel, run_dir: Path) -> None:
-        """Take the end of a finished run back where a stage's input has grown."""
+        """Mark a finished run as unfinished again where a stage's input has grown."""
         for stage in self.stages(config):
             stage.take_up(run_dir)
 

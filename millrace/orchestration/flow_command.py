@@ -45,7 +45,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class FlowCommand:
-    """The command line of one flow: what the flow is in the file that is run as `__main__`."""
+    """The command line of one flow: what `flow` makes of the function in the file that is run as `__main__`."""
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
@@ -71,15 +71,15 @@ class FlowCommand:
         run_dir = dated(Path(options.run_dir or f"runs/{flow.name}"))
         raw = read_mapping(path) if path else {}
         for line in (line for stage in flow.stages(config) for line in stage.notes(raw)):
-            print(f"{flow.name}: {line}", file=sys.stderr)  # noqa: T201 - said once, before the bar
+            print(f"{flow.name}: {line}", file=sys.stderr)  # noqa: T201 - once, before the bar
         if options.dry_run:
             print("\n".join(flow.plan(config, run_dir)))  # noqa: T201 - the command's answer
             return 0
         flow.take_up(config, run_dir)
         state = finished_state(run_dir, flow.name, flow.sections(config))
         if state:
-            said = "is finished" if state == "finished" else "is finished, short of its target"
-            print(f"{run_dir} {said}; choose another --run-dir for a new run")  # noqa: T201
+            end = "is finished" if state == "finished" else "is finished, short of its target"
+            print(f"{run_dir} {end}; choose another --run-dir for a new run")  # noqa: T201
             return 0 if state == "finished" else 3
         flow.check(config, run_dir)
         return start(flow, config, run_dir)
@@ -164,7 +164,7 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
 
 @contextlib.contextmanager
 def _full_disk_named(folder: Path) -> Iterator[None]:
-    """Whatever breaks first when the disk is full (the API's database, a log): say that it is full."""
+    """When the disk is full, say so, whatever broke first (the API's database, a log)."""
     try:
         yield
     except Exception as error:
@@ -176,7 +176,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
 def guarded(work: Callable[[], int]) -> int:
     """Run `work`, turning what it raises into one sentence and an exit code.
 
-    SIGTERM is raised as an exception in the main thread, so that a polite stop cleans up like Ctrl-C does.
+    SIGTERM is raised as an exception in the main thread, so that it cleans up like Ctrl-C does.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:

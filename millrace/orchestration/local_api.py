@@ -119,7 +119,7 @@ def _ready(url: str, server: SupervisedProcess, log: Path) -> Iterator[None]:
 
 
 def drain() -> None:
-    """Send what Prefect still has to say, so that stopping the API leaves nobody waiting for it (75 s otherwise)."""
+    """Send the logs and events that Prefect has queued: without the API, sending them at exit would wait 75 s."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 

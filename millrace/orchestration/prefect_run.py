@@ -57,16 +57,16 @@ class PrefectRun(RunContext):
         task = shard_task_of(function, self.tasks)
         futures = list(task.map(*(unmapped(one.value) if isinstance(one, Same) else list(one) for one in arguments)))
         values: dict[Any, R] = {}
-        troubles: list[Exception] = []
+        failed: list[Exception] = []
         for future in as_completed(futures):
             try:
                 values[future] = self.timeline.add(self.stage_name, future.result())
             except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
-                troubles.append(error)
+                failed.append(error)
             else:
                 if on_done is not None:
                     on_done(values[future])
-        raise_first(troubles, len(futures), self.stage_name)
+        raise_first(failed, len(futures), self.stage_name)
         return [values[future] for future in futures]
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -114,7 +114,7 @@ class PrefectRun(RunContext):
         return result
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Prefect sends the flow along with every task, and the stage's flow knows the run: it stays at home."""
+        """As None: Prefect pickles the flow with every task, and with it this object, which no worker needs."""
         return type(None), ()
 
 
@@ -122,7 +122,7 @@ class PrefectRun(RunContext):
 def open_prefect_run(
     flow: str, folder: RunFolder, cluster: ClusterSettings, begun: ClusterStart | None, tasks: str
 ) -> Iterator[PrefectRun]:
-    """A run in `folder`, inside the flow run of this thread; notes in the manifest when it fails.
+    """A run in `folder`, inside the flow run of this thread; a failure is written into its manifest.
 
     Args:
         flow: the flow's name.

@@ -25,7 +25,7 @@ _steps: dict[Function, Any] = {}
 
 
 def shard_task(function: Function, run_name: str) -> Any:
-    """The task of a function that is mapped over shards: it says when it was at work and ends when nobody waits for it.
+    """The task of a function that is mapped over shards: it records when it was at work and ends when its run is gone.
 
     Args:
         function: of a module that workers can import.

@@ -34,7 +34,7 @@ class Agreement(msgspec.Struct):
     """Sum over claims of the share of pairs of votes that say the same about that."""
 
     def add(self, votes: Mapping[str, str]) -> None:
-        """Count one claim: judge → outcome. A single vote agrees with nobody and is not counted."""
+        """Count one claim: judge → outcome. A single vote is not counted: there is none to agree with."""
         if len(votes) < 2:
             return
         self.n += 1

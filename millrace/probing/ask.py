@@ -76,11 +76,11 @@ def _answers_about(about_one: list[Mapping[str, Any]], lake: Path, baseline: Bas
         with _reading:
             row = read_row(lake, _ref(about_one[0]["image"]))
         answers = _ask(baseline, row, about_one)
-    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not these items' failure
+    except (RunFailed, ShortOfTarget):  # no endpoint answers, or the budget is spent: not these items' failure
         raise
     except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
-        said = f"{type(error).__name__}: {error}"[:500]
-        yield from ({"id": item["id"], "answers": [], "error": said} for item in about_one)
+        message = f"{type(error).__name__}: {error}"[:500]
+        yield from ({"id": item["id"], "answers": [], "error": message} for item in about_one)
         return
     yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
 

@@ -1,7 +1,7 @@
 """Claims: sentences about an image with slots, read from a typed, versioned, hashed claim set.
 
 A claim set is a YAML file; those in `claim_sets/` are known by their file name, any other by its path. The original project's
-JSON files load too (`legacy.py`). What is wrong with a file is said in one sentence before anything starts.
+JSON files load too (`millrace/compat/claim_files.py`). What is wrong with a file is said in one sentence before anything starts.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Slot(Settings):
     values: tuple[str, ...] = ()
     """The allowed values; none given means free text of the type."""
     selection_criteria: str = ""
-    """What to choose, in words for whoever fills the slot."""
+    """What to choose, in words for the one who fills the slot."""
     description: str = ""
     """What the slot means."""
     tolerance: Tolerance | None = None
@@ -162,7 +162,7 @@ class ClaimSet:
     name: str
     version: str
     sha256: str
-    """Over the whole content in one spelling: comments and layout don't change it, any word does."""
+    """SHA-256 over the whole content in one spelling: comments and layout don't change it, any word does."""
     claims: tuple[Claim, ...]
     """Those that are used, in the order of the file."""
     disabled: tuple[Claim, ...]

@@ -91,7 +91,7 @@ def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion 
         return _broken("baseline", completion)
     try:
         return Decision(judge.judge(claim, subject, completion, row))
-    except (RunFailed, ShortOfTarget):  # no judge any more, or the money is spent: not this item's failure
+    except (RunFailed, ShortOfTarget):  # no judge answers, or the budget is spent: not this item's failure
         raise
     except Exception as error:  # noqa: BLE001 - one item's failure becomes a record here
         return _broken("judge", error)
@@ -107,5 +107,5 @@ def _broken(who: str, error: Exception) -> Decision:
 def failure_rate(outcomes: Mapping[str, int]) -> float | None:
     """Failures among the answers that tell something about the model; None when there are none."""
     failures = sum(outcomes.get(outcome, 0) for outcome in FAILURES)
-    told = failures + sum(outcomes.get(outcome, 0) for outcome in SUCCESSES)
-    return failures / told if told else None
+    decided = failures + sum(outcomes.get(outcome, 0) for outcome in SUCCESSES)
+    return failures / decided if decided else None

@@ -84,7 +84,7 @@ def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) ->
     if broken > max_failure_rate * asked:
         raise RunFailed(
             f"{broken} of {asked} claims ended in infra_error, more than max_failure_rate ({max_failure_rate:.0%}) allows; "
-            "see `error` in probing/shard-*.jsonl; mend the cause and start anew in another run folder, or raise "
+            "see `error` in probing/shard-*.jsonl; correct the cause and start again in another run folder, or raise "
             "max_failure_rate and run the same command again to go on with what was answered"
         )
     if asked == broken + cut + filtered:
@@ -107,5 +107,5 @@ def _lake(folder: Path) -> LakeCheck:
     found = check_lake(folder)
     if found.unusable:
         more = f" (and so for {len(found.unusable) - 1} more)" if len(found.unusable) > 1 else ""
-        raise InputError(f"{found.unusable[0].detail}{more}; mend it or take it out of the lake")
+        raise InputError(f"{found.unusable[0].detail}{more}; repair it or take it out of the lake")
     return found

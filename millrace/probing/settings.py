@@ -1,4 +1,4 @@
-"""What probing can be told: the images, the claims, the model under test, when to stop, how many ranks."""
+"""Probing's settings: the images, the claims, the model under test, when to stop, how many ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cages for a process tree this system offers, from the strongest to the weakest, and what each one guarantees.
+"""Which ways to contain a process tree this system offers, from the strongest to the weakest, and what each one guarantees.
 
 `cgroup` comes on top of any of them where a cgroup-2 folder can be made: an atomic kill and exact CPU time.
 Standard library only and quick to import: the guard loads this file.
@@ -47,7 +47,7 @@ def choose_mode(wanted: str) -> str:
 
 def _try_pid_namespace(*, as_user: bool) -> None:
     kernel.leave_for_new_pid_namespace(as_user=as_user)
-    # A namespace without its own /proc is refused: commands that look themselves up there would find somebody else.
+    # A namespace without its own /proc is refused: commands that look themselves up there would find another process.
     reason = kernel.why_not(kernel.mount_private_proc)
     if reason:
         raise OSError(reason)

@@ -45,7 +45,7 @@ class OuterGuard:
         self.unread = b""
 
     def start(self) -> None:
-        """Choose the cage, fork the inner guard into it."""
+        """Choose the containment, fork the inner guard into it."""
         spec = self.spec
         self.mode = containment.choose_mode(spec["mode"])
         self.cgroup = containment.make_cgroup(janitor.cgroup_name(spec["token"])) if spec["cgroup"] else None
@@ -97,7 +97,7 @@ class OuterGuard:
         return "RLIMIT_DATA (each process by itself)"
 
     def run(self) -> None:
-        """Serve until the inner guard has ended, then prove that nothing is left and tell the figures."""
+        """Serve until the inner guard has ended, then prove that nothing is left and report the figures."""
         alone = False
         while True:
             ready = self._wait(alone)
@@ -127,7 +127,7 @@ class OuterGuard:
         self._finish(alone)
 
     def stop(self, grace_s: float) -> None:
-        """Ask everything to end, and set the hour for killing it. A later order can only shorten the time."""
+        """Ask everything to end, and set the time for killing it. A later order can only shorten the time."""
         at = time.monotonic() + max(grace_s, 0.0)
         self.kill_at = at if self.kill_at is None else min(at, self.kill_at)
         if not self.stopping:
@@ -229,7 +229,7 @@ class OuterGuard:
                 self.status,
                 {
                     "event": "end",
-                    # A command that was killed together with its cage had no chance to tell its own status.
+                    # A command that was killed together with its namespace could not report its own status.
                     "returncode": -signal.SIGKILL if self.returncode is None else self.returncode,
                     "guard_lost": self.returncode is None and not self.killed,
                     "stopped": self.stopping,

@@ -20,7 +20,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class Wires(NamedTuple):
-    """The guard and our ends of its pipes. Closing `lifeline` ends the whole tree at once; `lines` is -1 if nobody listens."""
+    """The guard and our ends of its pipes. Closing `lifeline` ends the whole tree at once; `lines` is -1 without `on_line`."""
 
     guard: subprocess.Popen[bytes]
     lifeline: int
@@ -65,12 +65,12 @@ def launch_guard(spec: dict[str, Any], *, listen: bool) -> Wires:
 
 
 def guard_command(last_argument: str) -> list[str]:
-    """The argv of a guard; what it guards is told in a pipe, because other users can read an argv."""
+    """The argv of a guard; what it guards it reads from a pipe, because other users can read an argv."""
     return [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE, str(_ROOT), last_argument]
 
 
 def pidfd(pid: int) -> int:
-    """A file descriptor that tells when `pid` ends; -1 where there is none (other systems, strict sandboxes)."""
+    """A file descriptor that becomes readable when `pid` ends; -1 where there is none (other systems, strict sandboxes)."""
     try:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
@@ -106,7 +106,7 @@ def _hand_over(lines: list[bytes], on_line: Callable[[str], None]) -> bool:
     try:
         for line in lines:
             on_line(line.removesuffix(b"\r").decode(errors="replace"))
-    except Exception:  # (a callback's mistake must not stall the command, whose output nobody would read any more)
+    except Exception:  # (a callback's mistake must not stall the command, whose output would stay unread)
         logging.getLogger(__name__).exception("on_line failed; it is not called again for this command")
         return False
     return True

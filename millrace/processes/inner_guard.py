@@ -1,6 +1,6 @@
 """The inner of the two guards: pid 1 of the new namespace, or the nearer of two nested subreapers. It starts the command.
 
-It watches the outer guard, the supervisor and the command by itself, so that a guard that is killed or stopped is no hole.
+It watches the outer guard, the supervisor and the command by itself, so that killing or stopping the outer guard frees nothing.
 Standard library only and quick to import.
 """
 
@@ -23,7 +23,7 @@ KILL_LIMIT_S = 5.0
 
 
 def run(spec: dict[str, Any], *, mode: str, cgroup: str | None, orders: int, report: int, output: int) -> NoReturn:
-    """Start the command, keep the tree in hand until the command ends or somebody we depend on does, then end all of it."""
+    """Start the command, watch the tree until the command, the outer guard or the supervisor ends, then end all of it."""
     namespace = mode in {"pidns", "userns"}
     wakeup, wakeup_in = os.pipe()
     for end in (wakeup, wakeup_in):
@@ -59,7 +59,7 @@ ORDERS = {"T": (signal.SIGTERM, signal.SIGCONT), "S": (signal.SIGSTOP,), "C": (s
 
 
 def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int, wakeup: int) -> None:
-    """Wait until the command has ended or somebody we depend on has, obeying orders meanwhile."""
+    """Wait until the command, the outer guard or the supervisor has ended, obeying orders meanwhile."""
     stopping = False
     while True:
         poll = select.poll()
@@ -119,7 +119,7 @@ def broadcast(mode: str, main: int, number: int) -> None:
 def kill_everything(mode: str, main: int | None, cgroup: str | None, limit_s: float) -> list[int]:
     """Kill the tree below this process until nothing is left; the pids that would not go within `limit_s`.
 
-    Everything is stopped before anything is killed, so nobody can fork away, and no parent can reap a pid we are about to signal.
+    All are stopped before any is killed: no process can fork meanwhile, no parent can reap a pid that is about to be signalled.
     """
     deadline = time.monotonic() + limit_s
     while True:

@@ -1,7 +1,7 @@
 """Removes what an earlier crash left behind: processes and cgroups whose guards are dead.
 
 Every contained process carries, in its environment, who guards it: boot, PID namespace, and pid with start time of both guards.
-A process whose guards are all gone has nobody who will ever stop it.
+Nothing else would ever stop a process whose guards are all gone.
 
 Covers: the one hole of the weaker modes (supervisor and both guards killed at once), and cgroups left empty or not.
 Does not cover: a process that escaped in such a crash *and* has cleared its environment; other users' processes.
@@ -27,7 +27,7 @@ def _pid_namespace() -> int:
 
 
 def token_for(name: str, guards: list[int]) -> str:
-    """Who guards the tree `name`, in words that no later process can match by chance."""
+    """The identity of the tree `name`'s guards: unique, also after pids are used again."""
     described = [f"{stat.pid}.{stat.start_ticks}" for stat in map(kernel.read_stat, guards) if stat]
     return ":".join([name, kernel.boot_id(), str(_pid_namespace()), *described])
 
@@ -45,7 +45,7 @@ def sweep(name: str | None = None) -> list[int]:
     """
     seen = _self_and_ancestors()
     killed: set[int] = set()
-    # Until a listing shows no process that has not been looked at, newest first: then nobody can have hopped away from us.
+    # Until a listing shows only processes that were looked at, newest first: then no process can have got away by forking.
     while fresh := sorted(set(kernel.all_pids()) - seen, reverse=True):
         for pid in fresh:
             stat = kernel.read_stat(pid)
@@ -73,7 +73,7 @@ def _is_orphan(stat: kernel.ProcessStat, name: str | None) -> bool:
     tree, _, rest = value.decode(errors="replace").partition(":")
     boot, _, rest = rest.partition(":")
     namespace, _, guards = rest.partition(":")
-    # In another PID namespace these pids mean other processes: not ours to judge.
+    # In another PID namespace these pids mean other processes: leave it alone.
     if boot != kernel.boot_id() or namespace != str(_pid_namespace()) or (name is not None and tree != name):
         return False
     return bool(guards) and not any(_lives(guard) for guard in guards.split(":"))

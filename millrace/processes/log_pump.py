@@ -1,4 +1,4 @@
-"""The guard's way with a command's output: into a log of bounded size, and on to whoever listens.
+"""Where the guard puts a command's output: into a log of bounded size, and on to a listener if there is one.
 
 Standard library only and quick to import: the guard loads this file.
 """

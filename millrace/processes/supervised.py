@@ -4,12 +4,12 @@
         process.wait(timeout_s=3600)
 
 A small guard program (millrace/processes/) stands between us and the command. It holds the command and all of its descendants in
-the strongest cage this system has, and ends them when we leave the block, ask for it, or die, however we die.
+the strongest containment this system has, and ends them when the block is left, on `stop`, and when this process ends in any way.
 
 Covers: normal end, exceptions, Ctrl-C, SIGTERM and SIGKILL of this process, of a guard, of both; descendants that ignore SIGTERM,
 double-fork, start sessions of their own (torchrun's ranks do), or change their pid all the time. Works in any thread and in
 Dask's daemonic workers. In the weakest modes one hole remains, and `Containment.guarantee` says so; `sweep` of
-millrace/processes/janitor.py removes at the next start what fell through it.
+millrace/processes/janitor.py removes at the next start what was left over.
 Does not cover: a process in the kernel's uninterruptible sleep (it is reported in `ending.leftover`), work handed to a daemon
 that runs anyway (dockerd, at, systemd), other machines.
 """
@@ -55,7 +55,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Containment:
-    """The cage a command runs in: to be written into every result that depends on nothing being left running."""
+    """How a command is contained: to be written into every result that depends on nothing being left running."""
 
     name: str
     guarantee: str
@@ -96,7 +96,7 @@ class Ending:
 
 
 class SupervisedProcess:
-    """A running command in its cage. Made by `supervised`; every method may be called from any thread."""
+    """A running, contained command. Made by `supervised`; every method may be called from any thread."""
 
     def __init__(self, wires: Wires, spec: dict[str, Any], log: Path | None, on_line: Callable[[str], None] | None) -> None:
         self.command: list[str] = spec["command"]
@@ -138,7 +138,7 @@ class SupervisedProcess:
         grace_s = self.grace_s if grace_s is None else grace_s
         self._tell(f"stop {max(grace_s, 0.0)}\n")
         if not self._ended.wait(max(grace_s, 0.0) + 15.0):
-            # The guard does not answer (stopped by somebody?): its death is the other way to end the tree.
+            # The guard does not answer (it was sent SIGSTOP?): its death is the other way to end the tree.
             self._guard.kill()
             self._ended.wait(15.0)
         if self.ending is None:
@@ -146,7 +146,7 @@ class SupervisedProcess:
         return self.ending.returncode
 
     def pause(self) -> None:
-        """Stop the tree's clocks (SIGSTOP to all); memory stays taken. `resume` goes on; `stop` works on a paused tree."""
+        """Pause the tree (SIGSTOP to all); memory stays taken. `resume` goes on; `stop` works on a paused tree."""
         self._tell("S\n")
 
     def resume(self) -> None:
@@ -260,7 +260,7 @@ def supervised(
         line_delay_s: a line may reach `on_line` this much late when others came just before it. Short costs the guard CPU time,
             which is part of what is measured beside the command; for times that are taken when a line arrives.
         max_log_bytes: the log and `NAME.1` together.
-        limits: nice value, CPUs, memory. How memory is limited is told by `containment.memory_limited_by`.
+        limits: nice value, CPUs, memory. How memory is limited is in `containment.memory_limited_by`.
         containment_mode: `auto` is the strongest that works; or one of `containment.MODES`.
         cgroup: also use a cgroup where one can be made.
 
@@ -294,7 +294,7 @@ def supervised(
         yield process
     finally:
         try:
-            if process.pid and not sys.is_finalizing():  # an interpreter that ends has no threads left to hear the guard
+            if process.pid and not sys.is_finalizing():  # a finalizing interpreter has no threads left
                 process.stop()
         finally:
             # Also after a second Ctrl-C during the grace time: the closed lifeline ends everything at once.

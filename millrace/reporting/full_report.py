@@ -243,7 +243,7 @@ def render_report(data: ReportData) -> str:
 
 
 def findings(data: ReportData) -> list[str]:
-    """What stands out, in sentences that the intervals bear out; nothing is claimed of differences that chance may explain."""
+    """What stands out, in sentences that the intervals support; nothing is claimed of differences that chance may explain."""
     percent, number = charts.percent, charts.number
     found = []
     known = sorted((claim for claim in data.claims if claim.rate.rate is not None), key=lambda claim: claim.rate.rate or 0.0)

@@ -211,11 +211,11 @@ def _paid(row: Mapping[str, Any]) -> PaidRow:
     )
 
 
-def _judges(told: Mapping[str, Any] | None) -> JudgesResult | None:
-    if told is None:
+def _judges(agreement: Mapping[str, Any] | None) -> JudgesResult | None:
+    if agreement is None:
         return None
-    against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in told["with_majority"].items()}
-    return JudgesResult(told["n"], told["unanimous"], told["tied"], told["kappa"], against)
+    against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in agreement["with_majority"].items()}
+    return JudgesResult(agreement["n"], agreement["unanimous"], agreement["tied"], agreement["kappa"], against)
 
 
 def examples(folder: Path, lake: Path) -> Iterator[Example]:

@@ -30,7 +30,7 @@ class Same(NamedTuple, Generic[T]):
 
 
 class RunContext(ABC):
-    """One run: it does stages, and stages do their work by it.
+    """One run: it runs the stages and gives them what they share (see the top of the file).
 
     Args:
         flow: the flow's name.
@@ -44,9 +44,9 @@ class RunContext(ABC):
         self.progress = progress
         self.timeline = Timeline(folder.since)
         self.stage_name = flow
-        """The stage that is at work: what shards count as."""
+        """The name of the stage that is running: shards' time is counted for it."""
         self.summaries: dict[str, dict[str, Any]] = {}
-        """What the stages that are done returned."""
+        """By stage: what it returned."""
         self.short: set[str] = set()
         """Stages that are complete, but short of their target."""
 
@@ -104,8 +104,8 @@ class RunContext(ABC):
             on_done: called with each result as its shard finishes.
 
         Raises:
-            RunFailed: shards failed for a reason that is not ours; how many, and the first.
-            MillraceError: a shard's own.
+            RunFailed: shards failed with an error that is no MillraceError; the message has their number and the first error.
+            MillraceError: the first that a shard raised.
         """
 
     @abstractmethod
@@ -118,19 +118,19 @@ class RunContext(ABC):
         return nullcontext()
 
     def live_text(self, key: str, title: str) -> Callable[[str], None]:
-        """A function that shows a Markdown text wherever the run is watched, and renews it at each call."""
+        """A function that shows a Markdown text where the run is watched (Prefect's UI); each call replaces the text before."""
         del key, title
         return lambda text: None
 
     def show_text(self, key: str, text: str, title: str) -> None:
-        """Keep a Markdown text with the run wherever it is watched."""
+        """Show a Markdown text where the run is watched (Prefect's UI)."""
 
     def show_table(self, key: str, rows: Sequence[dict[str, Any]], title: str) -> None:
-        """Keep a table with the run wherever it is watched."""
+        """Show a table where the run is watched (Prefect's UI)."""
 
     @abstractmethod
     def _inside(self, stage: Stage, work: Callable[[], T]) -> T:
-        """Call `work` in whatever surrounds a stage here."""
+        """Call `work` inside what surrounds a stage in this kind of run: a Prefect subflow, or nothing."""
 
 
 def per_shard(arguments: Iterable[Any]) -> list[tuple[Any, ...]]:

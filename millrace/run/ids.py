@@ -24,7 +24,7 @@ def canonical(value: Any) -> bytes:
 def content_id(prefix: str, *parts: Any, length: int = 12) -> str:
     """`prefix_` + the first `length` hex digits of the SHA-256 of `parts`.
 
-    12 digits are 48 bits: among a million records a clash has a chance of about 0.2 %. Ask for 16 where a billion is thinkable.
+    12 digits are 48 bits: among a million records a clash has a chance of about 0.2 %. Use 16 for hundreds of millions.
     """
     return f"{prefix}_{hashlib.sha256(canonical(list(parts))).hexdigest()[:length]}"
 

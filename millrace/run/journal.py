@@ -22,7 +22,7 @@ from millrace.errors import RunFailed
 
 PART = ".part"
 LOCK_WAIT_S = 30.0
-"""How long a shard that somebody else writes is waited for: a Dask worker whose flow was killed needs about 3 s to end."""
+"""How long to wait for a shard that another process writes: a Dask worker whose flow was killed needs about 3 s to end."""
 
 
 class Journal:
@@ -52,7 +52,7 @@ class Journal:
         return self._ids
 
     def __enter__(self) -> Journal:
-        """Open for appending; a finished shard stays closed and only answers questions."""
+        """Open for appending; a finished shard is not opened and can only be read."""
         if self.done:
             self.part.unlink(missing_ok=True)
             return self
@@ -102,7 +102,7 @@ class Journal:
         return list(read_jsonl(path)) if path.exists() else []
 
     def finish(self, order: Callable[[dict[str, Any]], Any] | None = None) -> None:
-        """Declare the shard complete: sorted by `order` when one is given, synced, renamed."""
+        """Make the shard complete: sorted by `order` when one is given, synced, renamed."""
         if self._file is None:
             return
         if order is None:

@@ -57,23 +57,23 @@ class LocalRun(RunContext):
         self, function: Callable[..., R], shards: list[tuple[Any, ...]], on_done: Callable[[R], object] | None
     ) -> list[R]:
         results: list[R] = []
-        troubles: list[Exception] = []
+        failed: list[Exception] = []
         for shard in shards:
             try:
                 results.append(function(*shard))
             except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
-                troubles.append(error)
+                failed.append(error)
             else:
                 if on_done is not None:
                     on_done(results[-1])
-        raise_first(troubles, len(shards), self.stage_name)
+        raise_first(failed, len(shards), self.stage_name)
         return results
 
     def _in_a_pool(
         self, function: Callable[..., R], shards: list[tuple[Any, ...]], on_done: Callable[[R], object] | None
     ) -> list[R]:
         results: dict[int, R] = {}
-        troubles: list[Exception] = []
+        failed: list[Exception] = []
         # spawn: a forked child of a process with threads (torch, Arrow) can hang
         with ProcessPoolExecutor(min(self.workers, len(shards)), multiprocessing.get_context("spawn")) as pool:
             places: dict[Future[R], int] = {pool.submit(function, *shard): place for place, shard in enumerate(shards)}
@@ -84,31 +84,31 @@ class LocalRun(RunContext):
                     except BrokenProcessPool as error:
                         raise RunFailed(f"a worker process of {self.stage_name} ended in the middle of a shard") from error
                     except Exception as error:  # noqa: BLE001 - as above
-                        troubles.append(error)
+                        failed.append(error)
                     else:
                         if on_done is not None:
                             on_done(results[places[future]])
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        raise_first(troubles, len(shards), self.stage_name)
+        raise_first(failed, len(shards), self.stage_name)
         return [results[place] for place in range(len(shards))]
 
 
-def raise_first(troubles: list[Exception], shards: int, stage: str) -> None:
-    """Raise what shards failed with, if any did: an error of ours as it is, another with the number of shards that failed."""
-    for trouble in troubles:
-        if isinstance(trouble, MillraceError):
-            raise trouble
-    if troubles:
-        first = troubles[0]
-        said = f"{len(troubles)} of {shards} shards of {stage} failed, the first with {type(first).__name__}: {first}"
-        raise RunFailed(said) from first
+def raise_first(failed: list[Exception], shards: int, stage: str) -> None:
+    """Raise what shards failed with, if any did: a MillraceError as it is, another with the number of shards that failed."""
+    for error in failed:
+        if isinstance(error, MillraceError):
+            raise error
+    if failed:
+        first = failed[0]
+        message = f"{len(failed)} of {shards} shards of {stage} failed, the first with {type(first).__name__}: {first}"
+        raise RunFailed(message) from first
 
 
 @contextlib.contextmanager
 def open_local_run(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, workers: int = 1) -> Iterator[LocalRun]:
-    """Open the run in `run_dir`; notes in the manifest when it fails.
+    """Open the run in `run_dir`; a failure is written into its manifest.
 
     Args:
         flow: the name under which the folder keeps the state.

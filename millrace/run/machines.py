@@ -18,10 +18,10 @@ class Host(NamedTuple):
 
 
 class HostsLost(RunFailed):
-    """Hosts gave no sign of life any more; the others' programs were stopped. Its arguments: the lost hosts' addresses."""
+    """Hosts sent no heartbeat any more; the programs on the others were stopped. Its arguments: the lost hosts' addresses."""
 
     def __str__(self) -> str:
-        return f"lost the hosts {', '.join(self.args)}: no sign of life any more"
+        return f"lost the hosts {', '.join(self.args)}: no heartbeat any more"
 
 
 CommandOf = Callable[[Host], tuple[list[str], dict[str, str], Path]]
@@ -35,7 +35,7 @@ class Machines(Protocol):
         """At most `wanted` hosts, none of them in `without` (addresses)."""
 
     def ask(self, host: Host, question: Callable[[], Any]) -> Any:
-        """What `question()` answers on that host."""
+        """Call `question()` on that host and return its result."""
 
     def run(self, hosts: list[Host], command_of: CommandOf, on_poll: Callable[[], None], poll_s: float) -> list[int]:
         """Run a program on every host until all have ended; the exit codes, in the order of `hosts`.

@@ -1,4 +1,4 @@
-"""One progress bar for a run: stage, done of total, rate, ETA in the terminal, and the same to whoever else shows it.
+"""One progress bar for a run: stage, done of total, rate, ETA in the terminal, the same counts for other displays.
 
 In a terminal it is a live bar; where the output goes to a file it is one line per stage and nothing between.
 """
@@ -55,7 +55,7 @@ class Progress:
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        """Show `name` while the block runs; says what came of it when it ends well."""
+        """Show `name` while the block runs; prints its count and duration when the block ends without an error."""
         stage = Stage(self, name, total, unit)
         try:
             yield stage
@@ -70,7 +70,7 @@ class Progress:
 
 
 class Stage:
-    """One stage's count. `done` and `total` may be set at will; `note` is said at the end."""
+    """One stage's count. `done` and `total` may be set at will; `note` is printed at the end."""
 
     def __init__(self, progress: Progress, name: str, total: int, unit: str) -> None:
         self.progress = progress
@@ -93,7 +93,7 @@ class Stage:
         self.show()
 
     def show(self, *, final: bool = False) -> None:
-        """Bring the bar up to date, and whoever else shows it."""
+        """Update the bar and call `on_show`."""
         took = time.monotonic() - self.started
         rate = f"{self.done / took:,.1f}/s" if self.done and took > 0.5 else ""
         self.progress._bar.update(self.task, completed=self.done, total=self.total or None, rate=rate)

@@ -64,7 +64,7 @@ class Stage(ABC):
         return 1
 
     def notes(self, raw: Mapping[str, Any]) -> list[str]:
-        """What the user should know about settings that work, though not as their author may think.
+        """Warnings about settings that are valid but may do something else than their author expects.
 
         Args:
             raw: the config file as it was written.
@@ -78,7 +78,7 @@ class Stage(ABC):
         return []
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
-        """See that settings and input are workable, before anything is started; asks nobody.
+        """See that settings and input are workable, before anything is started; sends no request.
 
         Args:
             run_dir: the run's folder.
@@ -96,7 +96,7 @@ class Stage(ABC):
         """
 
     def take_up(self, run_dir: Path) -> None:
-        """Called before the run's folder is looked at: take the end of a finished run back when its input has grown."""
+        """Called before the run's folder is looked at: mark a finished run as unfinished again when its input has grown."""
 
     @abstractmethod
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:

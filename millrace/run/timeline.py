@@ -68,7 +68,7 @@ class Timeline:
             self.stages.setdefault(stage, []).append(clock.now() - start)
 
     def add(self, stage: str, result: Timed[R]) -> R:
-        """Take in when a shard was worked on; returns what came of it."""
+        """Take in when a shard was worked on; returns its result."""
         started, ended = result.started, result.ended
         if result.anchor is not None:
             started, ended = (clock.translated(moment, result.anchor) for moment in (started, ended))

@@ -16,11 +16,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = """
 import sys, time
-from millrace.orchestration.final_state import LastWord
-word = LastWord(sys.argv[1], {"Authorization": "Bearer key"}, "run", worker_first_s=0.2)
+from millrace.orchestration.final_state import FinalStateReporter
+reporter = FinalStateReporter(sys.argv[1], {"Authorization": "Bearer key"}, "run", worker_first_s=0.2)
 print("ready", flush=True)
 sys.stdin.readline()
-word.not_needed()
+reporter.not_needed()
 """
 
 
@@ -97,7 +97,7 @@ def test_a_state_that_is_final_stays(api: Api) -> None:
 
 
 @pytest.mark.parametrize("api", ["RUNNING"], indirect=True)
-def test_a_run_that_ends_by_itself_needs_no_last_word(api: Api) -> None:
+def test_a_run_that_ends_by_itself_needs_no_reporter(api: Api) -> None:
     with started(api) as flow:
         flow.communicate(b"end\n", timeout=60)
     assert not api.asked.wait(1)

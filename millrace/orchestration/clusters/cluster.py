@@ -120,7 +120,7 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
         "distributed.scheduler.allowed-failures": 1,
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT,
-        # 60 lines of start-up talk otherwise go to the terminal; errors still show
+        # 60 lines of start-up messages otherwise go to the terminal; errors still show
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }
     with dask.config.set(settings_of_dask):
@@ -175,7 +175,7 @@ def placed(resources: Mapping[str, float]) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Have processes that are started in the block (and by threads started in it) not hear SIGINT.
+    """Block SIGINT for processes that are started in the block (and by threads started in it).
 
     Ctrl-C in a terminal goes to every process of the run at once. The flow alone answers it and stops its workers in order; a
     worker that answered too would end in a traceback in the middle of that. A blocked signal is inherited across exec.
@@ -231,8 +231,8 @@ def _wait_for_a_worker(client: Any, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     while not client.scheduler_info(n_workers=-1)["workers"]:
         if time.monotonic() >= deadline:
-            said = f"the Dask scheduler at {client.scheduler.address} has no workers"
+            empty = f"the Dask scheduler at {client.scheduler.address} has no workers"
             raise RunFailed(
-                f"{said}{f' after {wait_s:g} s (cluster.wait_s)' if wait_s else ''}; start some, then run the same command again"
+                f"{empty}{f' after {wait_s:g} s (cluster.wait_s)' if wait_s else ''}; start some, then run the same command again"
             )
         time.sleep(0.5)

@@ -103,7 +103,7 @@ def run_here(name: str, host: Host, command_of: CommandOf) -> int:
             while (code := process.wait(0.2)) is None:
                 if lease.over:
                     code = process.stop()
-                    if lease.told:
+                    if lease.stopped:
                         return code
                     raise HostsLost(host.address)  # the flow hears of it if it was only slow
         return code

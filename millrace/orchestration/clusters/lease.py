@@ -1,7 +1,7 @@
-"""Knowing across machines that the other side is alive: a lease from the flow, a sign of life from each host.
+"""Knowing across machines that the other side is alive: a lease from the flow, heartbeats from each host.
 
 Both are Dask variables, so they need no port of their own: they travel the connections to the scheduler. The flow renews its
-lease every two seconds; who holds it stops when it is `LEASE_S` old. A host gives a sign of life as often; when none came for
+lease every two seconds; who holds it stops when it is `LEASE_S` old. A host sends a heartbeat as often; when none came for
 `SILENT_S` the host is lost, and by then it has stopped by itself. No two machines' clocks are compared, and only time
 in which one is awake oneself counts: an overloaded machine was seen to stand still for 28 s, which says nothing of the others.
 """
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 BEAT_S = 2.0
-"""Between two renewals of a lease and between two signs of life: some 5 messages a second for ten hosts."""
+"""Between two renewals of a lease and between two heartbeats: some 5 messages a second for ten hosts."""
 
 LEASE_S = 15.0
 """A lease that nobody has renewed for this long is over: seven renewals."""
@@ -25,7 +25,7 @@ GRACE_S = 5.0
 """Between TERM and KILL of a program whose lease is over."""
 
 SILENT_S = LEASE_S + GRACE_S + 5.0
-"""A host that has given no sign of life for this long is lost. Longer than its program can live without a lease."""
+"""A host that has sent no heartbeat for this long is lost. Longer than its program can live without a lease."""
 
 STOP = "stop"
 
@@ -45,13 +45,13 @@ class Leases:
         self._lease = _variable(self.name, client)
         self._lives = [_variable(_life(self.name, number), client) for number in range(len(workers))]
         self._heard: dict[int, tuple[str, int]] = {}
-        """The last sign of life of a host: who gave it, and its number."""
+        """The last heartbeat of a host: which attempt sent it, and its number."""
         self._silence = [0.0] * len(workers)
-        """Seconds since a host's last sign of life, or since it was asked to begin when that is known to be in vain."""
+        """By host, seconds without a heartbeat; counted from the first one on, or from the moment its worker has left Dask."""
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._renew, daemon=True, name="lease")]
         for number in range(len(workers)):
-            self._threads.append(threading.Thread(target=self._listen, args=(number,), daemon=True, name="signs of life"))
+            self._threads.append(threading.Thread(target=self._listen, args=(number,), daemon=True, name="heartbeats"))
 
     def __enter__(self) -> Leases:
         self._lease.set(0)
@@ -92,7 +92,7 @@ class Leases:
             with contextlib.suppress(Exception):
                 who, beat = self._lives[number].get(timeout=BEAT_S)
                 before = self._heard.setdefault(number, (who, -1))
-                if before[0] != who:  # Dask began anew what died
+                if before[0] != who:  # Dask started the task again after its worker had died
                     self._silence[number] = float("inf")
                     return
                 if before[1] != beat:
@@ -135,10 +135,10 @@ class HeldLease:
     def over(self) -> bool:
         """Whether it is time to stop: the flow said so, or was silent for too long. To be asked several times a second."""
         self._age += self._awake.seconds()
-        return self.told or self._age > LEASE_S
+        return self.stopped or self._age > LEASE_S
 
     @property
-    def told(self) -> bool:
+    def stopped(self) -> bool:
         """Whether the flow said that it is time to stop."""
         return bool(self._value == STOP)
 

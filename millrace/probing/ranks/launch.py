@@ -1,8 +1,8 @@
 """Starting the ranks: `torchrun` as a supervised child, its output in a log per rank, its progress in small files.
 
 The ranks never talk to Prefect. They read `work/worker.json`, take units from torchrun's store, and write one journal per unit.
-With several machines a Dask worker on each starts its torchrun (clusters/hosts.py). When one is lost, the ranks are stopped and
-started again on those that are left: finished units are kept, and no torchrun waits for a store that was on the lost one.
+With several machines a Dask worker on each starts its torchrun (orchestration/clusters/hosts.py). When one is lost, all are
+stopped and started again on those that are left: finished units are kept. No torchrun waits for a store that was on the lost one.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def torchrun_command(
         logs: a folder for a log per rank.
         program: what a rank runs.
         host: which of several machines this is; None: the only one, which meets itself on loopback.
-        meeting: where several machines meet, on the first of them. Which one that is must be said: torchrun compares host names,
+        meeting: where several machines meet, on the first of them. Each is told if it is that one: torchrun compares host names,
             and a name that leads to loopback, as on many servers, fits none. None leaves it to the user's `rdzv_endpoint`.
     """
     alone = settings.nnodes == 1 and settings.rdzv_endpoint is None and meeting is None
     local_address = host.address if host else "127.0.0.1" if alone else None
-    told = meeting is not None and settings.rdzv_backend == "c10d" and host is not None
+    knows_host = meeting is not None and settings.rdzv_backend == "c10d" and host is not None
     return [
         sys.executable,
         "-m",
@@ -111,7 +111,7 @@ def torchrun_command(
         f"--rdzv-endpoint={'127.0.0.1:0' if alone else meeting or settings.rdzv_endpoint}",
         f"--rdzv-id={settings.rdzv_id}",
         *([f"--local-addr={local_address}"] if local_address else []),
-        *([f"--rdzv-conf=is_host={int(host.number == 0)}"] if told and host else []),
+        *([f"--rdzv-conf=is_host={int(host.number == 0)}"] if knows_host and host else []),
         f"--max-restarts={settings.max_restarts}",
         "--monitor-interval=0.2",
         f"--log-dir={logs}",
@@ -184,8 +184,8 @@ def _run_on_machines(
             continue
         if any(codes):
             ended = ", ".join(f"{code} on {host.address}" for code, host in zip(codes, hosts, strict=True))
-            said = last_words(logs / "ranks") or last_words(logs, "torchrun-*.log")
-            raise RunFailed(f"the ranks failed (torchrun ended with {ended}): {said}; see {logs}")
+            reason = last_words(logs / "ranks") or last_words(logs, "torchrun-*.log")
+            raise RunFailed(f"the ranks failed (torchrun ended with {ended}): {reason}; see {logs}")
         return
     raise RunFailed(f"every machine of torchrun was lost ({', '.join(sorted(lost))}); run the same command again")
 
@@ -203,7 +203,7 @@ def _clear(work: Path) -> None:
 
 
 def _look(work: Path, on_progress: Callable[[Counts], None]) -> None:
-    """Tell how far the ranks are, and raise when one of them met what no other start would mend."""
+    """Report how far the ranks are, and raise when one of them failed for a reason that a restart does not remove."""
     on_progress(read_counts(work))
     if (work / "stopped.json").exists():
         note = read_json(work / "stopped.json")

@@ -141,7 +141,7 @@ def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, S
     prompts = [write_prompt(claim, subject) for claim, subject in asked]
     try:
         return baseline.complete(image, prompts)
-    except (RunFailed, ShortOfTarget):  # nobody answers any more, or the money is spent: not this item's failure
+    except (RunFailed, ShortOfTarget):  # no endpoint answers, or the budget is spent: not this item's failure
         raise
     except Exception as error:  # noqa: BLE001 - a broken model is an outcome of its items, not the end of the run
         return [error] * len(asked)

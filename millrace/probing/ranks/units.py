@@ -61,7 +61,7 @@ def _slices(file: Path, images: int) -> Iterator[tuple[Path, int, int]]:
     try:
         metadata = pq.read_metadata(file)
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as parquet ({error}); mend it or take it out of the lake") from error
+        raise InputError(f"{file} cannot be read as parquet ({error}); repair it or take it out of the lake") from error
     first = 0
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group).num_rows

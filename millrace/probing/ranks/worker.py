@@ -28,7 +28,7 @@ from millrace.run.journal import read_json, write_atomic, write_json
 REPORT_EVERY_S = 0.5
 
 STOPPED = "stopped.json"
-"""In the work folder: a rank met what no other start would mend (no endpoint answers, the budget is spent)."""
+"""In the work folder: a rank failed for a reason that a restart does not remove (no endpoint answers, the budget is spent)."""
 
 
 def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
@@ -97,7 +97,7 @@ def main() -> int:
     """Run the rank; returns its exit code."""
     try:
         work(Path(sys.argv[1]))
-    except (RunFailed, ShortOfTarget) as error:  # starting the ranks again would meet the same
+    except (RunFailed, ShortOfTarget) as error:  # the ranks would fail again after a restart
         note = {"error": "ShortOfTarget" if isinstance(error, ShortOfTarget) else "RunFailed", "message": str(error)}
         write_json(Path(sys.argv[1]).with_name(STOPPED), note)
         return error.exit_code
