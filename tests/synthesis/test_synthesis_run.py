@@ -194,6 +194,21 @@ def test_a_target_that_is_not_reached_is_short(tmp_path: Path) -> None:
     assert Synthesis(config).is_short(run_serially(config, tmp_path))
 
 
+def test_a_folder_that_another_version_began_is_refused_and_keeps_its_records(tmp_path: Path) -> None:
+    stage = Synthesis(SynthesisConfig(environment_mode="math", number_of_seed=3, **SMALL))
+    stage.check(tmp_path, [])
+    run_serially(stage.config, tmp_path / "synthesis")
+    stage.check(tmp_path, [])
+    shard = next((tmp_path / "synthesis" / "shards").glob("shard-*.jsonl"))
+    shard.write_bytes(b'{"torn')
+    stage.check(tmp_path, [])
+    shard.write_bytes(b'{"id": "src_1", "items": []}\n{"id": "src_2", "items": [{"schema": "millrace.qa/0"}]}\n')
+    before = shard.read_bytes()
+    with pytest.raises(UsageError, match=r"was begun by another version of Millrace: its items are millrace\.qa/0"):
+        stage.check(tmp_path, [])
+    assert shard.read_bytes() == before
+
+
 def test_a_record_keeps_the_originals_fields_and_what_proves_it(tmp_path: Path) -> None:
     config = SynthesisConfig(environment_mode="math", number_of_seed=4, seed_description="a topic", **SMALL)
     run_serially(config, tmp_path)

@@ -6,11 +6,14 @@ inserted, removed) plans only those that no shard holds yet: nothing that is don
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from millrace.run.journal import read_jsonl, write_jsonl
 from millrace.synthesis.seeds import Seed, read_seeds
@@ -81,6 +84,18 @@ def plan_shards(config: SynthesisConfig, folder: Path) -> Plan:
         db.execute("COMMIT")
     db.close()
     return Plan([*old, *new], lines, seeds, ledger)
+
+
+def schema_of_items(folder: Path) -> str | None:
+    """The schema of the items that shards in `folder` hold already, finished or not; None: there are none yet."""
+    for shard in sorted((folder / "shards").glob("shard-*.jsonl*")):
+        with shard.open("rb") as lines:
+            for line in lines:
+                with contextlib.suppress(orjson.JSONDecodeError):  # a torn last line
+                    for item in orjson.loads(line).get("items") or ():
+                        schema: str | None = item.get("schema")
+                        return schema
+    return None
 
 
 def seeds_digest(config: SynthesisConfig) -> str:

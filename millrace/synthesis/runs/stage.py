@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millrace.errors import RunFailed
+from millrace.errors import RunFailed, UsageError
 from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 from millrace.synthesis.settings import SynthesisConfig, warnings_about
@@ -39,9 +39,17 @@ class Synthesis(Stage):
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See `Stage.check`."""
+        from millrace.synthesis.lines import SCHEMA
+        from millrace.synthesis.runs.shard_plan import schema_of_items
         from millrace.synthesis.seeds import read_seeds
         from millrace.synthesis.toolset import open_environment
 
+        schema = schema_of_items(run_dir / self.name)
+        if schema not in (None, SCHEMA):
+            raise UsageError(
+                f"{run_dir} was begun by another version of Millrace: its items are {schema}, this one writes {SCHEMA}; "
+                "finish it with that version, or choose another --run-dir"
+            )
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
         open_environment(self.config).close()
 
