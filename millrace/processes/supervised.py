@@ -6,10 +6,10 @@
 A small guard program (millrace/processes/) stands between us and the command. It holds the command and all of its descendants in
 the strongest cage this system has, and ends them when we leave the block, ask for it, or die, however we die.
 
-Covers: normal end, exceptions, Ctrl-C, SIGTERM and SIGKILL of this process (also when its guards were stopped before), of a
-guard, of both; descendants that ignore SIGTERM, double-fork, start sessions of their own (torchrun's ranks do), or change their
-pid all the time. Works in any thread and in Dask's daemonic workers. In the weakest modes one hole remains, and
-`Containment.guarantee` says so; `sweep` of millrace/processes/janitor.py removes at the next start what fell through it.
+Covers: normal end, exceptions, Ctrl-C, SIGTERM and SIGKILL of this process, of a guard, of both; descendants that ignore SIGTERM,
+double-fork, start sessions of their own (torchrun's ranks do), or change their pid all the time. Works in any thread and in
+Dask's daemonic workers. In the weakest modes one hole remains, and `Containment.guarantee` says so; `sweep` of
+millrace/processes/janitor.py removes at the next start what fell through it.
 Does not cover: a process in the kernel's uninterruptible sleep (it is reported in `ending.leftover`), work handed to a daemon
 that runs anyway (dockerd, at, systemd), other machines.
 """
