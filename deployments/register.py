@@ -96,6 +96,8 @@ async def _keep_what_was_changed(before: dict[str, Any]) -> None:
     async with get_client() as client:
         for name, old in before.items():
             kept = {field: _field(old, field) for field in KEPT if _field(old, field) != _field(now[name], field)}
+            if kept.keys() & {"work_pool_name", "work_queue_name"}:  # a queue is one of its pool
+                kept |= {"work_pool_name": old.work_pool_name, "work_queue_name": old.work_queue_name}
             if kept:
                 await client.update_deployment(old.id, DeploymentUpdate(**kept))
 

@@ -33,8 +33,8 @@ class ProgramClock:
     def translate(self, event: dict[str, Any]) -> dict[str, Any]:
         """`event` with its times on our clock."""
         found = event.get("clock")
-        if event["event"] == "start" and isinstance(found, dict):
-            self._anchor = clock.Anchor(str(found.get("boot", "")), float(found.get("offset", 0.0)))
+        if event["event"] == "start" and isinstance(found, dict) and isinstance(found.get("boot"), str):
+            self._anchor = clock.Anchor(found["boot"], found["offset"]) if _is_time(found.get("offset")) else None
         if self._anchor is not None:
             times = {name: clock.translated(event[name], self._anchor) for name in ("t", "started") if _is_time(event.get(name))}
             return event | times

@@ -30,6 +30,10 @@ async def _change_things() -> None:
         await client.delete_deployment_schedule(synthesis.id, synthesis.schedules[0].id)
         change = DeploymentUpdate(paused=True, parameters={"run_dir": "runs/mine"}, job_variables={"env": {"A": "1"}})
         await client.update_deployment(synthesis.id, change)
+        filtering = await client.read_deployment_by_name("filtering/filtering")
+        moved = DeploymentUpdate(work_pool_name="millrace", work_queue_name="gpu", concurrency_limit=5)
+        await client.update_deployment(filtering.id, moved)
+        await client.update_deployment(full.id, DeploymentUpdate(concurrency_limit=None))
         queue = await client.read_work_queue_by_name("gpu", work_pool_name="millrace")
         await client.update_work_queue(queue.id, concurrency_limit=3)
         (automation,) = await client.read_automations_by_name("millrace-lost-cancels")
@@ -40,6 +44,7 @@ async def _seen() -> dict[str, Any]:
     async with get_client() as client:
         full = await client.read_deployment_by_name("full/full")
         synthesis = await client.read_deployment_by_name("synthesis/synthesis")
+        filtering = await client.read_deployment_by_name("filtering/filtering")
         queue = await client.read_work_queue_by_name("gpu", work_pool_name="millrace")
         automations = {}
         for name in ("millrace-lost-runs", "millrace-lost-cancels"):
@@ -49,6 +54,8 @@ async def _seen() -> dict[str, Any]:
             "schedules": sorted((one.schedule.cron, one.schedule.timezone, one.active) for one in full.schedules),
             "deleted": synthesis.schedules,
             "synthesis": (synthesis.paused, synthesis.parameters, synthesis.job_variables),
+            "moved": (filtering.work_queue_name, filtering.global_concurrency_limit.limit),
+            "unlimited": full.global_concurrency_limit,
             "limit": queue.concurrency_limit,
             "enabled": {name: automation.enabled for name, automation in automations.items()},
             "about": [set(one.trigger.match_related["prefect.resource.id"]) == ours for one in automations.values()],
@@ -66,6 +73,8 @@ def test_what_a_person_changed_on_the_server_survives_the_next_registration(monk
         "schedules": [("0 12 * * *", None, True), ("30 5 * * 1", "Asia/Shanghai", True)],
         "deleted": [],
         "synthesis": (True, {"run_dir": "runs/mine"}, {"env": {"A": "1"}}),
+        "moved": ("gpu", 5),
+        "unlimited": None,
         "limit": 3,
         "enabled": {"millrace-lost-runs": True, "millrace-lost-cancels": False},
         "about": [True, True],

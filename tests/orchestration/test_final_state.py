@@ -96,6 +96,16 @@ def test_a_state_that_is_final_stays(api: Api) -> None:
     assert api.state == "COMPLETED"
 
 
+@pytest.mark.parametrize("api", ["PAUSED", "SCHEDULED"], indirect=True)
+def test_a_run_that_is_suspended_or_waits_for_its_next_start_is_not_called_crashed(api: Api) -> None:
+    before = api.state
+    with started(api) as flow:
+        flow.send_signal(signal.SIGKILL)
+        assert api.asked.wait(60)
+        assert not api.changed.wait(1)
+    assert api.state == before
+
+
 @pytest.mark.parametrize("api", ["RUNNING"], indirect=True)
 def test_a_run_that_ends_by_itself_needs_no_reporter(api: Api) -> None:
     with started(api) as flow:

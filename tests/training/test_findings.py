@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from millrace.training.backgrounds.colocation import adjusted, compare, wanted_load
 from millrace.training.campaign import open_campaign
 from millrace.training.results.findings import TERMS, findings, labels_of
+from millrace.training.results.report import report_data
+from millrace.training.results.shown import findings_text, run_rows
 
 
 def epochs_of(loads: list[str], solo: float = 2.0, shared: float = 2.5, samples: float = 200.0) -> list[dict[str, Any]]:
@@ -113,3 +116,20 @@ def test_a_run_says_what_it_does_between_its_begin_and_its_end_with_numbers_that
     assert "done in" in done
     assert "score 0.9" in done
     assert all(f"lr={shown}:" in line for line in lines)
+
+
+def test_a_finished_training_has_a_text_and_a_table_to_be_shown_with_numbers_that_can_be_read(make_config, external, tmp_path):
+    lr = {"lr": {"range": [0.05, 0.15]}}
+    jobs = [{"workload": "good", "mode": "mutation", "mutate": ["lr"], "parameters": lr}, {"workload": "crash"}]
+    with open_campaign(make_config(*jobs, max_retries=0), tmp_path / "run") as campaign:
+        for run in campaign.pending():
+            campaign.run_one(run)
+    data = report_data("", "", tmp_path / "run", [])
+    text = findings_text(data)
+    assert text.startswith("1 of 2 runs succeeded in ")
+    assert "- 1 of 2 runs failed" in text
+    good, bad = run_rows(data)
+    assert (good["result"], bad["result"]) == ("done", "exit_code")
+    assert "score 0.9" in good["metrics"]
+    assert good["run"].startswith("Run 1 · ")
+    assert not re.search(r"\d\.\d{8}", "".join([*good.values(), *bad.values(), text]))
