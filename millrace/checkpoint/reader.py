@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -36,7 +38,7 @@ from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
 from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.unread import UnreadMetadata
@@ -46,6 +48,8 @@ SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
 FREEZE_FROM = 1000
 """Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""
+ByteItems = Literal["error", "skip", "trusted", "checked"]
+HOW_TO_LOAD = "byte_items='trusted' loads all of them as torch does, allow_globals=(...) those of your own classes"
 KEPT_BYTES = 16 << 20
 """How many bytes of checked byte items are kept until they are handed over; others are read and checked again."""
 
@@ -64,9 +68,11 @@ class ParallelFileSystemReader(FileSystemReader):
         on_progress: called as `(done, total)` in bytes, on the thread that loads.
         verify: `none` trusts the files; `size` (default) checks lengths, heads and shapes; `crc` first sums every item that
             will be read and compares with the stored CRC-32, before any destination is touched.
-        byte_items: `checked` refuses byte items whose unpickling could run foreign code; `trusted` hands them over unseen,
-            as torch does.
-        allow_globals: classes of the user's own that `.metadata` may name.
+        byte_items: what becomes of values whose unpickling could run foreign code; plain data, numpy arrays, random states,
+            dates, paths and enumerations always load. `skip` (default) leaves those in the state dict as they are and warns
+            with their names, `error` refuses the load before anything is touched (`checked` is its old name), `trusted` hands
+            all to the planner unseen, as torch does.
+        allow_globals: classes of the user's own that `.metadata` and byte items may name.
         max_staging_bytes: memory for what can't be read in place; None: from available memory, at most 48 MiB.
         stall_s: how long one read may have no answer before the load ends with the file's name; None: for ever.
         enable_parallel: False means one thread.
@@ -82,7 +88,7 @@ class ParallelFileSystemReader(FileSystemReader):
         threads: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         verify: Strictness = "size",
-        byte_items: Literal["checked", "trusted"] = "checked",
+        byte_items: ByteItems = "skip",
         allow_globals: tuple[type, ...] = (),
         max_staging_bytes: int | None = None,
         stall_s: float | None = STALL_S,
@@ -94,8 +100,8 @@ class ParallelFileSystemReader(FileSystemReader):
     ) -> None:
         if verify not in ("none", "size", "crc"):
             raise ValueError(f"verify is 'none', 'size' or 'crc', not {verify!r}")
-        if byte_items not in ("checked", "trusted"):
-            raise ValueError(f"byte_items is 'checked' or 'trusted', not {byte_items!r}")
+        if byte_items not in ("error", "skip", "trusted", "checked"):
+            raise ValueError(f"byte_items is 'error', 'skip' or 'trusted', not {byte_items!r}")
         wanted = threads if threads is not None else max_workers
         if wanted is not None and wanted < 1:
             raise ValueError(f"threads must be at least 1, not {wanted}")
@@ -105,7 +111,7 @@ class ParallelFileSystemReader(FileSystemReader):
         self.threads = wanted if enable_parallel else 1
         self.on_progress = on_progress
         self.verify: Strictness = verify
-        self.byte_items = byte_items
+        self.byte_items = "error" if byte_items == "checked" else byte_items
         self.allow_globals = allow_globals
         self.max_staging_bytes = max_staging_bytes
         self.stall_s = stall_s
@@ -216,6 +222,7 @@ class ParallelFileSystemReader(FileSystemReader):
             metrics.cold_files = sum(opened.cold)
             metrics.plan_s = perf_counter() - start
             whole = WholeItems(opened, self.storage_data, self.transforms, check_sums=self.verify == "crc")
+            self.metrics.skipped.clear()
             kept = watch.wait_for(lambda: self._check(placed, opened, whole))
             if placed.problems:
                 raise CheckpointError(str(self.path), placed.problems)
@@ -229,6 +236,7 @@ class ParallelFileSystemReader(FileSystemReader):
             opened.close()
         if problems:
             raise CheckpointError(str(self.path), problems, touched=True)
+        self._warn_of_skipped()
 
     def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
         return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
@@ -252,15 +260,18 @@ class ParallelFileSystemReader(FileSystemReader):
                 problems.append(Problem(f"{what}: a part is missing", tensor=name))
         return problems
 
-    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes]:
+    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes | None]:
         """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
         start = perf_counter()
-        kept: dict[int, bytes] = {}
+        kept: dict[int, bytes | None] = {}
         total = 0
         for position, item in enumerate(placed.byte_items):
             data, problem = self._byte_item(item, whole)
             if problem:
                 placed.problems.append(problem)
+            if data is None:
+                kept[position] = None
+                continue
             total += len(data)
             if total <= KEPT_BYTES:
                 kept[position] = data
@@ -283,7 +294,7 @@ class ParallelFileSystemReader(FileSystemReader):
         return kept
 
     def _load(
-        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes]
+        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes | None]
     ) -> list[Problem]:
         metrics = self.metrics
         threads = metrics.threads = self._threads_for(placed.payload_bytes)
@@ -307,10 +318,13 @@ class ParallelFileSystemReader(FileSystemReader):
             self._read_like_stock(stock.item, opened, whole, planner, loading.problems)
         for position, item in enumerate(placed.byte_items):
             data = kept.get(position)
+            if data is None and position in kept:
+                continue
             if data is None:
                 data, problem = opened.watch.wait_for(partial(self._byte_item, item, whole))
                 if problem:
                     loading.problems.append(problem)
+                if problem or data is None:
                     continue
             metrics.byte_items += 1
             planner.load_bytes(item, io.BytesIO(data))
@@ -340,14 +354,32 @@ class ParallelFileSystemReader(FileSystemReader):
             what = f"torch cannot read it either: {type(error).__name__}: {str(error).strip()[:300]}"
             problems.append(Problem(what, info.relative_path, item.storage_index.fqn, info.offset))
 
-    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes, Problem | None]:
-        """A byte item, transforms undone, and what is wrong with it."""
+    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes | None, Problem | None]:
+        """A byte item, transforms undone, and what is wrong with it; None: it is left out."""
         data, problem = whole.data(item)
-        why_not = refusal(data) if problem is None and self.byte_items == "checked" else None
-        if why_not is None:
+        if problem is not None or self.byte_items == "trusted":
             return data, problem
+        found = refusal(data, self.allow_globals)
+        if found is None:
+            return data, None
         info = self.storage_data[item.storage_index]
-        return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
+        problem = Problem(f"byte item {found.why}", info.relative_path, item.storage_index.fqn, info.offset)
+        if found.kind == "damaged":
+            return None, problem
+        if self.byte_items == "skip":
+            self.metrics.skipped[item.storage_index.fqn] = found.why
+            return None, None
+        return None, replace(problem, what=f"{problem.what}; {HOW_TO_LOAD}")
+
+    def _warn_of_skipped(self) -> None:
+        skipped = self.metrics.skipped
+        if skipped:
+            shown = ", ".join(f"'{name}' ({why})" for name, why in list(skipped.items())[:SHOWN])
+            more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+            warnings.warn(
+                f"{self.path}: {len(skipped)} values were not loaded and are as they were: {shown}{more}; {HOW_TO_LOAD}",
+                stacklevel=3,
+            )
 
     def _progress(self, total: int) -> Callable[[int], None]:
         done = 0

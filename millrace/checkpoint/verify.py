@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
@@ -22,7 +22,7 @@ from millrace.checkpoint.engine.read_engine import threads_for
 from millrace.checkpoint.engine.read_plan import head_at
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
-from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
@@ -52,6 +52,8 @@ class FileReport:
     problems: list[Problem] = field(default_factory=list)
     sums: dict[int, int] = field(default_factory=dict)
     """CRC-32 by byte offset of the storage."""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Values that ask for classes or code of somebody's own; they may be sound, and are loaded only by who trusts them."""
     unsummed: int = 0
     """Items that have no CRC of their own to be checked against."""
 
@@ -89,18 +91,39 @@ def _hole_in(name: str, one: Any, places: dict[Any, Any]) -> Problem | None:
 
 
 def verify_file(
-    part: FilePart, threads: int | None = None, *, stall_s: float | None = STALL_S, files: Files | None = None
+    part: FilePart,
+    threads: int | None = None,
+    *,
+    byte_items: Literal["error", "skip", "trusted"] = "skip",
+    allow: tuple[type, ...] = (),
+    stall_s: float | None = STALL_S,
+    files: Files | None = None,
 ) -> FileReport:
-    """Check all items of one file; problems are collected, none raised."""
+    """Check all items of one file; problems are collected, none raised.
+
+    Args:
+        part: the file.
+        threads: for the sums; None: from cores and bytes.
+        byte_items: what values are that ask for classes nobody allowed: damage (`error`), a note in the report (`skip`), or not
+            looked into (`trusted`).
+        allow: classes of the user's own.
+        stall_s: how long one read may have no answer.
+        files: how bytes are read; for tests.
+    """
     watch = Watch(stall_s)
     opened = OpenFiles(part.folder, files or PosixFiles(), watch)
     try:
-        return watch.wait_for(lambda: _report(part, opened, threads))
+        report = watch.wait_for(lambda: _report(part, opened, threads, allow))
     except StalledRead as stalled:
         return FileReport(part.name, items=len(part.items), problems=[Problem(str(stalled), stalled.file)])
+    if byte_items == "error":
+        report.problems += [Problem(f"byte item {why}", part.name, name) for name, why in report.foreign.items()]
+    if byte_items != "skip":
+        report.foreign.clear()
+    return report
 
 
-def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileReport:
+def _report(part: FilePart, opened: OpenFiles, threads: int | None, allow: tuple[type, ...]) -> FileReport:
     report = FileReport(part.name, items=len(part.items))
     seal = read_seal(part.folder)
     try:
@@ -110,8 +133,10 @@ def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileRepor
         checked: list[CheckedItem] = []
         for index, info, described in sorted(part.items, key=lambda item: item[1].offset):
             report.bytes += info.length
-            found = _look_at(index, info, described, opened, file)
-            if isinstance(found, str):
+            found = _look_at(index, info, described, opened, file, allow)
+            if isinstance(found, Refusal):
+                report.foreign[index.fqn] = found.why
+            elif isinstance(found, str):
                 if found:
                     report.problems.append(Problem(found, part.name, index.fqn, info.offset))
             else:
@@ -129,7 +154,9 @@ def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileRepor
     return report
 
 
-def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles, file: int) -> CheckedItem | str:
+def _look_at(
+    index: MetadataIndex, info: Any, described: Any, opened: OpenFiles, file: int, allow: tuple[type, ...]
+) -> CheckedItem | Refusal | str:
     """An item to be summed, or what is wrong with it; an empty string: it was checked whole and nothing is."""
     if info.offset + info.length > opened.sizes[file]:
         return f"the file ends at byte {opened.sizes[file]}, the item needs bytes {info.offset} to {info.offset + info.length}"
@@ -152,7 +179,11 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
     data = opened.read_at(file, info.length, info.offset)
     if getattr(info, "transform_descriptors", None):
         return ""
-    return archive_problem(data) or ("" if is_tensor else (refusal(data) or ""))
+    wrong = archive_problem(data)
+    if wrong or is_tensor:
+        return wrong
+    found = refusal(data, allow)
+    return (found if found.kind == "foreign" else found.why) if found else ""
 
 
 def seal_checkpoint(folder: Path, reports: Sequence[FileReport]) -> Path:
