@@ -164,8 +164,6 @@ class ParallelFileSystemReader(FileSystemReader):
         if getattr(metadata, "storage_meta", None) is None:
             metadata.storage_meta = StorageMeta()
         metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
-        if len(metadata.storage_data) >= FREEZE_FROM:
-            self._freeze.freeze()
         self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
         return metadata
 
@@ -190,6 +188,8 @@ class ParallelFileSystemReader(FileSystemReader):
             raise metadata.error()
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self._tensors = metadata.state_dict_metadata
+        if "rank" in kwargs and len(metadata.storage_data) >= FREEZE_FROM:  # as `dcp.load` calls: the planner comes next
+            self._freeze.freeze()
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Fill all destinations of `plan`; `metrics` says afterwards what was done.
