@@ -21,6 +21,9 @@ from millrace.checkpoint.settings import Action, CheckpointConfig
 from millrace.config import Settings
 from millrace.orchestration.clusters.cluster import ClusterSettings, cluster_field
 
+SINGLE_FILE = ("read", "verify")
+"""What can be done with a single safetensors file beside `convert`."""
+
 
 class CheckpointFlowConfig(Settings):
     """What is done with which checkpoint, and where."""
@@ -54,7 +57,7 @@ def check(config: CheckpointFlowConfig, run_dir: Path) -> None:
         raise UsageError("name the checkpoint: python -m flows.checkpoint read|verify|convert|compare PATH")
     if not path.exists():
         raise InputError(f"there is no checkpoint at {path}")
-    if path.is_file() and config.checkpoint.action != "convert":
+    if path.is_file() and config.checkpoint.action not in ("convert", *(SINGLE_FILE if path.suffix == ".safetensors" else ())):
         raise UsageError(f"{path} is a file; only convert takes one, the others want a checkpoint's folder")
     if config.checkpoint.action == "convert" and target is None:
         raise UsageError("convert needs a destination: --set convert.to=PATH")

@@ -11,6 +11,7 @@ from typing import Literal, cast
 import torch
 from typing_extensions import Buffer
 
+from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.sources import open_source, pieces_of
 from millrace.checkpoint.verify import parts_of, verify_file
@@ -29,7 +30,7 @@ def check_source(path: Path, check: Literal["size", "crc"], threads: int | None)
     Raises:
         CheckpointError: all damage that was found.
     """
-    if path.is_file():
+    if path.is_file() and not is_safetensors_file(path):
         problems = _archive_problems(path) if check == "crc" else []
     else:
         parts, problems = parts_of(path)

@@ -36,7 +36,12 @@ from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles, read_regular
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
-from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
+from millrace.checkpoint.formats.safetensors_folder import (
+    folder_metadata,
+    is_safetensors_file,
+    remote_safetensors,
+    safetensors_files,
+)
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
@@ -133,7 +138,11 @@ class ParallelFileSystemReader(FileSystemReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether this reader takes `checkpoint_id`: as torch's does."""
+        """Whether this reader takes `checkpoint_id`: a path, or a URL that fsspec knows."""
+        if "://" in str(checkpoint_id):
+            from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
+
+            return RemoteFileSystem.validate_checkpoint_id(str(checkpoint_id))
         return FileSystem.validate_checkpoint_id(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -170,13 +179,28 @@ class ParallelFileSystemReader(FileSystemReader):
     def _metadata(self, rank: int | None) -> Metadata:
         path = self._get_metadata_path(rank)
         name = f"__{rank}.metadata" if rank is not None else ".metadata"
-        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
-            return folder_metadata(Path(self.path), self._bytes)
+        watch = Watch(self.stall_s)
+        if rank is None and self._local and not Path(path).exists():
+            files = [Path(self.path).name] if is_safetensors_file(Path(self.path)) else safetensors_files(Path(self.path))
+            if files:
+                return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, files))
         try:
-            data = Watch(self.stall_s).wait_for(lambda: self._whole_file(path))
+            data = watch.wait_for(lambda: self._whole_file(path))
             return read_metadata(data, where=str(self.path), file=name, allow=self.allow_globals)
+        except StalledRead as stalled:
+            raise CheckpointError(str(self.path), [Problem(str(stalled), name)]) from stalled
         except OSError as error:
+            if rank is None and not self._local and isinstance(error, FileNotFoundError):
+                names = watch.wait_for(lambda: remote_safetensors(self._remote, str(self.path)))
+                if names:
+                    return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, names))
             raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+
+    def _folder(self) -> Path | str:
+        """Where the files are: for a checkpoint of a single file, the folder around it."""
+        if not self._local:
+            return str(self.path)
+        return Path(self.path).parent if is_safetensors_file(Path(self.path)) else Path(self.path)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Take over where things are stored.
@@ -212,7 +236,7 @@ class ParallelFileSystemReader(FileSystemReader):
         metrics = self.metrics
         metrics.items = len(plan.items)
         watch = Watch(self.stall_s)
-        opened = OpenFiles(Path(self.path) if self._local else str(self.path), self._bytes, watch)
+        opened = OpenFiles(self._folder(), self._bytes, watch)
         touched = False
         try:
             start = perf_counter()
@@ -276,8 +300,9 @@ class ParallelFileSystemReader(FileSystemReader):
             if total <= KEPT_BYTES:
                 kept[position] = data
         if self.verify == "crc" and not placed.problems:
-            seal = read_seal(Path(self.path)) if self._local else None
-            changed = seal.metadata_problem(Path(self.path)) if seal else None
+            folder = self._folder()
+            seal = read_seal(folder) if isinstance(folder, Path) else None
+            changed = seal.metadata_problem(folder) if seal and isinstance(folder, Path) else None
             placed.problems += [changed] if changed else []
             for stock in placed.stock:
                 _, problem = whole.data(stock.item)
@@ -408,6 +433,7 @@ class ParallelFileSystemReader(FileSystemReader):
         remote: Any = RemoteFileSystem()
         self.path = remote.init_path(path, **self.storage_options)
         self.fs = remote
+        self._remote = remote.fs
         self._bytes = self.files or RemoteFiles(remote.fs)
 
     def _whole_file(self, path: Any) -> io.BytesIO:

@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 from millrace.checkpoint.engine.coverage import covers
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
 from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.reader import ByteItems, ParallelFileSystemReader
 
@@ -61,7 +62,9 @@ def open_source(path: Path, threads: int | None, *, byte_items: ByteItems = "ski
     Raises:
         CheckpointError: it is none of these, or can't be read.
     """
-    return TorchFile(path, byte_items == "trusted", allow) if path.is_file() else Folder(path, threads, byte_items, allow)
+    if path.is_file() and not is_safetensors_file(path):
+        return TorchFile(path, byte_items == "trusted", allow)
+    return Folder(path, threads, byte_items, allow)
 
 
 class _OneBox(DefaultLoadPlanner):

@@ -19,12 +19,13 @@ from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_pro
 from millrace.checkpoint.engine.coverage import is_covered
 from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.engine.read_engine import threads_for
-from millrace.checkpoint.engine.read_plan import head_at
+from millrace.checkpoint.engine.read_plan import UnknownDtype, head_at
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
 from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
+from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import Problem
 from millrace.checkpoint.reader import ParallelFileSystemReader
@@ -65,6 +66,7 @@ def parts_of(folder: Path) -> tuple[list[FilePart], list[Problem]]:
         CheckpointError: it has no readable metadata.
     """
     metadata = ParallelFileSystemReader(folder).read_metadata()
+    folder = folder.parent if is_safetensors_file(folder) else folder
     described = metadata.state_dict_metadata
     by_file: dict[str, list[tuple[MetadataIndex, Any, Any]]] = {}
     for index, info in metadata.storage_data.items():
@@ -164,6 +166,8 @@ def _look_at(
     if is_tensor and not getattr(info, "transform_descriptors", None):
         try:
             head = head_at(index, file, info, opened)
+        except UnknownDtype:
+            return ""  # nobody can say more about it than its place
         except (UnusualItemError, SafetensorsError) as unusual:
             if info.length > HEAD_BYTES << 10:
                 return f"not a plain tensor ({unusual}), and too large to be checked as a whole"
