@@ -5,4 +5,4 @@ from __future__ import annotations
 from millrace.orchestration.prefect_tasks import step_task
 from millrace.training import campaign
 
-run_experiment = step_task(campaign.run_experiment, "{run.title}")
+run_experiment = step_task(campaign.run_experiment, "{run.short_title}")

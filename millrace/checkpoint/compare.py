@@ -24,13 +24,14 @@ from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.peers import peers
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.settings import STALL_S
 
 
 def destinations(metadata: Metadata) -> dict[str, torch.Tensor]:
     """Memory for every tensor of a checkpoint, touched, so that page faults are nobody's time."""
     described = metadata.state_dict_metadata.items()
     return {
-        name: torch.empty(one.size, dtype=one.properties.dtype).zero_()
+        name: torch.empty(one.size, dtype=one.properties.dtype, device="cpu").zero_()
         for name, one in described
         if isinstance(one, TensorStorageMetadata)
     }
@@ -55,14 +56,19 @@ def load_tensors(state: dict[str, Any], reader: StorageReader) -> None:
 
 
 def read_checkpoint(
-    path: Path, *, threads: int | None, check: Any, on_progress: Callable[[int, int], None] | None = None
+    path: Path,
+    *,
+    threads: int | None,
+    check: Any,
+    stall_s: float | None = STALL_S,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ReadMetrics:
     """Load all tensors into memory and say how fast it was.
 
     Raises:
         CheckpointError: everything that is wrong.
     """
-    reader = ParallelFileSystemReader(path, threads=threads, verify=check, on_progress=on_progress)
+    reader = ParallelFileSystemReader(path, threads=threads, verify=check, stall_s=stall_s, on_progress=on_progress)
     load_tensors(dict(destinations(reader.read_metadata())), reader)
     return reader.metrics
 

@@ -7,11 +7,11 @@ leaves no half checkpoint, and never more than `piece_mb` of tensors is in memor
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import pickle
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,10 +34,13 @@ from torch.distributed.checkpoint.metadata import (
 )
 from typing_extensions import Buffer
 
+from millrace.checkpoint.conversion_checks import check_output, check_source
+from millrace.checkpoint.formats.archive_sums import write_sums
 from millrace.checkpoint.formats.safetensors_folder import INDEX_NAME
 from millrace.checkpoint.formats.safetensors_format import NAMES, build_header
+from millrace.checkpoint.reader import ByteItems
 from millrace.checkpoint.settings import ConvertSettings
-from millrace.checkpoint.sources import Source, open_source, pieces_of
+from millrace.checkpoint.sources import Foreign, Source, open_source, pieces_of
 from millrace.errors import InputError, UsageError
 from millrace.run.journal import sync_folder
 
@@ -56,7 +59,13 @@ class Conversion:
 
 
 def convert_checkpoint(
-    path: Path, settings: ConvertSettings, *, threads: int | None = None, on_progress: Callable[[int, int], None] | None = None
+    path: Path,
+    settings: ConvertSettings,
+    *,
+    threads: int | None = None,
+    byte_items: ByteItems = "skip",
+    allow: tuple[type, ...] = (),
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert the checkpoint at `path` as `settings` say.
 
@@ -68,24 +77,30 @@ def convert_checkpoint(
         raise UsageError("convert needs a destination: --set convert.to=PATH")
     if settings.to.exists():
         raise UsageError(f"{settings.to} exists already; choose another --set convert.to=PATH")
-    source = open_source(path, threads)
+    if settings.check != "none":
+        check_source(path, settings.check, threads)
+    source = open_source(path, threads, byte_items=byte_items, allow=allow)
     wanted = getattr(torch, settings.dtype) if settings.dtype else None
     tensors = {
         name: (wanted if wanted is not None and dtype.is_floating_point else dtype, sizes)
         for name, (dtype, sizes) in source.contents.tensors.items()
     }
-    dropped = _dropped(source, tensors, settings)
+    dropped = _dropped(source, tensors, settings, byte_items)
     total = sum(prod(sizes) * dtype.itemsize for dtype, sizes in tensors.values())
     progress = _Pieces(source, tensors, settings.piece_mb << 20, total, on_progress)
+    progress.dropped = dropped
     write = {"dcp": _write_dcp, "safetensors": _write_safetensors, "torch_save": _write_torch_file}[settings.format]
     with _beside(settings.to) as place:
         files = write(place, progress, settings)
+        check_output(place, settings.to, progress.tensors, progress.sums, settings.piece_mb << 20)
     return Conversion(len(tensors), total, files, dropped)
 
 
-def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings) -> list[str]:
-    if settings.format != "safetensors":
+def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings, byte_items: ByteItems) -> list[str]:
+    if settings.format == "dcp":
         return []
+    if settings.format == "torch_save":
+        return _foreign(source) if byte_items == "skip" else []
     strange = sorted(f"{name} ({dtype})" for name, (dtype, _) in tensors.items() if dtype not in NAMES)
     if strange:
         raise InputError(
@@ -100,6 +115,17 @@ def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings) -> lis
     return objects
 
 
+def _foreign(source: Source) -> list[str]:
+    """The values that can't be built without running what nobody allowed; only `torch_save` has to build them."""
+    found = []
+    for name in source.contents.objects:
+        try:
+            source.object(name)
+        except Foreign:
+            found.append(name)
+    return found
+
+
 class _Pieces:
     """Tensors as consecutive pieces, cast and ready to be written."""
 
@@ -107,6 +133,9 @@ class _Pieces:
         self, source: Source, tensors: Tensors, limit: int, total: int, on_progress: Callable[[int, int], None] | None
     ) -> None:
         self.source, self.tensors, self.limit, self.total = source, tensors, limit, total
+        self.dropped: list[str] = []
+        self.sums = dict.fromkeys(tensors, 0)
+        """CRC-32 of each tensor's elements in row-major order, as they were handed over."""
         self._on_progress = on_progress
         self._done = 0
 
@@ -124,6 +153,7 @@ class _Pieces:
             at = (offsets[0] + low, *offsets[1:]) if offsets else ()
             self.source.read(name, at, piece)
             piece = piece.to(dtype)
+            self.sums[name] = zlib.crc32(_bytes_of(piece), self.sums[name])
             yield at, piece
             self._done += piece.nbytes
             if self._on_progress is not None:
@@ -198,9 +228,9 @@ def _write_dcp(place: Path, pieces: _Pieces, settings: ConvertSettings) -> int:
         file = f"__{shard}_0.distcp"
         with _synced(place / file) as stream:
             if shard == 0:
-                for name, value in pieces.source.contents.objects.items():
+                for name in pieces.source.contents.objects:
                     described[name] = BytesStorageMetadata()
-                    _save_item(value, stream, file, MetadataIndex(name), storage)
+                    _save_item(pieces.source.saved_object(name), stream, file, MetadataIndex(name), storage)
             for name, (dtype, sizes) in pieces.tensors.items():
                 one = described.setdefault(name, TensorStorageMetadata(TensorProperties(dtype=dtype), torch.Size(sizes), []))
                 low, high = _rows(sizes, shard, settings.shards)
@@ -246,12 +276,14 @@ def _save_chunk(
     _save_item(piece, stream, file, index, storage)
 
 
-def _save_item(value: Any, stream: Any, file: str, index: MetadataIndex, storage: dict[MetadataIndex, _StorageInfo]) -> None:
+def _save_item(
+    value: torch.Tensor | bytes, stream: Any, file: str, index: MetadataIndex, storage: dict[MetadataIndex, _StorageInfo]
+) -> None:
     offset = stream.tell()
-    saved = io.BytesIO() if not isinstance(value, torch.Tensor) else stream
-    torch.save(value, saved)
-    if saved is not stream:
-        stream.write(saved.getbuffer())
+    if isinstance(value, bytes):
+        stream.write(value)
+    else:
+        torch.save(value, stream)
     storage[index] = _StorageInfo(file, offset, stream.tell() - offset)
 
 
@@ -259,22 +291,26 @@ def _write_torch_file(place: Path, pieces: _Pieces, settings: ConvertSettings) -
     """First a file with room for every storage (`skip_data`), then the bytes into their places."""
     with FakeTensorMode():
         fakes = {name: torch.empty(sizes, dtype=dtype) for name, (dtype, sizes) in pieces.tensors.items()}
-    flat = {**fakes, **pieces.source.contents.objects}
+    kept = [name for name in pieces.source.contents.objects if name not in pieces.dropped]
+    flat = {**fakes, **{name: pieces.source.object(name) for name in kept}}
     paths = pieces.source.contents.paths
     state = unflatten_state_dict(flat, {name: paths.get(name, (name,)) for name in flat})
     with torch.serialization.skip_data(materialize_fake_tensors=True):
         torch.save(state, place)
     with FakeTensorMode(), place.open("rb") as stream:
-        loaded = torch.load(stream, weights_only=True)
+        loaded = torch.load(stream, weights_only=False)
+    starts: dict[int, str] = {}
     with _synced(place, "r+b") as stream:
         for name in pieces.tensors:
             found: Any = loaded
             for key in paths.get(name, (name,)):
                 found = found[key]
             position = found.untyped_storage()._checkpoint_offset
+            starts[position] = name
             for _, piece in pieces.of(name):
                 data = _bytes_of(piece)
                 if os.pwrite(stream.fileno(), data, position) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
                 position += len(data)
+    write_sums(place, {start: pieces.sums[name] for start, name in starts.items()})
     return 1

@@ -26,6 +26,8 @@ class ReadMetrics:
     stock_items: int = 0
     """Read by torch's own code."""
     byte_items: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Values that were left as they were, and why: their unpickling could run foreign code."""
     stock_reasons: Counter[str] = field(default_factory=Counter)
     """Why items took torch's own path, and how many for each reason."""
     threads: int = 0

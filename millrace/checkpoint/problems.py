@@ -32,7 +32,8 @@ class Problem:
         place = ", ".join(
             part for part in (self.file, f"tensor '{self.tensor}'" if self.tensor else "", _at(self.offset)) if part
         )
-        return f"{place}: {self.what}" if place else self.what
+        text = f"{place}: {self.what}" if place else self.what
+        return text.encode("utf-8", "backslashreplace").decode()  # names of damaged files can't always be printed
 
 
 class CheckpointError(InputError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -34,9 +36,14 @@ from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles, read_regular
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
-from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
+from millrace.checkpoint.formats.safetensors_folder import (
+    folder_metadata,
+    is_safetensors_file,
+    remote_safetensors,
+    safetensors_files,
+)
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
 from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.unread import UnreadMetadata
@@ -46,6 +53,8 @@ SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
 FREEZE_FROM = 1000
 """Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""
+ByteItems = Literal["error", "skip", "trusted", "checked"]
+HOW_TO_LOAD = "byte_items='trusted' loads all of them as torch does, allow_globals=(...) those of your own classes"
 KEPT_BYTES = 16 << 20
 """How many bytes of checked byte items are kept until they are handed over; others are read and checked again."""
 
@@ -64,9 +73,11 @@ class ParallelFileSystemReader(FileSystemReader):
         on_progress: called as `(done, total)` in bytes, on the thread that loads.
         verify: `none` trusts the files; `size` (default) checks lengths, heads and shapes; `crc` first sums every item that
             will be read and compares with the stored CRC-32, before any destination is touched.
-        byte_items: `checked` refuses byte items whose unpickling could run foreign code; `trusted` hands them over unseen,
-            as torch does.
-        allow_globals: classes of the user's own that `.metadata` may name.
+        byte_items: what becomes of values whose unpickling could run foreign code; plain data, numpy arrays, random states,
+            dates, paths and enumerations always load. `skip` (default) leaves those in the state dict as they are and warns
+            with their names, `error` refuses the load before anything is touched (`checked` is its old name), `trusted` hands
+            all to the planner unseen, as torch does.
+        allow_globals: classes of the user's own that `.metadata` and byte items may name.
         max_staging_bytes: memory for what can't be read in place; None: from available memory, at most 48 MiB.
         stall_s: how long one read may have no answer before the load ends with the file's name; None: for ever.
         enable_parallel: False means one thread.
@@ -82,7 +93,7 @@ class ParallelFileSystemReader(FileSystemReader):
         threads: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         verify: Strictness = "size",
-        byte_items: Literal["checked", "trusted"] = "checked",
+        byte_items: ByteItems = "skip",
         allow_globals: tuple[type, ...] = (),
         max_staging_bytes: int | None = None,
         stall_s: float | None = STALL_S,
@@ -94,8 +105,8 @@ class ParallelFileSystemReader(FileSystemReader):
     ) -> None:
         if verify not in ("none", "size", "crc"):
             raise ValueError(f"verify is 'none', 'size' or 'crc', not {verify!r}")
-        if byte_items not in ("checked", "trusted"):
-            raise ValueError(f"byte_items is 'checked' or 'trusted', not {byte_items!r}")
+        if byte_items not in ("error", "skip", "trusted", "checked"):
+            raise ValueError(f"byte_items is 'error', 'skip' or 'trusted', not {byte_items!r}")
         wanted = threads if threads is not None else max_workers
         if wanted is not None and wanted < 1:
             raise ValueError(f"threads must be at least 1, not {wanted}")
@@ -105,7 +116,7 @@ class ParallelFileSystemReader(FileSystemReader):
         self.threads = wanted if enable_parallel else 1
         self.on_progress = on_progress
         self.verify: Strictness = verify
-        self.byte_items = byte_items
+        self.byte_items = "error" if byte_items == "checked" else byte_items
         self.allow_globals = allow_globals
         self.max_staging_bytes = max_staging_bytes
         self.stall_s = stall_s
@@ -127,7 +138,11 @@ class ParallelFileSystemReader(FileSystemReader):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
-        """Whether this reader takes `checkpoint_id`: as torch's does."""
+        """Whether this reader takes `checkpoint_id`: a path, or a URL that fsspec knows."""
+        if "://" in str(checkpoint_id):
+            from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
+
+            return RemoteFileSystem.validate_checkpoint_id(str(checkpoint_id))
         return FileSystem.validate_checkpoint_id(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -158,21 +173,34 @@ class ParallelFileSystemReader(FileSystemReader):
         if getattr(metadata, "storage_meta", None) is None:
             metadata.storage_meta = StorageMeta()
         metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
-        if len(metadata.storage_data) >= FREEZE_FROM:
-            self._freeze.freeze()
         self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
         return metadata
 
     def _metadata(self, rank: int | None) -> Metadata:
         path = self._get_metadata_path(rank)
         name = f"__{rank}.metadata" if rank is not None else ".metadata"
-        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
-            return folder_metadata(Path(self.path), self._bytes)
+        watch = Watch(self.stall_s)
+        if rank is None and self._local and not Path(path).exists():
+            files = [Path(self.path).name] if is_safetensors_file(Path(self.path)) else safetensors_files(Path(self.path))
+            if files:
+                return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, files))
         try:
-            data = Watch(self.stall_s).wait_for(lambda: self._whole_file(path))
+            data = watch.wait_for(lambda: self._whole_file(path))
             return read_metadata(data, where=str(self.path), file=name, allow=self.allow_globals)
+        except StalledRead as stalled:
+            raise CheckpointError(str(self.path), [Problem(str(stalled), name)]) from stalled
         except OSError as error:
+            if rank is None and not self._local and isinstance(error, FileNotFoundError):
+                names = watch.wait_for(lambda: remote_safetensors(self._remote, str(self.path)))
+                if names:
+                    return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, names))
             raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+
+    def _folder(self) -> Path | str:
+        """Where the files are: for a checkpoint of a single file, the folder around it."""
+        if not self._local:
+            return str(self.path)
+        return Path(self.path).parent if is_safetensors_file(Path(self.path)) else Path(self.path)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Take over where things are stored.
@@ -184,6 +212,8 @@ class ParallelFileSystemReader(FileSystemReader):
             raise metadata.error()
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self._tensors = metadata.state_dict_metadata
+        if "rank" in kwargs and len(metadata.storage_data) >= FREEZE_FROM:  # as `dcp.load` calls: the planner comes next
+            self._freeze.freeze()
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Fill all destinations of `plan`; `metrics` says afterwards what was done.
@@ -206,7 +236,7 @@ class ParallelFileSystemReader(FileSystemReader):
         metrics = self.metrics
         metrics.items = len(plan.items)
         watch = Watch(self.stall_s)
-        opened = OpenFiles(Path(self.path) if self._local else str(self.path), self._bytes, watch)
+        opened = OpenFiles(self._folder(), self._bytes, watch)
         touched = False
         try:
             start = perf_counter()
@@ -216,6 +246,7 @@ class ParallelFileSystemReader(FileSystemReader):
             metrics.cold_files = sum(opened.cold)
             metrics.plan_s = perf_counter() - start
             whole = WholeItems(opened, self.storage_data, self.transforms, check_sums=self.verify == "crc")
+            self.metrics.skipped.clear()
             kept = watch.wait_for(lambda: self._check(placed, opened, whole))
             if placed.problems:
                 raise CheckpointError(str(self.path), placed.problems)
@@ -229,6 +260,7 @@ class ParallelFileSystemReader(FileSystemReader):
             opened.close()
         if problems:
             raise CheckpointError(str(self.path), problems, touched=True)
+        self._warn_of_skipped()
 
     def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
         return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
@@ -252,21 +284,25 @@ class ParallelFileSystemReader(FileSystemReader):
                 problems.append(Problem(f"{what}: a part is missing", tensor=name))
         return problems
 
-    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes]:
+    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes | None]:
         """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
         start = perf_counter()
-        kept: dict[int, bytes] = {}
+        kept: dict[int, bytes | None] = {}
         total = 0
         for position, item in enumerate(placed.byte_items):
             data, problem = self._byte_item(item, whole)
             if problem:
                 placed.problems.append(problem)
+            if data is None:
+                kept[position] = None
+                continue
             total += len(data)
             if total <= KEPT_BYTES:
                 kept[position] = data
         if self.verify == "crc" and not placed.problems:
-            seal = read_seal(Path(self.path)) if self._local else None
-            changed = seal.metadata_problem(Path(self.path)) if seal else None
+            folder = self._folder()
+            seal = read_seal(folder) if isinstance(folder, Path) else None
+            changed = seal.metadata_problem(folder) if seal and isinstance(folder, Path) else None
             placed.problems += [changed] if changed else []
             for stock in placed.stock:
                 _, problem = whole.data(stock.item)
@@ -283,7 +319,7 @@ class ParallelFileSystemReader(FileSystemReader):
         return kept
 
     def _load(
-        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes]
+        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes | None]
     ) -> list[Problem]:
         metrics = self.metrics
         threads = metrics.threads = self._threads_for(placed.payload_bytes)
@@ -307,10 +343,13 @@ class ParallelFileSystemReader(FileSystemReader):
             self._read_like_stock(stock.item, opened, whole, planner, loading.problems)
         for position, item in enumerate(placed.byte_items):
             data = kept.get(position)
+            if data is None and position in kept:
+                continue
             if data is None:
                 data, problem = opened.watch.wait_for(partial(self._byte_item, item, whole))
                 if problem:
                     loading.problems.append(problem)
+                if problem or data is None:
                     continue
             metrics.byte_items += 1
             planner.load_bytes(item, io.BytesIO(data))
@@ -340,14 +379,32 @@ class ParallelFileSystemReader(FileSystemReader):
             what = f"torch cannot read it either: {type(error).__name__}: {str(error).strip()[:300]}"
             problems.append(Problem(what, info.relative_path, item.storage_index.fqn, info.offset))
 
-    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes, Problem | None]:
-        """A byte item, transforms undone, and what is wrong with it."""
+    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes | None, Problem | None]:
+        """A byte item, transforms undone, and what is wrong with it; None: it is left out."""
         data, problem = whole.data(item)
-        why_not = refusal(data) if problem is None and self.byte_items == "checked" else None
-        if why_not is None:
+        if problem is not None or self.byte_items == "trusted":
             return data, problem
+        found = refusal(data, self.allow_globals)
+        if found is None:
+            return data, None
         info = self.storage_data[item.storage_index]
-        return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
+        problem = Problem(f"byte item {found.why}", info.relative_path, item.storage_index.fqn, info.offset)
+        if found.kind == "damaged":
+            return None, problem
+        if self.byte_items == "skip":
+            self.metrics.skipped[item.storage_index.fqn] = found.why
+            return None, None
+        return None, replace(problem, what=f"{problem.what}; {HOW_TO_LOAD}")
+
+    def _warn_of_skipped(self) -> None:
+        skipped = self.metrics.skipped
+        if skipped:
+            shown = ", ".join(f"'{name}' ({why})" for name, why in list(skipped.items())[:SHOWN])
+            more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+            warnings.warn(
+                f"{self.path}: {len(skipped)} values were not loaded and are as they were: {shown}{more}; {HOW_TO_LOAD}",
+                stacklevel=3,
+            )
 
     def _progress(self, total: int) -> Callable[[int], None]:
         done = 0
@@ -376,6 +433,7 @@ class ParallelFileSystemReader(FileSystemReader):
         remote: Any = RemoteFileSystem()
         self.path = remote.init_path(path, **self.storage_options)
         self.fs = remote
+        self._remote = remote.fs
         self._bytes = self.files or RemoteFiles(remote.fs)
 
     def _whole_file(self, path: Any) -> io.BytesIO:

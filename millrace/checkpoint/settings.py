@@ -30,6 +30,8 @@ class ConvertSettings(Settings):
     """For `safetensors`: a new file is begun before one grows over so many GB."""
     objects: Literal["refuse", "drop"] = "refuse"
     """For `safetensors`, which holds tensors only: refuse a checkpoint with other values, or leave them out and say so."""
+    check: Literal["none", "size", "crc"] = "crc"
+    """What is checked of the source before anything is written: its structure, or also the sum of every value."""
     piece_mb: PositiveInt = Field(32, json_schema_extra=OPERATIONAL)
     """Memory for what is under way, in MiB: tensors larger than this are converted in pieces."""
 
@@ -48,6 +50,11 @@ class CheckpointConfig(Settings):
     """End with the file's name when one read has had no answer for so many seconds (a dead network file system); null: wait."""
     check: Literal["none", "size", "crc"] = "size"
     """For `read`: what is checked before anything is loaded."""
+    byte_items: Literal["error", "skip", "trusted"] = "skip"
+    """Values whose unpickling could run foreign code (numbers, containers, numpy arrays, random states, dates, paths and
+    enumerations never can): count them as damage, leave them out and say so, or trust them and let them run."""
+    allow_globals: tuple[str, ...] = ()
+    """Classes of your own that such values may be made of: `package.module.Class`."""
     seal: bool = False
     """For `verify`: when nothing is wrong, write the sums into the checkpoint; loads with `crc` then notice exchanged files."""
     repeats: PositiveInt = 3

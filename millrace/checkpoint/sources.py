@@ -20,8 +20,10 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 
 from millrace.checkpoint.engine.coverage import covers
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
+from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.problems import CheckpointError, Problem
-from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.reader import ByteItems, ParallelFileSystemReader
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Contents:
     """What a checkpoint holds."""
 
     tensors: dict[str, tuple[torch.dtype, tuple[int, ...]]]
-    objects: dict[str, Any]
+    objects: list[str]
+    """The names of the other values."""
     paths: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Where each name stands in the nested state dict; missing: at the top."""
 
@@ -42,14 +45,26 @@ class Source(Protocol):
     def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
         """Fill `target` with the box of its size at `offsets` of the tensor `name`."""
 
+    def object(self, name: str) -> Any:
+        """One of the other values. Raises CheckpointError, and Foreign where it is made of classes that nobody allowed."""
 
-def open_source(path: Path, threads: int | None) -> Source:
+    def saved_object(self, name: str) -> bytes:
+        """The same as `torch.save` writes it, without building it where that can be helped."""
+
+
+class Foreign(CheckpointError):
+    """A value is made of classes that nobody allowed."""
+
+
+def open_source(path: Path, threads: int | None, *, byte_items: ByteItems = "skip", allow: tuple[type, ...] = ()) -> Source:
     """A DCP or safetensors folder, or a `torch.save` file.
 
     Raises:
         CheckpointError: it is none of these, or can't be read.
     """
-    return TorchFile(path) if path.is_file() else Folder(path, threads)
+    if path.is_file() and not is_safetensors_file(path):
+        return TorchFile(path, byte_items == "trusted", allow)
+    return Folder(path, threads, byte_items, allow)
 
 
 class _OneBox(DefaultLoadPlanner):
@@ -64,14 +79,15 @@ class _OneBox(DefaultLoadPlanner):
         return found
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        self.value = torch.load(value, weights_only=True)
+        self.value = value.getvalue()
 
 
 class Folder:
     """A DCP or safetensors folder, through the parallel reader."""
 
-    def __init__(self, path: Path, threads: int | None) -> None:
-        self._reader = ParallelFileSystemReader(path, threads=threads)
+    def __init__(self, path: Path, threads: int | None, byte_items: ByteItems, allow: tuple[type, ...]) -> None:
+        self._reader = ParallelFileSystemReader(path, threads=threads, byte_items="trusted", allow_globals=allow)
+        self._byte_items, self._allow = byte_items, allow
         self._metadata: Metadata = self._reader.read_metadata()
         self._reader.set_up_storage_reader(self._metadata, True)
         described = self._metadata.state_dict_metadata
@@ -80,7 +96,7 @@ class Folder:
             for name, one in described.items()
             if isinstance(one, TensorStorageMetadata)
         }
-        objects = {name: self._object(name) for name in described if name not in tensors}
+        objects = [name for name in described if name not in tensors]
         self.contents = Contents(tensors, objects, dict(self._metadata.planner_data or {}))
 
     def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
@@ -92,9 +108,17 @@ class Folder:
             raise CheckpointError(str(self._reader.path), [Problem("not all of it is stored", tensor=name)])
         self._reader.read_data(LoadPlan(items), _OneBox(target))
 
-    def _object(self, name: str) -> Any:
+    def object(self, name: str) -> Any:
+        data = self.saved_object(name)
+        found = None if self._byte_items == "trusted" else refusal(data, self._allow)
+        if found is not None:
+            kind = Foreign if found.kind == "foreign" else CheckpointError
+            raise kind(str(self._reader.path), [Problem(found.why, tensor=name)])
+        return torch.load(io.BytesIO(data), weights_only=False)
+
+    def saved_object(self, name: str) -> bytes:
         index, nothing = MetadataIndex(name), torch.Size((0,))
-        planner = _OneBox(torch.empty(0))
+        planner = _OneBox(torch.empty(0, device="cpu"))
         item = ReadItem(LoadItemType.BYTE_IO, index, nothing, index, nothing, nothing)
         self._reader.read_data(LoadPlan([item]), planner)
         return planner.value
@@ -103,11 +127,11 @@ class Folder:
 class TorchFile:
     """A `torch.save` file: its tensors' bytes are found without reading them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trusted: bool = False, allow: tuple[type, ...] = ()) -> None:
         self._path = path
         try:
-            with FakeTensorMode(), path.open("rb") as stream:
-                loaded = torch.load(stream, weights_only=True, map_location="cpu")
+            with FakeTensorMode(), torch.serialization.safe_globals(list(allow)), path.open("rb") as stream:
+                loaded = torch.load(stream, weights_only=not trusted, map_location="cpu")
         except Exception as error:
             what = f"not a torch.save file that can be trusted: {type(error).__name__}: {str(error).splitlines()[0]}"
             raise CheckpointError(str(path), [Problem(what)]) from error
@@ -115,9 +139,9 @@ class TorchFile:
             raise CheckpointError(str(path), [Problem(f"holds a {type(loaded).__name__} and not a state dict")])
         flat, paths = flatten_state_dict(loaded)
         self._fakes = {name: value for name, value in flat.items() if isinstance(value, FakeTensor)}
-        objects = {name: value for name, value in flat.items() if name not in self._fakes}
+        self._objects = {name: value for name, value in flat.items() if name not in self._fakes}
         tensors = {name: (fake.dtype, tuple(fake.shape)) for name, fake in self._fakes.items()}
-        self.contents = Contents(tensors, objects, dict(paths))
+        self.contents = Contents(tensors, list(self._objects), dict(paths))
 
     def read(self, name: str, offsets: Sequence[int], target: torch.Tensor) -> None:
         fake = self._fakes[name]
@@ -139,6 +163,14 @@ class TorchFile:
 
             if target.numel():
                 copy_by_pieces(Box(start, tuple(target.size()), strides), target, fake.dtype, 8 << 20, fetch)
+
+    def object(self, name: str) -> Any:
+        return self._objects[name]
+
+    def saved_object(self, name: str) -> bytes:
+        stream = io.BytesIO()
+        torch.save(self._objects[name], stream)
+        return stream.getvalue()
 
 
 def pieces_of(sizes: tuple[int, ...], itemsize: int, limit_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from millrace.checkpoint.settings import CheckpointConfig
 from millrace.errors import InputError, RunFailed, UsageError
@@ -20,6 +20,8 @@ class CheckpointStage(Stage):
     config: CheckpointConfig
 
     on_cluster = False
+    single_file: ClassVar[bool] = False
+    """Whether it takes a single safetensors file too."""
 
     @property
     def settings(self) -> CheckpointConfig:
@@ -48,7 +50,7 @@ class CheckpointStage(Stage):
             raise UsageError("name the checkpoint: python -m flows.checkpoint read|verify|convert|compare PATH")
         if not path.exists():
             raise InputError(f"there is no checkpoint at {path}")
-        if path.is_file() and self.name != "convert":
+        if path.is_file() and not (self.name == "convert" or (self.single_file and path.suffix == ".safetensors")):
             raise UsageError(f"{path} is a file; only convert takes one, the others want a checkpoint's folder")
 
 
@@ -56,14 +58,21 @@ class Read(CheckpointStage):
     """Loads everything once and says how fast."""
 
     name = "read"
+    single_file = True
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """See `Stage.run`."""
         from millrace.checkpoint.compare import read_checkpoint
 
         with run.progress.stage("reading", 0, "bytes") as bar:
+            config = self.config
             metrics = run.call(
-                read_checkpoint, self.path, threads=self.config.threads, check=self.config.check, on_progress=bar.update
+                read_checkpoint,
+                self.path,
+                threads=config.threads,
+                check=config.check,
+                stall_s=config.stall_s,
+                on_progress=bar.update,
             )
             bar.note = f"{metrics.gigabytes_per_second:.2f} GB/s"
         run.progress.say(metrics.line())
@@ -75,6 +84,7 @@ class Verify(CheckpointStage):
 
     name = "verify"
     on_cluster = True
+    single_file = True
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """See `Stage.run`.
@@ -83,7 +93,7 @@ class Verify(CheckpointStage):
             RunFailed: there is damage. InputError: this is no checkpoint at all.
         """
         from millrace.checkpoint.problems import CheckpointError
-        from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_file
+        from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_part
 
         place = self.path.absolute()
         try:
@@ -94,15 +104,18 @@ class Verify(CheckpointStage):
             write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in error.problems])
             raise RunFailed(str(error)) from error
         with run.progress.stage("verifying", sum(len(part.items) for part in parts), "items") as bar:
-            reports = run.map(verify_file, parts, Same(self.config.threads), on_done=lambda report: bar.advance(report.items))
+            reports = run.map(verify_part, parts, Same(self.config), on_done=lambda report: bar.advance(report.items))
         problems = problems + [problem for report in reports for problem in report.problems]
         write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in problems])
         if problems:
             raise RunFailed(str(CheckpointError(str(place), problems)))
+        foreign = {name: why for report in reports for name, why in report.foreign.items()}
+        if foreign:
+            run.progress.say(f"not looked into, as they ask for classes nobody allowed (byte_items, allow_globals): {foreign}")
         sealed = str(seal_checkpoint(place, reports)) if self.config.seal else None
         counts = {name: sum(getattr(report, name) for report in reports) for name in ("items", "bytes", "unsummed")}
         run.progress.say(f"{place}: {counts['items']} items in {len(parts)} files are whole")
-        return {"files": len(parts), **counts, "seal": sealed}
+        return {"files": len(parts), **counts, "foreign": foreign, "seal": sealed}
 
 
 class Convert(CheckpointStage):
@@ -126,11 +139,20 @@ class Convert(CheckpointStage):
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """See `Stage.run`."""
+        from millrace.checkpoint.allowed_classes import classes_named
         from millrace.checkpoint.convert import convert_checkpoint
 
         config = self.config
         with run.progress.stage("converting", 0, "bytes") as bar:
-            done = run.call(convert_checkpoint, self.path, config.convert, threads=config.threads, on_progress=bar.update)
+            done = run.call(
+                convert_checkpoint,
+                self.path,
+                config.convert,
+                threads=config.threads,
+                byte_items=config.byte_items,
+                allow=classes_named(config.allow_globals),
+                on_progress=bar.update,
+            )
         left_out = f", without {', '.join(done.dropped)}" if done.dropped else ""
         size = f"{done.tensors} tensors, {done.bytes / 1e6:.1f} MB in {done.files} files"
         run.progress.say(f"{config.convert.to}: {size}{left_out}")

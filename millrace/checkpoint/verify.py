@@ -11,25 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
+from millrace.checkpoint.allowed_classes import classes_named
 from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
 from millrace.checkpoint.engine.coverage import is_covered
 from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.engine.read_engine import threads_for
-from millrace.checkpoint.engine.read_plan import head_at
+from millrace.checkpoint.engine.read_plan import UnknownDtype, head_at
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
-from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
+from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import Problem
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
-from millrace.checkpoint.settings import STALL_S
+from millrace.checkpoint.settings import STALL_S, CheckpointConfig
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class FileReport:
     problems: list[Problem] = field(default_factory=list)
     sums: dict[int, int] = field(default_factory=dict)
     """CRC-32 by byte offset of the storage."""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Values that ask for classes or code of somebody's own; they may be sound, and are loaded only by who trusts them."""
     unsummed: int = 0
     """Items that have no CRC of their own to be checked against."""
 
@@ -63,6 +67,7 @@ def parts_of(folder: Path) -> tuple[list[FilePart], list[Problem]]:
         CheckpointError: it has no readable metadata.
     """
     metadata = ParallelFileSystemReader(folder).read_metadata()
+    folder = folder.parent if is_safetensors_file(folder) else folder
     described = metadata.state_dict_metadata
     by_file: dict[str, list[tuple[MetadataIndex, Any, Any]]] = {}
     for index, info in metadata.storage_data.items():
@@ -88,19 +93,46 @@ def _hole_in(name: str, one: Any, places: dict[Any, Any]) -> Problem | None:
     return None
 
 
+def verify_part(part: FilePart, config: CheckpointConfig) -> FileReport:
+    """`verify_file` as a run's config wants it."""
+    allow = classes_named(config.allow_globals)
+    return verify_file(part, config.threads, byte_items=config.byte_items, allow=allow, stall_s=config.stall_s)
+
+
 def verify_file(
-    part: FilePart, threads: int | None = None, *, stall_s: float | None = STALL_S, files: Files | None = None
+    part: FilePart,
+    threads: int | None = None,
+    *,
+    byte_items: Literal["error", "skip", "trusted"] = "skip",
+    allow: tuple[type, ...] = (),
+    stall_s: float | None = STALL_S,
+    files: Files | None = None,
 ) -> FileReport:
-    """Check all items of one file; problems are collected, none raised."""
+    """Check all items of one file; problems are collected, none raised.
+
+    Args:
+        part: the file.
+        threads: for the sums; None: from cores and bytes.
+        byte_items: what values are that ask for classes nobody allowed: damage (`error`), a note in the report (`skip`), or not
+            looked into (`trusted`).
+        allow: classes of the user's own.
+        stall_s: how long one read may have no answer.
+        files: how bytes are read; for tests.
+    """
     watch = Watch(stall_s)
     opened = OpenFiles(part.folder, files or PosixFiles(), watch)
     try:
-        return watch.wait_for(lambda: _report(part, opened, threads))
+        report = watch.wait_for(lambda: _report(part, opened, threads, allow))
     except StalledRead as stalled:
         return FileReport(part.name, items=len(part.items), problems=[Problem(str(stalled), stalled.file)])
+    if byte_items == "error":
+        report.problems += [Problem(f"byte item {why}", part.name, name) for name, why in report.foreign.items()]
+    if byte_items != "skip":
+        report.foreign.clear()
+    return report
 
 
-def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileReport:
+def _report(part: FilePart, opened: OpenFiles, threads: int | None, allow: tuple[type, ...]) -> FileReport:
     report = FileReport(part.name, items=len(part.items))
     seal = read_seal(part.folder)
     try:
@@ -110,8 +142,10 @@ def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileRepor
         checked: list[CheckedItem] = []
         for index, info, described in sorted(part.items, key=lambda item: item[1].offset):
             report.bytes += info.length
-            found = _look_at(index, info, described, opened, file)
-            if isinstance(found, str):
+            found = _look_at(index, info, described, opened, file, allow)
+            if isinstance(found, Refusal):
+                report.foreign[index.fqn] = found.why
+            elif isinstance(found, str):
                 if found:
                     report.problems.append(Problem(found, part.name, index.fqn, info.offset))
             else:
@@ -129,7 +163,9 @@ def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileRepor
     return report
 
 
-def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles, file: int) -> CheckedItem | str:
+def _look_at(
+    index: MetadataIndex, info: Any, described: Any, opened: OpenFiles, file: int, allow: tuple[type, ...]
+) -> CheckedItem | Refusal | str:
     """An item to be summed, or what is wrong with it; an empty string: it was checked whole and nothing is."""
     if info.offset + info.length > opened.sizes[file]:
         return f"the file ends at byte {opened.sizes[file]}, the item needs bytes {info.offset} to {info.offset + info.length}"
@@ -137,6 +173,8 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
     if is_tensor and not getattr(info, "transform_descriptors", None):
         try:
             head = head_at(index, file, info, opened)
+        except UnknownDtype:
+            return ""  # nobody can say more about it than its place
         except (UnusualItemError, SafetensorsError) as unusual:
             if info.length > HEAD_BYTES << 10:
                 return f"not a plain tensor ({unusual}), and too large to be checked as a whole"
@@ -152,7 +190,11 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
     data = opened.read_at(file, info.length, info.offset)
     if getattr(info, "transform_descriptors", None):
         return ""
-    return archive_problem(data) or ("" if is_tensor else (refusal(data) or ""))
+    wrong = archive_problem(data)
+    if wrong or is_tensor:
+        return wrong
+    found = refusal(data, allow)
+    return (found if found.kind == "foreign" else found.why) if found else ""
 
 
 def seal_checkpoint(folder: Path, reports: Sequence[FileReport]) -> Path:

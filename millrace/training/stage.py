@@ -40,6 +40,7 @@ class Training(Stage):
         """See `Stage.run`."""
         from millrace.training.campaign import open_campaign, plan_for, run_experiment
         from millrace.training.results.report import write_report
+        from millrace.training.results.shown import findings_text, run_rows
 
         todo = plan_for(self.config)
         with open_campaign(self.config, folder, todo) as campaign, run.progress.stage("training", len(todo.runs), "runs") as bar:
@@ -48,7 +49,9 @@ class Training(Stage):
             for planned in pending:
                 run.call(run_experiment, campaign, planned, run.progress.say)
                 bar.advance(1)
-            write_report(campaign, run.folder.path / "report.html")
+            data = write_report(campaign, run.folder.path / "report.html")
+            run.show_text("training-findings", findings_text(data), "Findings")
+            run.show_table("training-runs", run_rows(data), "Runs")
             return campaign.summary()
 
     def is_short(self, summary: Mapping[str, Any]) -> bool:

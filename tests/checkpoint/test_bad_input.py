@@ -271,3 +271,29 @@ def test_items_saved_without_a_crc_fail_crc_and_pass_size(tmp_path: Path) -> Non
         torch.serialization.set_crc32_options(True)
     assert same(load({"a": torch.zeros(1000)}, ParallelFileSystemReader(tmp_path))["a"], filled(1000))
     assert "without a CRC" in str(failure({"a": torch.zeros(1000)}, ParallelFileSystemReader(tmp_path, verify="crc")))
+
+
+@pytest.mark.parametrize("entry", [b"big   ", b"\xff\xfe\xfd   ", b"      ", b"LITTLE"])
+@pytest.mark.parametrize("verify", ["none", "size", "crc"])
+def test_a_damaged_byteorder_entry_is_our_error_that_can_be_printed(
+    saved: Path, tmp_path: Path, entry: bytes, verify: Any
+) -> None:
+    folder = copy_of(saved, tmp_path)
+    path = data_files(folder)[0]
+    data = path.read_bytes()
+    assert data.count(b"little") >= 1
+    path.write_bytes(data.replace(b"little", entry))
+    error = failure(blank(), ParallelFileSystemReader(folder, verify=verify))
+    assert str(error).encode()
+    assert all(problem.file == path.name for problem in error.problems)
+
+
+def test_names_that_cannot_be_printed_are_escaped_in_an_error(saved: Path, tmp_path: Path) -> None:
+    folder = copy_of(saved, tmp_path)
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    for info in metadata.storage_data.values():
+        info.relative_path = "__\udcff_0.distcp"
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    error = failure(blank(), ParallelFileSystemReader(folder))
+    assert "udcff" in str(error)
+    assert str(error).encode()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
+from millrace.checkpoint import convert
 from millrace.checkpoint.convert import convert_checkpoint
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import SEAL_NAME
 from millrace.checkpoint.settings import ConvertSettings
 from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_file
-from millrace.errors import InputError, UsageError
+from millrace.errors import InputError, RunFailed, UsageError
 from tests.checkpoint.saved_checkpoints import CutTensor, cause_of, filled, load, same, save
 
 TENSORS = {
@@ -251,3 +253,47 @@ def test_safetensors_under_crc_want_a_seal(tmp_path: Path) -> None:
         load(target, ParallelFileSystemReader(path, verify="crc"))
     sealed(path)
     assert same(load(target, ParallelFileSystemReader(path, verify="crc"))["model.a"], TENSORS["model.a"])
+
+
+@pytest.mark.parametrize("to", ["dcp", "safetensors", "torch_save"])
+@pytest.mark.parametrize("kind", ["dcp", "torch_save"])
+def test_a_damaged_source_is_refused_and_nothing_is_written(tmp_path: Path, kind: str, to: str) -> None:
+    path = source(kind, tmp_path, objects=False)
+    file = path if path.is_file() else sorted(path.glob("*.distcp"))[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 8
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match="CRC") as caught:
+        convert_checkpoint(path, ConvertSettings(to=tmp_path / "out", format=to))
+    assert "convert.check=size" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    convert_checkpoint(path, ConvertSettings(to=tmp_path / "out", format=to, check="size"))
+    assert (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("to", ["dcp", "safetensors", "torch_save"])
+def test_a_result_that_does_not_read_as_it_was_written_is_not_kept(
+    tmp_path: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = source("dcp", tmp_path, objects=False)
+    real = convert.check_output
+
+    def after_damage(place: Path, *rest: Any) -> None:
+        file = place if place.is_file() else max(place.rglob("*"), key=lambda one: one.stat().st_size)
+        data = bytearray(file.read_bytes())
+        at = data.index(TENSORS["model.a"].numpy().tobytes()[:64])
+        data[at + 9] ^= 1
+        file.write_bytes(data)
+        real(place, *rest)
+
+    monkeypatch.setattr(convert, "check_output", after_damage)
+    with pytest.raises(RunFailed, match="does not read as it was written"):
+        convert_checkpoint(path, ConvertSettings(to=tmp_path / "out", format=to))
+    assert not (tmp_path / "out").exists()
+    assert [one.name for one in tmp_path.iterdir() if "tmp" in one.name] == []
+
+
+def test_the_sums_in_a_converted_file_are_those_of_its_data(tmp_path: Path) -> None:
+    convert_checkpoint(source("dcp", tmp_path, objects=True), ConvertSettings(to=tmp_path / "out.pt", format="torch_save"))
+    with zipfile.ZipFile(tmp_path / "out.pt") as archive:
+        assert archive.testzip() is None

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
-from millrace.checkpoint.formats.byte_items import _CALLING, refusal
+from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
+from millrace.checkpoint.formats.pickle_scan import _COUNTS, _FIXED, _LINES, excess_in
 from millrace.checkpoint.problems import CheckpointError, UntrustedCheckpoint
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
@@ -126,6 +129,34 @@ def test_a_pickle_that_asks_for_gigabytes_is_refused_before_it_gets_them(name: s
         read_metadata(io.BytesIO(GREEDY[name]), where="here")
 
 
+LONG = "x" * 300
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.sampled_from([2**70, LONG, LONG.encode()]),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner) | st.frozensets(st.integers()),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=PLAIN, protocol=st.integers(0, 5))
+def test_no_real_pickle_is_called_excessive_and_the_scan_reaches_its_end(value: Any, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert excess_in(data) is None
+    poisoned = data[:-1] + b"r\xff\xff\xff\x7f."  # in place of STOP: found only by a scan that reads each opcode before it
+    assert excess_in(poisoned) is not None
+
+
+def test_every_opcode_is_skipped_or_looked_into() -> None:
+    known = {ord(opcode.code) for opcode in pickletools.opcodes}
+    alone = {code for code in known if _FIXED.match(bytes([code]) + bytes(16)).end() > 0}  # type: ignore[union-attr]
+    assert alone | set(_COUNTS) | set(_LINES) | {ord("r"), ord(".")} == known
+
+
 def test_a_class_of_ones_own_can_be_allowed(tmp_path: Path) -> None:
     folder = save({"a": filled(3)}, tmp_path)
     metadata = ParallelFileSystemReader(folder).read_metadata()
@@ -146,7 +177,7 @@ def test_a_byte_item_that_runs_code_is_refused_before_anything_is_touched(tmp_pa
     marker.unlink(missing_ok=True)
     state = {"a": torch.full((3,), 7.0), "evil": None}
     with pytest.raises(dcp.api.CheckpointException) as caught:
-        load(state, ParallelFileSystemReader(folder))
+        load(state, ParallelFileSystemReader(folder, byte_items="error"))
     error = cause_of(caught.value)
     assert isinstance(error, CheckpointError)
     assert [problem.tensor for problem in error.problems] == ["evil"]
@@ -189,10 +220,3 @@ def test_hostile_or_damaged_byte_items_are_refused(tmp_path: Path) -> None:
     ):
         assert refusal(data) is not None
     assert not marker.exists()
-
-
-def test_opcodes_that_can_call_something_are_a_subset_of_the_known_ones() -> None:
-    words = {"GLOBAL", "INST", "OBJ", "NEWOBJ", "REDUCE", "BUILD", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"}
-    known = {opcode.name for opcode in pickletools.opcodes}
-    calling = {name for name in known if name in words or name.endswith(("_GLOBAL", "OBJ_EX"))}
-    assert calling == _CALLING

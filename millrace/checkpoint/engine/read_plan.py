@@ -33,7 +33,9 @@ class SafetensorsItem:
     offset: int
     """Of the data, from the start of the file."""
     length: int
-    dtype: torch.dtype
+    dtype: torch.dtype | None
+    """None: torch has no name for it."""
+    dtype_name: str
     sizes: tuple[int, ...]
 
 
@@ -80,6 +82,10 @@ class ReadPlan:
     stock: list[StockRead] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     payload_bytes: int = 0
+
+
+class UnknownDtype(SafetensorsError):
+    """A tensor of a dtype that torch has no name for."""
 
 
 def plan_reads(
@@ -147,6 +153,9 @@ def _place(
             continue
         try:
             head = head_of(item, file, info, opened)
+        except UnknownDtype as unknown:
+            plan.problems.append(Problem(str(unknown), opened.names[file], item.storage_index.fqn, info.offset))
+            continue
         except (UnusualItemError, SafetensorsError) as unusual:
             plan.stock.append(StockRead(item, str(unusual)))
             continue
@@ -212,6 +221,8 @@ def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> He
         UnusualItemError: torch has to read it. SafetensorsError: it's a damaged safetensors blob. OSError: the disk failed.
     """
     if isinstance(info, SafetensorsItem):
+        if info.dtype is None:
+            raise UnknownDtype(f"its dtype {info.dtype_name!r} is unknown here")
         return _plain_head(0, info.length, info.dtype, info.sizes)
     data = opened.read_at(file, min(HEAD_BYTES, max(info.length, 16)), info.offset)
     if data[:2] == b"PK" or data[8:9] != b"{":
@@ -219,6 +230,8 @@ def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> He
     found = opened.blob(file, info.offset).tensors.get(index.fqn)
     if found is None or (index.offset is not None and tuple(index.offset) != found.offsets):
         raise UnusualItemError("not in its safetensors blob")
+    if found.dtype is None:
+        raise UnknownDtype(f"its dtype {found.dtype_name!r} is unknown here")
     if info.offset + found.start + found.nbytes > opened.sizes[file]:
         raise UnusualItemError("its safetensors blob is cut short")
     return _plain_head(found.start, found.nbytes, found.dtype, found.sizes)

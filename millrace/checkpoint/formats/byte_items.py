@@ -1,72 +1,71 @@
 """Lets byte items through to the planner only when unpickling them can't run foreign code.
 
 Torch's default planner unpickles byte items without restriction (`torch.load(..., weights_only=False)`). The bytes are looked
-at first: plain data (numbers, strings, containers) passes at once, everything else must load under torch's own allow-list
-(`torch.serialization.add_safe_globals` extends it).
+at first: data (numbers, texts, containers, numpy arrays, random states, dates, paths, enumerations …) and classes that the user
+allows pass, everything else must load under torch's own allow-list (`torch.serialization.add_safe_globals` extends it).
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import pickletools
-from functools import lru_cache
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-_CALLING = {
-    "GLOBAL",
-    "STACK_GLOBAL",
-    "INST",
-    "OBJ",
-    "NEWOBJ",
-    "NEWOBJ_EX",
-    "REDUCE",
-    "BUILD",
-    "EXT1",
-    "EXT2",
-    "EXT4",
-    "PERSID",
-    "BINPERSID",
-}
-"""Opcodes that find, call or change something; a pickle without them is data."""
+from millrace.checkpoint.formats.pickle_machine import MalformedPickle
+from millrace.checkpoint.formats.pickle_scan import excess_in
+from millrace.checkpoint.formats.value_pickle import ValueMachine
 
 
-def refusal(data: bytes) -> str | None:
+@dataclass(frozen=True)
+class Refusal:
+    """Why a byte item must not reach an unrestricted unpickler."""
+
+    kind: Literal["foreign", "damaged"]
+    """`foreign`: it asks for code or classes that nobody allowed; it may be sound. `damaged`: nothing can read it."""
+    why: str
+
+
+def refusal(data: bytes, allow: tuple[type, ...] = ()) -> Refusal | None:
     """Why a byte item must not reach an unrestricted unpickler; None: it may.
 
-    Covers: pickles that name anything outside torch's allow-list, TorchScript archives, legacy formats, what is no
-    `torch.save` stream at all. Does not cover: objects that are expensive rather than hostile.
+    Covers: pickles that name anything outside the allow-lists, TorchScript archives, legacy formats, what is no `torch.save`
+    stream at all. Does not cover: in legacy formats, objects that are expensive rather than hostile.
     """
-    if _is_plain_archive(data):
-        return None
+    try:
+        pickled = _pickle_of(data)
+    except RuntimeError as error:
+        return Refusal("damaged", f"damaged: {_first_sentence(str(error))}")
+    if pickled is not None:
+        try:
+            ValueMachine(pickled, allow).run()
+        except MalformedPickle:
+            excess = excess_in(pickled)
+        else:
+            return None
+        if excess:
+            return Refusal("damaged", f"damaged: {excess}, in a pickle of {len(pickled)} bytes")
     try:
         torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        return f"refused, nothing was run: {_first_sentence(str(error))}"
+        text = str(error)
+        kind: Literal["foreign", "damaged"] = "foreign" if "GLOBAL" in text or "class" in text else "damaged"
+        return Refusal(kind, f"refused, nothing was run: {_first_sentence(text)}")
     except Exception as error:  # noqa: BLE001 - damaged bytes can raise anything
-        return f"damaged or not saved by torch: {type(error).__name__}: {_first_sentence(str(error))}"
+        return Refusal("damaged", f"damaged or not saved by torch: {type(error).__name__}: {_first_sentence(str(error))}")
     return None
 
 
-def _is_plain_archive(data: bytes) -> bool:
+def _pickle_of(data: bytes) -> bytes | None:
+    """The pickle in a `torch.save` archive; None where it is another format. Raises RuntimeError: the archive is damaged."""
     if data[:4] != b"PK\x03\x04":
-        return False
-    try:
-        archive = torch._C.PyTorchFileReader(io.BytesIO(data))
-        if "constants.pkl" in archive.get_all_records():
-            return False
-        return _is_plain_pickle(archive.get_record("data.pkl"))
-    except (RuntimeError, ValueError):
-        return False
-
-
-@lru_cache(maxsize=256)
-def _is_plain_pickle(data: bytes) -> bool:
-    try:
-        return all(opcode.name not in _CALLING for opcode, _, _ in pickletools.genops(data))
-    except (ValueError, IndexError):
-        return False
+        return None
+    archive = torch._C.PyTorchFileReader(io.BytesIO(data))
+    if "constants.pkl" in archive.get_all_records():
+        return None
+    return bytes(archive.get_record("data.pkl"))
 
 
 def _first_sentence(text: str) -> str:

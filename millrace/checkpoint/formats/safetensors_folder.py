@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import (
@@ -23,11 +25,16 @@ from millrace.checkpoint.problems import CheckpointError, Problem
 INDEX_NAME = "model.safetensors.index.json"
 
 
+def is_safetensors_file(path: Path) -> bool:
+    """Whether a checkpoint is a single file of this format."""
+    return path.suffix == ".safetensors" and path.is_file()
+
+
 def safetensors_files(folder: Path) -> list[str]:
     """The names of a folder's safetensors files, sorted; those of the index where there is one.
 
     Raises:
-        CheckpointError: the index is damaged.
+        CheckpointError: the index is damaged, or names a file outside the folder.
     """
     if not folder.is_dir():
         return []
@@ -35,24 +42,63 @@ def safetensors_files(folder: Path) -> list[str]:
     if not index.exists():
         return sorted(path.name for path in folder.glob("*.safetensors"))
     try:
-        return sorted(set(json.loads(read_regular(index))["weight_map"].values()))
-    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(str(folder), [Problem(f"damaged: {error}", INDEX_NAME)]) from error
+        return names_in_index(read_regular(index), str(folder))
+    except OSError as error:
+        raise CheckpointError(str(folder), [Problem(f"cannot be read: {error.strerror or error}", INDEX_NAME)]) from error
 
 
-def folder_metadata(folder: Path, files: Files) -> Metadata:
-    """What torch's planners need to know of a safetensors folder, from the files' headers.
+def remote_safetensors(system: Any, url: str) -> list[str]:
+    """As `safetensors_files`, of a folder that an fsspec file system has; nothing where it can't be listed."""
+    place = system._strip_protocol(url).rstrip("/")
+    try:
+        index = system.cat_file(f"{place}/{INDEX_NAME}")
+    except Exception:  # noqa: BLE001 - each store has its own way to say that there is none
+        index = None
+    if index is not None:
+        return names_in_index(bytes(index), url)
+    try:
+        found = system.ls(place, detail=False)
+    except Exception:  # noqa: BLE001 - plain HTTP servers list nothing
+        return []
+    return sorted(PurePosixPath(one).name for one in found if str(one).endswith(".safetensors"))
+
+
+def names_in_index(data: bytes, where: str) -> list[str]:
+    """The files that an index names, sorted.
 
     Raises:
-        CheckpointError: naming every file that is missing, cut short or damaged.
+        CheckpointError: it is damaged, or names a file outside the folder.
+    """
+    try:
+        names = sorted(set(json.loads(data)["weight_map"].values()))
+        outside = [
+            name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name
+        ]
+    except (RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(where, [Problem(f"damaged: {type(error).__name__}: {error}", INDEX_NAME)]) from error
+    if outside:
+        raise CheckpointError(where, [Problem(f"names a file outside the checkpoint: {outside[0]!r}", INDEX_NAME)])
+    return names
+
+
+def folder_metadata(folder: Path | str, files: Files, names: Sequence[str]) -> Metadata:
+    """What torch's planners need to know of safetensors files, from their headers.
+
+    Args:
+        folder: where they are; a URL as a string.
+        files: how bytes are read.
+        names: the files' names.
+
+    Raises:
+        CheckpointError: naming every file that is missing, cut short, too long or damaged.
     """
     problems: list[Problem] = []
     tensors: dict[str, TensorStorageMetadata] = {}
     storage: dict[MetadataIndex, SafetensorsItem] = {}
     with gc_paused():
-        for name in safetensors_files(folder):
+        for name in names:
             try:
-                header, size = _header_of(folder / name, files)
+                header, size = _header_of(folder / name if isinstance(folder, Path) else f"{folder.rstrip('/')}/{name}", files)
             except FileNotFoundError:
                 problems.append(Problem("the file is missing", name))
                 continue
@@ -61,13 +107,17 @@ def folder_metadata(folder: Path, files: Files) -> Metadata:
                 continue
             if header.nbytes > size:
                 problems.append(Problem(f"the file ends at byte {size}, its tensors need {header.nbytes}", name))
+            elif header.nbytes < size:
+                problems.append(
+                    Problem(f"{size - header.nbytes} bytes follow its tensors, which end at byte {header.nbytes}", name)
+                )
             _add(name, header, tensors, storage, problems)
     if problems:
         raise CheckpointError(str(folder), problems)
     return Metadata(state_dict_metadata=dict(tensors), storage_data=storage)
 
 
-def _header_of(path: Path, files: Files) -> tuple[SafetensorsHeader, int]:
+def _header_of(path: Path | str, files: Files) -> tuple[SafetensorsHeader, int]:
     handle = files.open(path)
     try:
         length = header_length(files.read_at(handle, 8, 0))
@@ -91,15 +141,16 @@ def _add(
         reach = [offset + size for offset, size in zip(one.offsets, one.sizes, strict=True)]
         index = MetadataIndex(name, one.offsets)
         described = tensors.get(name)
+        dtype = one.dtype or torch.uint8  # the metadata needs one; whoever asks for the tensor is told
         if index in storage:
             problems.append(Problem(f"stands in {storage[index].relative_path} too", file, name))
             continue
         if described is None:
-            tensors[name] = TensorStorageMetadata(TensorProperties(dtype=one.dtype), torch.Size(reach), [chunk])
-        elif len(described.size) != len(reach) or described.properties.dtype != one.dtype:
+            tensors[name] = TensorStorageMetadata(TensorProperties(dtype=dtype), torch.Size(reach), [chunk])
+        elif len(described.size) != len(reach) or described.properties.dtype != dtype:
             problems.append(Problem("its shards differ in dtype or number of dimensions", file, name))
             continue
         else:
             described.chunks.append(chunk)
             described.size = torch.Size(max(pair) for pair in zip(described.size, reach, strict=True))
-        storage[index] = SafetensorsItem(file, one.start, one.nbytes, one.dtype, one.sizes)
+        storage[index] = SafetensorsItem(file, one.start, one.nbytes, one.dtype, one.dtype_name, one.sizes)

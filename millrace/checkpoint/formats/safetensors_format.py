@@ -37,6 +37,8 @@ DTYPES = {
     "F64": torch.float64,
     "C64": torch.complex64,
 }
+if hasattr(torch, "float8_e8m0fnu"):
+    DTYPES["F8_E8M0"] = torch.float8_e8m0fnu
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -49,7 +51,9 @@ class SavedTensor:
     """One tensor of a file."""
 
     name: str
-    dtype: torch.dtype
+    dtype: torch.dtype | None
+    """None: one that torch has no name for; `dtype_name` is the file's."""
+    dtype_name: str
     sizes: tuple[int, ...]
     start: int
     """Byte offset of its data from the start of the header."""
@@ -86,7 +90,8 @@ def parse_header(header: bytes) -> SafetensorsHeader:
     """Read the JSON header (without the eight bytes before it), strictly.
 
     Raises:
-        SafetensorsError: it isn't one, names an unknown dtype, or its offsets don't fit the shapes.
+        SafetensorsError: it isn't one, or its offsets don't fit the shapes. An unknown dtype is none of these: it matters only
+            to who wants that tensor.
     """
     try:
         entries = json.loads(header, object_pairs_hook=_no_duplicates)
@@ -142,19 +147,18 @@ def _sharding(metadata: Any) -> dict[str, Any]:
 
 def _tensor(name: str, entry: Any, base: int, shards: dict[str, Any]) -> SavedTensor:
     try:
-        dtype, sizes = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+        dtype_name, sizes = str(entry["dtype"]), tuple(entry["shape"])
+        dtype = DTYPES.get(dtype_name)
         begin, end = entry["data_offsets"]
         offsets = tuple(shards[name]["saved_offsets"]) if name in shards else (0,) * len(sizes)
     except (TypeError, KeyError, ValueError) as error:
         raise SafetensorsError(f"'{name}': its entry is incomplete") from error
-    if dtype is None:
-        raise SafetensorsError(f"'{name}': unknown dtype {entry['dtype']!r}")
     numbers = (*sizes, *offsets, begin, end)
     if not all(type(number) is int and number >= 0 for number in numbers) or len(offsets) != len(sizes):
         raise SafetensorsError(f"'{name}': its shape or offsets are not whole numbers")
-    if end - begin != prod(sizes) * dtype.itemsize:
-        raise SafetensorsError(f"'{name}': {end - begin} bytes for a {dtype} of shape {list(sizes)}")
-    return SavedTensor(name, dtype, sizes, base + begin, end - begin, offsets)
+    if end < begin or (dtype is not None and end - begin != prod(sizes) * dtype.itemsize):
+        raise SafetensorsError(f"'{name}': {end - begin} bytes for a {dtype_name} of shape {list(sizes)}")
+    return SavedTensor(name, dtype, dtype_name, sizes, base + begin, end - begin, offsets)
 
 
 def _check_layout(tensors: dict[str, SavedTensor], base: int) -> None:
