@@ -198,6 +198,9 @@ def _paid(row: Mapping[str, Any]) -> PaidRow:
         input_tokens=row["input_tokens"] if counted else None,
         output_tokens=row["output_tokens"] if counted else None,
         cost_usd=row["cost_usd"] if priced else None,
+        cut_off=row.get("cut_off", 0),
+        filtered=row.get("filtered", 0),
+        discarded=row.get("discarded", 0),
     )
 
 
@@ -205,7 +208,11 @@ def _judges(told: Mapping[str, Any] | None) -> JudgesResult | None:
     if told is None:
         return None
     against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in told["with_majority"].items()}
-    return JudgesResult(told["n"], told["unanimous"], told["tied"], told["kappa"], against)
+    missing = {
+        name: ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.items())
+        for name, reasons in told.get("missing", {}).items()
+    }
+    return JudgesResult(told["n"], told["unanimous"], told["tied"], told["kappa"], against, missing)
 
 
 def examples(folder: Path, lake: Path) -> Iterator[Example]:
