@@ -250,7 +250,7 @@ def cut(request: Request) -> Reply:
 
 
 def withheld(request: Request) -> Reply:
-    return Reply(text="", finish="refusal")
+    return Reply(text="", finish="refusal", filtered=True)
 
 
 def right(request: Request) -> Reply | str:
@@ -369,3 +369,27 @@ def test_a_raised_limit_asks_again_only_for_what_broke_off(tmp_path: Path, photo
         assert server.counts["requests"] - asked <= 3 * cut_off
     kept = {record["id"]: record for record in first if record.get("outcome") not in {"cut_off", None}}
     assert {record["id"]: record for record in second if record["id"] in kept} == kept
+
+
+def test_a_model_that_refuses_by_itself_has_failed_and_is_not_taken_for_a_filter(tmp_path: Path, photos: Path) -> None:
+    def refusing(request: Request) -> Reply | str:
+        assert request.schema is not None
+        mine = request.schema["title"].startswith("claim ")
+        return Reply(text="I'd rather not", finish="refusal") if mine else right(request)
+
+    with served(ScriptedChat(refusing)) as (_, url):
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge")]}
+        records = probed(run_folder(tmp_path / "run"), photos, {"name": "endpoint", "chat": chat(url)}, judge)
+    assert {record["outcome"] for record in records if record["kind"] == "outcome"} == {"format_error"}
+
+
+def test_with_filters_cut_answers_and_broken_ones_no_outcome_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
+    faults = {"filter": 0.1, "cut": 0.1, "error": 0.1, "429": 0.05}
+    here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
+    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=faults, retry_after_s=0.1) as (server, url):
+        there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
+        given = server.statistics()["given"]
+    same = [(one[3], two[3]) for one, two in zip(told(here), told(there), strict=True) if two[3] != "filtered"]
+    assert all(one == two for one, two in same)
+    assert len(there) - len(same) == given["filter"]
+    assert min(given["cut"], given["error"]) > 3
