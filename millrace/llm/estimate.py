@@ -11,6 +11,7 @@ from millrace.llm import Usage
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.prices import cost_usd, list_name, price_of
 from millrace.llm.settings import ModelSettings
+from millrace.llm.store.ledger import LedgerRow
 
 PROMPT_TOKENS = 300
 """Per call: a claim, a vote or a question in words, roughly."""
@@ -27,6 +28,9 @@ THOUGHT_TOKENS = 700
 _THINKS = re.compile(
     r"gpt-5(?!.*chat)|o\d\b|gemini-(2\.5|[3-9])(?!.*lite)|.*(thinking|reason|r1\b|qwq)|kimi-k2-think|grok-4", re.IGNORECASE
 )
+
+ENOUGH_ANSWERS = 20
+"""So many answers of a run say more about the rest of it than any assumption."""
 
 LATENCY_S = 2.0
 """Assumed for one call when nothing was measured: a few hundred tokens at a hundred tokens a second."""
@@ -55,20 +59,30 @@ def estimate_lines(settings: ModelSettings, planned: Sequence[Planned]) -> list[
     return lines_of([(settings, stage) for stage in planned])
 
 
-def lines_of(calls: Sequence[tuple[ModelSettings, Planned]]) -> list[str]:
-    """The same for the calls of several models: a line per stage and model, then what they come to together."""
+def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[LedgerRow] = ()) -> list[str]:
+    """The same for the calls of several models: a line per stage and model, then what they come to together.
+
+    Args:
+        calls: the models with what each is asked.
+        measured: the ledger of a run that has begun (`run_chats.ledger_of_run`); its first answers say how many tokens a call
+            takes.
+    """
     if not calls:
         return []
     lines: list[str] = []
     total_usd: float | None = 0.0
     number, seconds, listed, thinking = 0, 0.0, False, False
+    known: dict[str, int] = {}
     for settings, stage in calls:
         price = price_of(settings)
-        call = usage_of(settings, stage)
+        call = usage_of(settings, stage, measured)
+        taken = sum(row.calls - row.unknown_tokens for row in _rows_of(settings, stage, measured))
+        if taken >= ENOUGH_ANSWERS:
+            known[stage.stage] = known.get(stage.stage, 0) + taken
         usage = Usage(input_tokens=stage.calls * (call.input_tokens or 0), output_tokens=stage.calls * (call.output_tokens or 0))
         one = cost_usd(call, price)  # by the call: a price may rise with a prompt's length
         cost = None if one is None else stage.calls * one
-        thinking = thinking or bool(thought_tokens(settings))
+        thinking = thinking or (taken < ENOUGH_ANSWERS and bool(thought_tokens(settings)))
         total_usd = None if total_usd is None or cost is None else total_usd + cost
         number += stage.calls
         seconds += _seconds(settings, stage.calls)
@@ -83,13 +97,27 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]]) -> list[str]:
     if thinking:
         assumed = f"{THOUGHT_TOKENS} tokens of thoughts per answer are assumed for models that think"
         lines[-1] += f"; {assumed}"
+    if known:
+        counted = ", ".join(f"{count:,} of {stage}" for stage, count in known.items())
+        lines.append(f"tokens per call: measured on this run's answers ({counted}), pictures and thoughts included; else assumed")
     return lines
 
 
-def usage_of(settings: ModelSettings, stage: Planned) -> Usage:
-    """The tokens of one call of a stage to this model."""
+def usage_of(settings: ModelSettings, stage: Planned, measured: Sequence[LedgerRow] = ()) -> Usage:
+    """The tokens of one call of a stage to this model: as its first answers took, where there are enough of them."""
+    rows = _rows_of(settings, stage, measured)
+    answers = sum(row.calls - row.unknown_tokens for row in rows)
+    if answers >= ENOUGH_ANSWERS:
+        read, written = sum(row.input_tokens for row in rows), sum(row.output_tokens for row in rows)
+        return Usage(input_tokens=round(read / answers), output_tokens=round(written / answers))
     seen = stage.pictures * image_tokens(*PICTURE, settings.model) if stage.pictures else 0
     return Usage(input_tokens=stage.input_tokens + seen, output_tokens=stage.output_tokens + thought_tokens(settings))
+
+
+def _rows_of(settings: ModelSettings, stage: Planned, measured: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """The ledger's rows of this stage and model; servers give a model's name with a date or an owner."""
+    name = settings.model.rpartition("/")[2]
+    return [row for row in measured if row.stage == stage.stage and name in row.model]
 
 
 def thought_tokens(settings: ModelSettings) -> int:

@@ -32,6 +32,8 @@ class Agreement(msgspec.Struct):
     """Votes that say that the model failed."""
     alike: float = 0.0
     """Sum over claims of the share of pairs of votes that say the same about that."""
+    missing: dict[str, Counter[str]] = msgspec.field(default_factory=dict)
+    """By judge: why it gave no vote, and how often."""
 
     def add(self, votes: Mapping[str, str]) -> None:
         """Count one claim: judge → outcome. A single vote is not counted: there is none to agree with."""
@@ -51,10 +53,16 @@ class Agreement(msgspec.Struct):
         self.failed += failed
         self.alike += (failed * (failed - 1) + (cast - failed) * (cast - failed - 1)) / (cast * (cast - 1))
 
+    def add_missing(self, reasons: Mapping[str, str]) -> None:
+        """Count the votes that one claim lacks: judge → why."""
+        for judge, reason in reasons.items():
+            self.missing.setdefault(judge, Counter())[reason] += 1
+
     def summary(self) -> dict[str, Any] | None:
-        """For `summary.json`; None when no claim had two votes."""
-        if not self.n:
+        """For `summary.json`; None when no claim had two votes and no vote was missing."""
+        if not self.n and not self.missing:
             return None
+        missing = {judge: dict(sorted(reasons.items())) for judge, reasons in sorted(self.missing.items())}
         return {
             "n": self.n,
             "unanimous": self.unanimous,
@@ -64,10 +72,13 @@ class Agreement(msgspec.Struct):
                 judge: {"votes": self.votes[judge], "decided": self.decided[judge], "agreed": self.with_majority[judge]}
                 for judge in sorted(self.votes)
             },
+            **({"missing": missing} if missing else {}),
         }
 
     def _kappa(self) -> float | None:
         """1 is perfect, 0 what chance alone would give; None where all votes say the same and chance would, too."""
+        if not self.n:
+            return None
         share = self.failed / self.votes.total()
         by_chance = share**2 + (1 - share) ** 2
         return None if by_chance == 1 else round((self.alike / self.n - by_chance) / (1 - by_chance), 4)

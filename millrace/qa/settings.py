@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from millrace.config import Settings, plugin_field
+from millrace.config import OPERATIONAL, Settings, plugin_field
 from millrace.plugins.form_fields import NameOf, SettingsOf
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -74,7 +74,7 @@ class QaSettings(Settings):
     """What happens to questions that the wording alone gives away: dropped, or only reported."""
     exports: tuple[Annotated[str, NameOf("millrace.qa.exports")], ...] = ()
     """Other formats to write as well: names of files in millrace/qa/exports, or your own modules."""
-    max_failure_rate: Share = 0.5
-    """The stage fails when more than this share of the failures ends without a question."""
+    max_failure_rate: Share = Field(default=0.5, json_schema_extra=OPERATIONAL)
+    """The stage fails when more than this share of the failures ends without a question. May be changed in the same folder."""
     dataset: DatasetSettings = DatasetSettings()
     """The dataset's files."""

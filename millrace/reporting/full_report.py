@@ -118,6 +118,12 @@ class PaidRow(msgspec.Struct, frozen=True):
     """None when the server did not count the tokens of every call."""
     cost_usd: float | None
     """None when the price or the tokens of any call are unknown."""
+    cut_off: int = 0
+    """Answers that broke off at their longest length."""
+    filtered: int = 0
+    """Questions or answers that a content filter withheld."""
+    discarded: int = 0
+    """Replies that could not be used and were asked for again."""
 
 
 class JudgesResult(msgspec.Struct, frozen=True):
@@ -130,6 +136,8 @@ class JudgesResult(msgspec.Struct, frozen=True):
     kappa: float | None
     judges: dict[str, Rate]
     """Per judge, of its votes on claims that had a majority, those against it (as failures of a rate)."""
+    missing: dict[str, str] = {}
+    """Per judge that did not always vote: how often it did not, and why, in words."""
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -208,6 +208,9 @@ def _paid(row: Mapping[str, Any]) -> PaidRow:
         input_tokens=row["input_tokens"] if counted else None,
         output_tokens=row["output_tokens"] if counted else None,
         cost_usd=row["cost_usd"] if priced else None,
+        cut_off=row.get("cut_off", 0),
+        filtered=row.get("filtered", 0),
+        discarded=row.get("discarded", 0),
     )
 
 
@@ -215,7 +218,11 @@ def _judges(agreement: Mapping[str, Any] | None) -> JudgesResult | None:
     if agreement is None:
         return None
     against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in agreement["with_majority"].items()}
-    return JudgesResult(agreement["n"], agreement["unanimous"], agreement["tied"], agreement["kappa"], against)
+    missing = {
+        name: ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.items())
+        for name, reasons in agreement.get("missing", {}).items()
+    }
+    return JudgesResult(agreement["n"], agreement["unanimous"], agreement["tied"], agreement["kappa"], against, missing)
 
 
 def examples(folder: Path, lake: Path) -> Iterator[Example]:

@@ -110,7 +110,7 @@ class SynthesisConfig(Settings):
     """Text or JSONL files, benchmarks for instance: a question that shares 13 words in a row with one is dropped."""
     target_items: PositiveInt | None = None
     """End with exit code 3 when fewer verified items come out; empty: no target."""
-    max_failure_rate: float = Field(default=0.2, ge=0, le=1)
+    max_failure_rate: float = Field(default=0.2, ge=0, le=1, json_schema_extra=OPERATIONAL)
     """The run fails when a larger share of the seeds failed."""
     max_seed_chars: PositiveInt = 20_000
     """A longer seed is recorded as failed."""

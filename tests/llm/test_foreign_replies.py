@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.llm import Reply, Request, Usage, user
@@ -114,6 +114,7 @@ BESIDE = st.dictionaries(
 )
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(BESIDE, st.dictionaries(st.sampled_from(["logprobs", "index", "stop_reason", "token_ids"]), anything, max_size=3))
 def test_nothing_beside_the_answer_rejects_it(beside: dict[str, Any], in_choice: dict[str, Any]) -> None:
     body = openai_body({"content": "yes", "annotations": beside, "audio": in_choice}, **in_choice) | beside

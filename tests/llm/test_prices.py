@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
 from millrace.llm import Usage
-from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, estimate_lines, usage_of
+from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, estimate_lines, lines_of, usage_of
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.prices import ListPrice, cost_usd, price_of
 from millrace.llm.settings import EndpointSettings, ModelSettings, Price
-from millrace.llm.store.ledger import read_ledger
+from millrace.llm.store.ledger import LedgerRow, read_ledger
 from tests.llm.servers import opened, question, run
 
 PROXY = "http://127.0.0.1:4000/v1"
@@ -125,3 +126,17 @@ def test_replies_that_are_thrown_away_are_in_the_ledger(tmp_path: Path) -> None:
     assert (row.stage, row.calls, row.requests, row.discarded) == ("judge", 1, 3, 2)
     assert (row.input_tokens, row.output_tokens) == (200, 52)
     assert row.cost_usd == pytest.approx(0.252)
+
+
+def test_the_first_answers_of_a_run_say_how_many_tokens_the_rest_will_take() -> None:
+    planned = about_a_picture("judge", 1000)
+    few = LedgerRow(day="d", stage="judge", model="gpt-5-2025-08-07", calls=5, input_tokens=50_000, output_tokens=10_000)
+    enough = msgspec.structs.replace(few, calls=45, unknown_tokens=5, input_tokens=80_000, output_tokens=20_000)
+    other = LedgerRow(day="d", stage="write", model="gpt-5", calls=100, input_tokens=1, output_tokens=1)
+    assert usage_of(model("gpt-5"), planned, [few, other]) == usage_of(model("gpt-5"), planned)
+    assert usage_of(model("gpt-5"), planned, [enough, other]) == Usage(input_tokens=2000, output_tokens=500)
+    lines = lines_of([(model("gpt-5"), planned)], [enough])
+    assert "2,000,000 + 500,000 tokens" in lines[0]
+    assert "measured on this run's answers (40 of judge)" in lines[-1]
+    assert "thoughts per answer are assumed" not in " ".join(lines)
+    assert "measured" not in " ".join(lines_of([(model("gpt-5"), planned)], [few]))

@@ -228,6 +228,7 @@ def failure(name: str, fault: str, **plan: Any) -> AttemptFailed:
         ("empty", "malformed"),
         ("html", "malformed"),
         ("redirect", "rejected"),
+        ("error", "malformed"),
         ("hang", "timeout"),
     ],
 )

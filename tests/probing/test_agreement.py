@@ -66,3 +66,19 @@ def test_the_counts_add_up_and_kappa_stays_within_its_bounds(claims: list[dict[s
     for name, row in told["with_majority"].items():
         assert row["votes"] == sum(name in votes for votes in several)
         assert row["agreed"] <= row["decided"] <= row["votes"]
+
+
+def test_votes_that_are_missing_are_counted_by_judge_and_reason_even_where_nobody_else_voted() -> None:
+    agreement = Agreement()
+    agreement.add({"a": "wrong"})
+    agreement.add_missing({"b": "cut_off", "c": "filtered"})
+    agreement.add({"a": "wrong", "c": "wrong"})
+    agreement.add_missing({"b": "cut_off"})
+    told = agreement.summary()
+    assert told is not None
+    assert told["missing"] == {"b": {"cut_off": 2}, "c": {"filtered": 1}}
+    alone = Agreement()
+    alone.add_missing({"b": "server"})
+    said = alone.summary()
+    assert said is not None
+    assert (said["n"], said["kappa"], said["missing"]) == (0, None, {"b": {"server": 1}})

@@ -25,6 +25,7 @@ from millrace.probing.baselines import baseline_settings, open_baseline
 from millrace.probing.claims import load_claims
 from millrace.probing.judges import judge_settings, open_judge
 from millrace.probing.ranks.probe_unit import Probe, probe_unit
+from millrace.probing.ranks.reopening import reopen_cut_off
 from millrace.probing.ranks.units import units_of
 from millrace.run.journal import Journal
 from tests.llm.servers import served
@@ -59,7 +60,9 @@ def run_folder(path: Path) -> Path:
     return path
 
 
-def probed(run: Path, lake: Path, baseline: dict[str, Any], judge: dict[str, Any]) -> list[dict[str, Any]]:
+def probed(
+    run: Path, lake: Path, baseline: dict[str, Any], judge: dict[str, Any], unit_file: Path | None = None
+) -> list[dict[str, Any]]:
     """The outcome lines of the whole lake as one unit."""
     with chats_of_run(run):
         probe = Probe(
@@ -71,7 +74,7 @@ def probed(run: Path, lake: Path, baseline: dict[str, Any], judge: dict[str, Any
             unanswerable_share=0.15,
         )
     (unit,) = units_of(lake_files(lake), seed=7, images_per_unit=1000, files_per_draw=None)
-    with Journal(run / "unit.jsonl") as journal:
+    with Journal(unit_file or run / "unit.jsonl") as journal:
         probe_unit(probe, unit, journal, lambda failed: None)
         return journal.records()
 
@@ -250,7 +253,7 @@ def cut(request: Request) -> Reply:
 
 
 def withheld(request: Request) -> Reply:
-    return Reply(text="", finish="refusal")
+    return Reply(text="", finish="refusal", filtered=True)
 
 
 def right(request: Request) -> Reply | str:
@@ -324,3 +327,72 @@ def test_a_missing_vote_is_named_with_its_reason(tmp_path: Path, photos: Path) -
     for record in found:
         assert record["judge"]["missing"] == {"three": "cut_off"}
         assert "none from three (cut_off)" in record["judge"]["by"]
+
+
+def test_a_raised_limit_asks_again_only_for_what_broke_off(tmp_path: Path, photos: Path) -> None:
+    longest = [0]
+
+    def thinking(request: Request) -> Reply | str:
+        """Every third claim takes more room than the others."""
+        assert request.schema is not None
+        hard = request.schema["title"].startswith("claim ") and len(request.schema["title"]) % 3 == 0
+        longest[0] = max(longest[0], request.max_tokens or 0)
+        if hard and (request.max_tokens or 0) < 3000:
+            return Reply(text="<think>", finish="length")
+        return right(request)
+
+    run, work = run_folder(tmp_path / "run"), tmp_path / "run" / "probing" / "work"
+    work.mkdir(parents=True)
+
+    def config(longest_answer: int) -> dict[str, Any]:
+        endpoint = chat(url, longest_answer=longest_answer)
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge")]}
+        return {"baseline": {"name": "endpoint", "chat": endpoint, "max_tokens": 256}, "judge": judge}
+
+    def attempt(longest_answer: int) -> list[dict[str, Any]]:
+        now = config(longest_answer)
+        reopened = reopen_cut_off(work, now)
+        (work / "worker.json").write_bytes(orjson.dumps({"config": now}))
+        records = probed(run, photos, now["baseline"], now["judge"], work / "unit-000000.jsonl")
+        close_run_chats()
+        assert reopened == (longest_answer == 4000)
+        return records
+
+    with served(ScriptedChat(thinking)) as (server, url):
+        first = attempt(1000)
+        asked = server.counts["requests"]
+        cut_off = sum(record.get("outcome") == "cut_off" for record in first)
+        assert 0 < cut_off < len(first)
+        assert attempt(1000) == first
+        assert server.counts["requests"] == asked, "the same limits ask nothing again"
+        second = attempt(4000)
+        assert "cut_off" not in {record.get("outcome") for record in second}
+        assert len(second) == len(first)
+        # one more try with all the room for each claim that was cut, then its verdict; a finer step may lie between
+        assert server.counts["requests"] - asked <= 3 * cut_off
+    kept = {record["id"]: record for record in first if record.get("outcome") not in {"cut_off", None}}
+    assert {record["id"]: record for record in second if record["id"] in kept} == kept
+
+
+def test_a_model_that_refuses_by_itself_has_failed_and_is_not_taken_for_a_filter(tmp_path: Path, photos: Path) -> None:
+    def refusing(request: Request) -> Reply | str:
+        assert request.schema is not None
+        mine = request.schema["title"].startswith("claim ")
+        return Reply(text="I'd rather not", finish="refusal") if mine else right(request)
+
+    with served(ScriptedChat(refusing)) as (_, url):
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge")]}
+        records = probed(run_folder(tmp_path / "run"), photos, {"name": "endpoint", "chat": chat(url)}, judge)
+    assert {record["outcome"] for record in records if record["kind"] == "outcome"} == {"format_error"}
+
+
+def test_with_filters_cut_answers_and_broken_ones_no_outcome_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
+    faults = {"filter": 0.1, "cut": 0.1, "error": 0.1, "429": 0.05}
+    here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
+    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=faults, retry_after_s=0.1) as (server, url):
+        there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
+        given = server.statistics()["given"]
+    same = [(one[3], two[3]) for one, two in zip(told(here), told(there), strict=True) if two[3] != "filtered"]
+    assert all(one == two for one, two in same)
+    assert len(there) - len(same) == given["filter"]
+    assert min(given["cut"], given["error"]) > 3

@@ -17,6 +17,7 @@ from millrace.reporting.full_report import (
     OUTCOMES,
     Check,
     FunnelStage,
+    JudgesResult,
     ReportData,
     StageTime,
     findings,
@@ -292,3 +293,13 @@ def test_judges_are_shown_with_their_agreement_and_only_where_there_were_several
     assert "1,703 claims had several votes: 87 % of them unanimous, 12 undecided" in full.text
     assert "a kappa of 0.71" in full.text
     assert "How far the judges agree" not in Page(render_report(empty_report())).text
+
+
+def test_cut_off_withheld_and_missing_answers_are_in_the_report() -> None:
+    data = full_report()
+    row = msgspec.structs.replace(data.paid[0], cut_off=31, filtered=7, discarded=5)
+    judges = JudgesResult(0, 0, 0, None, {}, {"third": "29 cut off"})
+    page = Page(render_report(msgspec.structs.replace(data, paid=(row,), judges=judges))).text
+    for said in ("31 broke off", "7 were withheld", "5 further replies", "third (29 cut off)", "No claim had several votes"):
+        assert said in page
+    assert "broke off" not in Page(render_report(data)).text.replace("a reply broke off", "")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from millrace.llm import ImagePart, Reply, Request, Usage
+from millrace.llm.client.hopeless import Hopeless
 from millrace.llm.client.more_room import is_cut_off, roomier
 from millrace.llm.client.retries import Retries, RetryBudget
 from millrace.llm.client.structured import asked_again, parsed, together
@@ -28,12 +29,6 @@ from millrace.llm.store.reply_journal import PaidReplies, content_key
 from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
 from millrace.llm.throttle.global_limit import GlobalLimit
 from millrace.llm.throttle.rates import RateBudget
-
-ALIKE = 8
-"""So many refusals alike before the first success mean that the request's form is wrong and not the requests."""
-
-FAILED_IN_A_ROW = 20
-"""So many requests given up one after the other, with no answer for a fifth of `give_up_after_s`, end the run."""
 
 
 class DurableChat:
@@ -66,13 +61,9 @@ class DurableChat:
         self._where = (settings.provider, settings.model, settings.images.model_dump(), settings.extra, settings.options)
         self._retries = RetryBudget()
         self._answerers = list(dict.fromkeys(endpoint.who for endpoint in pool.endpoints))
-        self._answered = False
-        """Some request was answered, now or in an earlier process."""
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
         self._successes = 0
-        self._refused_alike: tuple[int | None, int] = (None, 0)
-        self._failed_in_a_row = 0
-        self._last_success = time.monotonic()
+        self._hopeless = Hopeless(settings.give_up_after_s)
         self._spent_usd = 0.0
         self._sending = 0
         self._mean_tokens = 0.0
@@ -144,7 +135,7 @@ class DurableChat:
         keys = AnswerKeys(self._where, request, names)
         if self.journal is not None and (paid := keys.find(self.journal, self._answerers)) is not None:
             self.ledger.replayed += 1
-            self._answered = True
+            self._hopeless.answered = True
             return msgspec.structs.replace(paid, replayed=True, attempts=0)
         while (pending := self._pending.get(keys.asked)) is not None:  # it is on its way: paid once means for both
             try:
@@ -235,9 +226,7 @@ class DurableChat:
 
     def _note_success(self, reply: Reply, estimated: float) -> None:
         self._successes += 1
-        self._answered = True
-        self._last_success = time.monotonic()
-        self._failed_in_a_row = 0
+        self._hopeless.succeeded()
         self._retries.succeeded()
         if self.settings.tokens_per_minute is not None:
             used = float((reply.usage.input_tokens or 0) + (reply.usage.output_tokens or 0))
@@ -247,25 +236,11 @@ class DurableChat:
 
     def _note_failure(self, error: AttemptFailed) -> None:
         """End the run where going on can only fail: for all that wait, and for the caller."""
-        self._failed_in_a_row += 1
-        status, count = self._refused_alike
-        self._refused_alike = (error.status, count + 1 if error.status == status else 1)
-        reason = None
-        if error.fatal or error.status in {401, 402}:
-            reason = error.detail
-        elif error.kind == "credentials" and self._failed_in_a_row >= 3 and not self._answered:
-            reason = f"the last {self._failed_in_a_row} requests were refused: {error.detail}"
-        elif not self._answered and error.kind == "rejected" and self._refused_alike[1] >= ALIKE:
-            reason = f"the first {self._refused_alike[1]} requests were all refused alike: {error.detail}"
-        elif self._failed_in_a_row >= FAILED_IN_A_ROW and self._silence_s() > self.settings.give_up_after_s / 5:
-            reason = f"the last {self._failed_in_a_row} requests all failed: {error.detail}"
+        reason = self._hopeless.failed(error)
         if reason is not None:
             down = EndpointDown(f"{reason}; nothing paid is lost: mend it and run again")
             self.pool.stop(down)
             raise down
-
-    def _silence_s(self) -> float:
-        return time.monotonic() - self._last_success
 
     def _check_budget(self) -> None:
         limit = self.settings.max_cost_usd

@@ -45,8 +45,11 @@ def request_of(body: bytes) -> Request:
 def body_of(reply: Reply, model: str, number: int) -> bytes:
     """The body of the answer."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
-    finish = reply.finish
-    if finish == "refusal":
+    reason: str = reply.finish
+    if reply.filtered:
+        message, reason = {"role": "assistant", "content": None}, "content_filter"
+    elif reply.finish == "refusal":
+        reason = "stop"
         message = {"role": "assistant", "content": None, "refusal": reply.text or "refused"}
     if reply.tool_calls:
         message["tool_calls"] = [
@@ -65,7 +68,7 @@ def body_of(reply: Reply, model: str, number: int) -> bytes:
             "object": "chat.completion",
             "created": 0,
             "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": "content_filter" if finish == "refusal" else finish}],
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
             "usage": {**usage, "total_tokens": sum(counted)} if counted else None,
         }
     )

@@ -125,7 +125,7 @@ class LocalServer:
         return answer
 
     async def _answer(self, body: bytes, digest: bytes, fault: str | None) -> Outgoing:
-        if fault in {"500", "503", "429", "reset", "redirect", "wrong_json", "empty", "html"}:
+        if fault in {"500", "503", "429", "reset", "redirect", "wrong_json", "empty", "html", "filter", "cut", "error"}:
             return self.misfortune.instead(fault, b"")
         wait_s = self.misfortune.latency_s(digest)
         if fault == "slow":

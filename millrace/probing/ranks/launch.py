@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from millrace.errors import RunFailed, ShortOfTarget, UsageError
+from millrace.probing.ranks.reopening import reopen_cut_off
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
 from millrace.processes.supervised import supervised
 from millrace.run.journal import read_json, write_json
@@ -63,7 +64,9 @@ def run_ranks(
     work = stage / "work"
     work.mkdir(parents=True, exist_ok=True)
     _clear(work)
-    write_json(work / "worker.json", {"config": config.model_dump(mode="json"), "lake": str(lake), "work": str(work)})
+    whole = config.model_dump(mode="json")
+    reopen_cut_off(work, whole)  # compares with the worker.json of the last attempt, so before the next line
+    write_json(work / "worker.json", {"config": whole, "lake": str(lake), "work": str(work)})
     rank_logs = logs / "ranks"
     program = ["-m", "millrace.probing.ranks.worker", str(work / "worker.json")]
     if config.torchrun.nnodes > 1:

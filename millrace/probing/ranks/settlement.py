@@ -130,7 +130,9 @@ def _count(record: dict[str, Any], tally: Tally) -> None:
     outcome = record["outcome"]
     tally.outcomes[outcome] += 1
     tally.claims.setdefault(record["claim_id"], Counter())[outcome] += 1
-    tally.agreement.add((record["judge"] or {}).get("votes") or {})
+    judge = record["judge"] or {}
+    tally.agreement.add(judge.get("votes") or {})
+    tally.agreement.add_missing(judge.get("missing") or {})
     for factor in record["factors"] or ["none"]:
         tally.factors.setdefault(factor, Counter())[outcome] += 1
 
