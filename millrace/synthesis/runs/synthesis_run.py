@@ -59,7 +59,14 @@ def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, A
             f"{failed} of {seeds} seeds failed ({reasons}), more than max_failure_rate {config.max_failure_rate}; "
             f"see {folder / 'failures.jsonl'}"
         )
+    if seeds and not sum(statistics["items"].values()):
+        raise RunFailed(f"no question came of {seeds} seeds ({_why(statistics)}); see {folder / 'rejected.jsonl'} and trees.jsonl")
     return statistics
+
+
+def _why(statistics: Mapping[str, Any]) -> str:
+    reasons = {**statistics["failures"], **statistics["rejected"]}
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "no path was long enough and ended in an answer"
 
 
 def is_short(config: SynthesisConfig, statistics: Mapping[str, Any]) -> bool:
