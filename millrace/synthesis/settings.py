@@ -43,7 +43,9 @@ class ChatSettings(Settings):
     tool_calls: Literal["native", "json"] = "native"
     """How the model calls tools: by the server's own tool calls, or as JSON in its text, for servers without them."""
     judge: bool = True
-    """Ask the model to judge each answer; without it the items are `unverified`."""
+    """Have `judge_model` answer each question that no program can prove; without it those items are `unverified`."""
+    judge_model: ModelSettings | None = None
+    """Another model than the writer; it is not shown the answer. Empty: there is no judge."""
     seeds_in_flight: PositiveInt = 8
     """Seeds of one shard worked on at the same time."""
 
@@ -195,6 +197,8 @@ def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) 
     for name in raw_tools or []:
         if name in MENDED_TOOLS:
             found.append(f"available_tools: '{name}' is no tool; taken as '{MENDED_TOOLS[name]}'")
+    if config.policy == "chat" and config.chat.judge and config.chat.judge_model is None:
+        found.append("chat.judge_model is not set: what no program can prove stays unverified, nothing is judged")
     if config.policy == "programmatic" and (config.sampling_tips or config.synthesis_tips or config.qa_examples):
         found.append(
             "sampling_tips, synthesis_tips and qa_examples are for a chat model; policy 'programmatic' does not read them"

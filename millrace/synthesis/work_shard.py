@@ -160,6 +160,8 @@ async def synthesise_seed(
     began = time.monotonic()
     try:
         record = await _synthesise(config, environment, policy, seed)
+        if not record["items"] and not record["rejected"]:
+            record["rejected"].append(_nothing(seed, record["tree"]))
     except ItemFailed as error:
         record = _failed(seed, error.reason, error.detail)
     except MillraceError:
@@ -229,6 +231,22 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
         "failure": None,
         "spans": clock.spans,
     }
+
+
+def _nothing(seed: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """Why a seed has neither a question nor a rejected one: every seed leaves a record."""
+    steps = [node for node in tree["nodes"] if node["action"] is not None]
+    usable = [node for node in steps if node["status"] == "ok" and not node["note"]]
+    if not steps:
+        reason, detail = "no_call_proposed", "the policy proposed no call that was not made before"
+    elif not usable:
+        reason, detail = (
+            "no_usable_step",
+            f"{len(steps)} calls, none usable; the last: {steps[-1]['note'] or steps[-1]['observation'][:200]}",
+        )
+    else:
+        reason, detail = "no_question", f"no path of {len(usable)} usable steps was long enough and ended in an answer"
+    return {"reason": reason, "detail": detail, "source_id": seed["source_id"], "seed_data": seed["content"][:500]}
 
 
 def _failed(seed: dict[str, Any], reason: str, detail: str, trace: str = "") -> dict[str, Any]:

@@ -26,6 +26,9 @@ KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}
 """How an answer was checked → its file: they never share one."""
 
+EXPORTED = {"verified": "", "judged": "judged/"}
+"""What is exported, and into which part of `dataset/`: what is judged never shares a file with what is proven."""
+
 COMMON = 10
 """How many of the most common templates and answers the statistics name."""
 
@@ -154,10 +157,10 @@ def _write(
             files.write(STATUS_FILES[status], item)
             trajectory = trajectories[item["trajectory_id"]]
             files.write("trajectories.jsonl", trajectory)
-            if status == "verified":
+            if status in EXPORTED:
                 for name, rows in exporters.items():
                     for row in rows(item, trajectory, record["tree"]):
-                        files.write(f"dataset/{name}.jsonl", row)
+                        files.write(f"dataset/{EXPORTED[status]}{name}.jsonl", row)
             _count(counts, templates, item)
     for name in ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl"):
         files.touch(name)

@@ -45,9 +45,10 @@ def check(config: SynthesisConfig, run_dir: Path) -> None:
     open_environment(config).close()
     if config.policy == "chat":
         from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
-        from millrace.synthesis.policies.chat import model_settings
+        from millrace.synthesis.policies.chat import judge_settings, model_settings
 
-        reach_all([model_settings(config)])
+        judge = judge_settings(config)
+        reach_all([model_settings(config), *([] if judge is None else [judge])])
 
 
 def begin(config: SynthesisConfig, options: argparse.Namespace) -> None:
