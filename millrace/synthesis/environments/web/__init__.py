@@ -231,7 +231,7 @@ def _tools(search: Callable[[list[str]], str], visit: Callable[[str], tuple[str,
         for url in urls:
             try:
                 where, text = visit(url)
-            except ToolError as error:
+            except (ToolError, ValueError, AssertionError, RecursionError) as error:  # one bad page is no loss of the others
                 failed.append(f"- {url}: {error}")
                 continue
             near = "".join(f"\n  | {line[:200]}" for line in nearest_lines(without_marks(text), goal))
