@@ -163,7 +163,7 @@ class WebEnvironment:
         self.versions = {"site": f"folder sha256 {digest[:16]}"}
         if not options.site_folder:
             self.versions = {
-                "site": "time-zone atlas 1",
+                "site": "time-zone atlas 2",
                 "tzdata": importlib.metadata.version("tzdata"),
                 "site_sha256": digest[:16],
             }
