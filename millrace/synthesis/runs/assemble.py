@@ -29,6 +29,9 @@ STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": 
 EXPORTED = {"verified": "", "judged": "judged/"}
 """What is exported, and into which part of `dataset/`: what is judged never shares a file with what is proven."""
 
+SHOWN_UNMATCHED = 3
+"""How many seeds that said nothing usable are named."""
+
 COMMON = 10
 """How many of the most common templates and answers the statistics name."""
 
@@ -127,9 +130,10 @@ def _write(
 ) -> dict[str, Any]:
     exporters = {name: load_plugin("millrace.synthesis.exports", name, "export format").rows for name in config.exports}
     counts: dict[str, Counter[Any]] = {
-        name: Counter() for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost")
+        name: Counter() for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost", "unmatched")
     }
     templates: Counter[str] = Counter()
+    unmatched: list[str] = []
     place = failed = 0
     for record in records_in(index):
         if record["failure"] is not None:
@@ -138,6 +142,10 @@ def _write(
             files.write("failures.jsonl", {**record["failure"], "seed_index": record["seed_index"]})
             continue
         files.write("trees.jsonl", record["tree"])
+        if record["tree"]["seed_match"] == "fallback":
+            counts["unmatched"]["seeds"] += 1
+            if len(unmatched) < SHOWN_UNMATCHED:
+                unmatched.append(f"'{record['tree']['seed_data'][:60]}' → {str(record['tree']['start']['value'])[:60]}")
         counts["cost"].update(record.get("spent", {}))  # of the whole seed, kept questions or not
         trajectories = {trajectory["trajectory_id"]: trajectory for trajectory in record["trajectories"]}
         for rejected in record["rejected"]:
@@ -177,6 +185,7 @@ def _write(
         "most_common_templates": dict(sorted(templates.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON]),
         "hops": {str(key): value for key, value in sorted(counts["hops"].items())},
         "median_hops": _median(counts["hops"]),
+        "unmatched_seeds": {"seeds": counts["unmatched"]["seeds"], "examples": unmatched},
         "seed_match": dict(sorted(counts["match"].items())),
         "languages": dict(sorted(counts["language"].items())),
         "cost": {name: counts["cost"].get(name, 0) for name in ("llm_calls", "tokens_in", "tokens_out", "usd", "tool_calls")},

@@ -24,6 +24,7 @@ SUBCOMMANDS = "\n\nsubcommands: trace RUN_DIR QA_ID (show and re-prove one item)
 
 def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapping[str, BaseModel]]) -> int:
     """Run the flow, or one of its subcommands; returns the exit code."""
+    argv = as_ours(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if argv and argv[0] == "trace":
         return command.guarded(lambda: _trace(argv[1:]))
@@ -33,6 +34,19 @@ def main(argv: Sequence[str], *, doc: str | None, sections: Callable[[Any], Mapp
         "synthesis", SynthesisConfig, doc=(doc or "") + SUBCOMMANDS, sections=sections, plan=plan_lines,
         check=check, begin=begin, ahead="workers_cluster", argv=argv,
     )  # fmt: skip
+
+
+def as_ours(argv: Sequence[str]) -> list[str]:
+    """The options of the original's launcher by the names that they have here: `--seeds`, `--output-dir`."""
+    found: list[str] = []
+    for part in argv:
+        if part == "--seeds" or part.startswith("--seeds="):
+            found += ["--set", "seeds"] if part == "--seeds" else ["--set", part[2:]]
+        elif found[-2:] == ["--set", "seeds"]:
+            found[-1] = f"seeds={part}"
+        else:
+            found.append("--run-dir" + part.removeprefix("--output-dir") if part.partition("=")[0] == "--output-dir" else part)
+    return found
 
 
 def check(config: SynthesisConfig, run_dir: Path) -> None:
