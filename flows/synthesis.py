@@ -16,7 +16,7 @@ from typing import Any
 from millrace.orchestration.flow import flow
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
-from millrace.synthesis.runs.commands import SUBCOMMANDS
+from millrace.synthesis.runs.commands import SUBCOMMANDS, as_ours
 from millrace.synthesis.runs.stage import Synthesis
 from millrace.synthesis.settings import SynthesisConfig
 
@@ -26,7 +26,7 @@ def stages(config: SynthesisConfig) -> list[Stage]:
     return [Synthesis(config)]
 
 
-@flow(SynthesisConfig, stages, cluster=lambda config: config.workers_cluster, subcommands=SUBCOMMANDS)
+@flow(SynthesisConfig, stages, cluster=lambda config: config.workers_cluster, arguments=as_ours, subcommands=SUBCOMMANDS)
 def synthesis(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
     """Grow trajectories from seeds and turn the good ones into proven question-answer pairs."""
     from millrace.synthesis.runs.summary import conclude

@@ -151,7 +151,7 @@ async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal
         tool = environment.tools.get(action.tool_name)
         if tool is None:
             known = ", ".join(sorted(environment.tools))
-            return Observation("error", f"there is no tool '{action.tool_name}'; known: {known}")
+            return Observation("error", f"there is no tool '{action.tool_name}'; known: {known}", "refused")
         return _run(tool, action, limits)
 
     if len(todo) == 1 or not getattr(environment, "concurrent", False):

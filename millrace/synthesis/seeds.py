@@ -37,6 +37,8 @@ def make_seed(raw: Any, *, max_chars: int) -> Seed:
     if isinstance(raw, dict) and "content" in raw:
         kwargs = raw.get("kwargs") or {}
         raw = raw["content"]
+    if not _unicode(raw) or not _unicode(kwargs):
+        return _bad(json.dumps(raw), "seed_not_unicode", "half of a surrogate pair stands alone in it: no text can hold that")
     if not isinstance(raw, str) or not isinstance(kwargs, dict):
         return _bad(
             json.dumps(raw, ensure_ascii=False, default=str), "seed_not_text", f"a seed is a text, not a {type(raw).__name__}"
@@ -69,10 +71,21 @@ def read_seeds(path: Path, *, max_chars: int = 20_000, limit: int | None = None)
         values = _json_lines(path)
     else:
         values = _lines(path)
-    for count, value in enumerate(values):
-        if count == limit:
+    count = 0
+    for count, value in enumerate(values, 1):
+        if limit is not None and count > limit:
             return
         yield value if isinstance(value, Seed) else make_seed(value, max_chars=max_chars)
+    if not count:
+        raise InputError(f"the seeds file {path} holds no seed")
+
+
+def _unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bad(content: str, problem: str, detail: str) -> Seed:
@@ -101,21 +114,28 @@ def _items(path: Path) -> Iterator[Any]:
         buffer = file.read(CHUNK_CHARS).lstrip()
         if not buffer.startswith("["):
             raise InputError(f"{path} must hold a JSON list of seeds")
-        buffer, ended = buffer[1:], False
+        buffer, ended, begun, due = buffer[1:], False, False, True  # due: a value must come, or, at first, the list's end
         while True:
-            buffer = buffer.lstrip(" \t\r\n,")
-            if buffer.startswith("]"):
+            buffer = buffer.lstrip(" \t\r\n")
+            if buffer[:1] == "]" and (not due or not begun):
+                if (buffer[1:] + file.read()).strip():
+                    raise InputError(f"{path} goes on after the end of its list: '{buffer[1:41].strip()}'")
                 return
+            if buffer[:1] == "," and not due:
+                buffer, due = buffer[1:], True
+                continue
+            if buffer and not due:
+                raise InputError(f"{path} is not a JSON list: a comma is missing before '{buffer[:40]}'")
             try:
                 value, end = decoder.raw_decode(buffer)
                 complete = ended or end < len(buffer)
             except json.JSONDecodeError as error:
-                if ended:
+                if ended and buffer:
                     raise InputError(f"{path} is not a JSON list: {error.msg} near '{buffer[:40]}'") from error
                 complete = False
             if complete:
                 yield value
-                buffer = buffer[end:]
+                buffer, begun, due = buffer[end:], True, False
                 continue
             more = file.read(max(CHUNK_CHARS, len(buffer)))
             ended = not more

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import psutil
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from millrace.config import OPERATIONAL, Settings, configs_folder
@@ -43,7 +45,9 @@ class ChatSettings(Settings):
     tool_calls: Literal["native", "json"] = "native"
     """How the model calls tools: by the server's own tool calls, or as JSON in its text, for servers without them."""
     judge: bool = True
-    """Ask the model to judge each answer; without it the items are `unverified`."""
+    """Have `judge_model` answer each question that no program can prove; without it those items are `unverified`."""
+    judge_model: ModelSettings | None = None
+    """Another model than the writer; it is not shown the answer. Empty: there is no judge."""
     seeds_in_flight: PositiveInt = 8
     """Seeds of one shard worked on at the same time."""
 
@@ -82,7 +86,8 @@ class SynthesisConfig(Settings):
     max_retries: PositiveInt = 3
     """Attempts for each action."""
     max_workers: PositiveInt = Field(default=1, le=1024, json_schema_extra=OPERATIONAL)
-    """Worker processes, each at one seed at a time; 1 is serial. The result is the same for any number."""
+    """Worker processes, each at one seed at a time; 1 is serial; `auto`: as many as this machine has cores and memory free for
+    when the config is read. The result is the same for any number."""
     number_of_seed: PositiveInt | None = None
     """Take only the first so many seeds; empty: all."""
 
@@ -138,6 +143,11 @@ class SynthesisConfig(Settings):
             return {**value["synthesis"], **{key: other for key, other in value.items() if key != "synthesis"}}
         return value
 
+    @field_validator("max_workers", mode="before")
+    @classmethod
+    def _as_many_as_fit(cls, value: Any) -> Any:
+        return free_workers() if value == "auto" else value
+
     @field_validator("environment_mode")
     @classmethod
     def _known_environment(cls, value: str) -> str:
@@ -164,6 +174,27 @@ class SynthesisConfig(Settings):
             raise ValueError(f"min_depth {self.min_depth} is larger than max_depth {self.max_depth}: no path could be selected")
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as JSON values; the original's name for `model_dump`."""
+        return self.model_dump(mode="json")
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """All settings as JSON text, written to `path` where one is given."""
+        text = self.model_dump_json(indent=2)
+        if path is not None:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SynthesisConfig:
+        """A config from what `to_dict` gave, or from a file of the original's."""
+        return cls.model_validate(values)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> SynthesisConfig:
+        """A config from a JSON file."""
+        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+
     @property
     def limits(self) -> Limits:
         """The tree's shape."""
@@ -185,6 +216,20 @@ class SynthesisConfig(Settings):
         return configs_folder() / "synthesis" / "seeds" / f"{name}.txt"
 
 
+MEMORY_PER_WORKER = 2**30
+"""What a worker and its tools' process take, with room: measured 0.4 to 0.6 GB each with the shipped configs."""
+
+
+def free_workers() -> int:
+    """How many workers this machine has cores and memory for, beside what runs on it now; at least 1.
+
+    More workers than free cores only take turns: 16 on two cores took 141 s where 4 took 59 s.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    idle = cores - round(os.getloadavg()[0])
+    return max(1, min(idle, int(psutil.virtual_memory().available // MEMORY_PER_WORKER)))
+
+
 def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) -> list[str]:
     """What the user should know about a config that works, though not as its author may think."""
     found = []
@@ -192,9 +237,14 @@ def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) 
         found.append(
             "max_trajectories has no effect (it had none in the original either); max_selected_traj limits the questions per seed"
         )
+    cores = os.cpu_count() or 1
+    if config.max_workers > 2 * cores and config.policy == "programmatic" and not config.cluster.address:
+        found.append(f"max_workers is {config.max_workers} on {cores} cores: they will take turns; `auto` takes what is free")
     for name in raw_tools or []:
         if name in MENDED_TOOLS:
             found.append(f"available_tools: '{name}' is no tool; taken as '{MENDED_TOOLS[name]}'")
+    if config.policy == "chat" and config.chat.judge and config.chat.judge_model is None:
+        found.append("chat.judge_model is not set: what no program can prove stays unverified, nothing is judged")
     if config.policy == "programmatic" and (config.sampling_tips or config.synthesis_tips or config.qa_examples):
         found.append(
             "sampling_tips, synthesis_tips and qa_examples are for a chat model; policy 'programmatic' does not read them"

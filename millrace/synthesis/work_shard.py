@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from millrace.config import fingerprint_of
 from millrace.errors import ItemFailed, MillraceError
@@ -33,6 +36,9 @@ from millrace.synthesis.writing import answer_text, chain_of, language_of, write
 
 MAX_TRIES = 3
 """Times a seed may end its worker within one run."""
+
+TRACEBACK_CHARS = 4_000
+"""How much of a traceback a failure keeps: its end, where the cause is."""
 
 FREE = {"llm_calls": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
 
@@ -154,12 +160,19 @@ async def synthesise_seed(
     began = time.monotonic()
     try:
         record = await _synthesise(config, environment, policy, seed)
+        if not record["items"] and not record["rejected"]:
+            record["rejected"].append(_nothing(seed, record["tree"]))
     except ItemFailed as error:
         record = _failed(seed, error.reason, error.detail)
     except MillraceError:
         raise
     except Exception as error:  # noqa: BLE001 - one seed's accident becomes a record and never ends the shard
-        record = _failed(seed, "internal_error", f"{type(error).__name__}: {error}")
+        record = _failed(seed, "internal_error", f"{type(error).__name__}: {error}", traceback.format_exc())
+    try:
+        orjson.dumps(record)
+    except TypeError as error:  # a plug-in's value: said as what it is, and not as a worker that died
+        detail = f"the environment '{environment.name}' gave a value that JSON cannot hold: {error}"
+        record = _failed(seed, "value_not_json", detail)
     record["seconds"] = round(time.monotonic() - began, 4)
     return record
 
@@ -220,13 +233,30 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
     }
 
 
-def _failed(seed: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
+def _nothing(seed: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """Why a seed has neither a question nor a rejected one: every seed leaves a record."""
+    steps = [node for node in tree["nodes"] if node["action"] is not None]
+    usable = [node for node in steps if node["status"] == "ok" and not node["note"]]
+    if not steps:
+        reason, detail = "no_call_proposed", "the policy proposed no call that was not made before"
+    elif not usable:
+        reason, detail = (
+            "no_usable_step",
+            f"{len(steps)} calls, none usable; the last: {steps[-1]['note'] or steps[-1]['observation'][:200]}",
+        )
+    else:
+        reason, detail = "no_question", f"no path of {len(usable)} usable steps was long enough and ended in an answer"
+    return {"reason": reason, "detail": detail, "source_id": seed["source_id"], "seed_data": seed["content"][:500]}
+
+
+def _failed(seed: dict[str, Any], reason: str, detail: str, trace: str = "") -> dict[str, Any]:
     failure = {
         "source_id": seed["source_id"],
         "seed_data": seed["content"][:500],
         "stage": "synthesis",
         "reason": reason,
         "detail": detail,
+        "traceback": trace[-TRACEBACK_CHARS:] or None,
     }
     return {"id": seed["source_id"], "tree": None, "items": [], "rejected": [], "trajectories": [], "failure": failure}
 

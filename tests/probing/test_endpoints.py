@@ -389,7 +389,7 @@ def test_a_model_that_refuses_by_itself_has_failed_and_is_not_taken_for_a_filter
 def test_with_filters_cut_answers_and_broken_ones_no_outcome_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
     faults = {"filter": 0.1, "cut": 0.1, "error": 0.1, "429": 0.05}
     here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
-    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=faults, retry_after_s=0.1) as (server, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings())), faults=faults, retry_after_s=0.1) as (server, url):
         there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
         given = server.statistics()["given"]
     same = [(one[3], two[3]) for one, two in zip(told(here), told(there), strict=True) if two[3] != "filtered"]

@@ -43,10 +43,8 @@ def expressions(request: Request) -> list[str]:
 
 
 def written(request: Request) -> Reply:
-    """The question and its answer, or a judge's word."""
+    """The question and its answer."""
     assert request.schema is not None
-    if "agrees" in request.schema["properties"]:
-        return Reply(text=json.dumps({"answer": "the same", "agrees": True, "reason": "it stands in the last observation"}))
     calculation, _, rest = request.messages[-1].text.rpartition(" = ")
     question = f"What does {calculation.splitlines()[-1]} give?"
     return Reply(text=json.dumps({"question": question, "answer": rest.split()[0]}))

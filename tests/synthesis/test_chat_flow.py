@@ -42,14 +42,14 @@ def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_
         code, printed = run("synthesis", *options(url, "json", folder), cache=cache)
         said = server.statistics()
     assert code == 0, printed
-    items = list(read_jsonl(folder / "judged.jsonl"))
+    items = list(read_jsonl(folder / "qa.jsonl"))  # a program reads these questions and computes their answers
     assert len(items) == 16
-    assert {item["verification"]["status"] for item in items} == {"judged"}
-    assert not (folder / "qa.jsonl").read_bytes()  # nothing of a model's is called verified
+    assert {item["verification"]["status"] for item in items} == {"verified"}
+    assert {item["verifier"]["name"] for item in items} == {"math/exact-tool@1"}
     summary = read_json(folder / "summary.json")
     assert said["given"] == {}
     assert sum(row["calls"] for row in summary["paid"]) == said["answered"] == summary["cost"]["llm_calls"]
-    assert {row["stage"] for row in summary["paid"]} == {"explore", "write", "judge"}
+    assert {row["stage"] for row in summary["paid"]} == {"explore", "write"}
     assert sum(row["cost_usd"] for row in summary["paid"]) == pytest.approx(summary["cost"]["usd"])
     assert "explorer" in (folder / "report.html").read_text()
 
@@ -93,8 +93,8 @@ def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_s
         config = load_config(SynthesisConfig, None, settings(url, "native"))
         run_serially(config, tmp_path / "serial")
         assert server.statistics()["distinct"] == said["distinct"]
-    undisturbed = {item["qa_id"]: item for item in read_jsonl(tmp_path / "serial" / "judged.jsonl")}
-    again = {item["qa_id"]: item for item in read_jsonl(folder / "judged.jsonl")}
+    undisturbed = {item["qa_id"]: item for item in read_jsonl(tmp_path / "serial" / "qa.jsonl")}
+    again = {item["qa_id"]: item for item in read_jsonl(folder / "qa.jsonl")}
     assert again
     for item in (*undisturbed.values(), *again.values()):
         item["provenance"].pop("run_id")  # it names the config, and with it the server's address

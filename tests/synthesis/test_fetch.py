@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 
 import httpx
@@ -144,3 +149,142 @@ def test_the_offline_web_environment_reaches_nothing_but_its_own_site() -> None:
         assert visit.run({"urls": ["/entry/finland.html"], "goal": "ISO code"}).status == "ok"
     finally:
         environment.close()
+
+
+class Drip(httpx.AsyncByteStream):
+    """A body that comes byte by byte."""
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_small_body_that_unpacks_to_a_large_one_is_refused_at_once(times: int) -> None:
+    body, name = b"\0" * 50_000_000, "gzip"
+    for _ in range(times):
+        body = gzip.compress(body)
+    opened = fetcher(
+        lambda request: httpx.Response(200, headers={"content-encoding": ", ".join([name] * times)}, stream=Once(body))
+    )
+    tracemalloc.start()
+    with pytest.raises(ToolError, match=r"longer than|not asked for"):
+        opened.get("http://site.example/")
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+
+
+class Once(httpx.AsyncByteStream):
+    """A body in one piece, as it is on the wire."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]
+        yield self.body
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]], ids=["gzip", "zlib", "raw deflate"]
+)
+def test_a_packed_page_is_read(pack: Callable[[bytes], bytes]) -> None:
+    body = pack("<p>häuser</p>".encode())
+    headers = {"content-encoding": "gzip" if body[:2] == b"\x1f\x8b" else "deflate", "content-type": "text/html"}
+    opened = fetcher(lambda request: httpx.Response(200, headers=headers, stream=Once(body)))
+    assert opened.get("http://site.example/").text == "<p>häuser</p>"
+
+
+def test_a_body_that_drips_is_given_up_in_the_time_of_the_whole_fetch() -> None:
+    opened = fetcher(lambda request: httpx.Response(200, stream=Drip()), timeout_s=1.0)
+    began = time.monotonic()
+    with pytest.raises(ToolError, match="longer than 1 s"):
+        opened.get("http://site.example/")
+    assert time.monotonic() - began < 4
+
+
+def test_headers_that_drip_and_a_look_up_that_hangs_are_given_up_too() -> None:
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        return httpx.Response(200)
+
+    def hanging(host: str, port: int) -> list[str]:
+        time.sleep(3)
+        return [PUBLIC]
+
+    for settings in ({"transport": httpx.MockTransport(slow)}, {"resolver": hanging, "transport": httpx.MockTransport(slow)}):
+        opened = Fetcher(**{"robots": False, "resolver": lambda host, port: [PUBLIC], "timeout_s": 0.5, **settings})  # type: ignore[arg-type]
+        began = time.monotonic()
+        with pytest.raises(ToolError, match=r"longer than 0\.5 s"):
+            opened.get("http://site.example/")
+        assert time.monotonic() - began < 2.5
+
+
+def obeying(robots: httpx.Response | Exception, **settings: object) -> Fetcher:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/robots.txt":
+            if isinstance(robots, Exception):
+                raise robots
+            return robots
+        return httpx.Response(200, text="User-agent: *\nDisallow: /" if request.url.path == "/elsewhere" else "a page")
+
+    return Fetcher(resolver=lambda host, port: [PUBLIC], transport=httpx.MockTransport(answer), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("robots", "url", "allowed"),
+    [
+        (httpx.Response(500), "/", False),
+        (httpx.Response(503), "/", False),
+        (httpx.Response(403), "/", False),
+        (httpx.Response(401), "/", False),
+        (httpx.ConnectError("no"), "/", False),
+        (httpx.Response(404), "/", True),
+        (httpx.Response(410), "/", True),
+        (httpx.Response(301, headers={"location": "/elsewhere"}), "/", False),
+        (httpx.Response(200, content=b"\xef\xbb\xbfUser-agent: *\nDisallow: /"), "/", False),
+        (httpx.Response(200, text="User-agent: *\nDisallow: /*.pdf$"), "/a/b.pdf", False),
+        (httpx.Response(200, text="User-agent: *\nDisallow: /*.pdf$"), "/a/b.pdf.html", True),
+        (httpx.Response(200, text="User-agent: *\nDisallow: /private\nAllow: /private/open"), "/private/open/x", True),
+        (httpx.Response(200, text="User-agent: other\nDisallow: /"), "/", True),
+        (httpx.Response(200, text="User-agent: *\nCrawl-delay: 3600"), "/", True),
+    ],
+)
+def test_robots_txt_is_read_as_its_standard_wants(robots: httpx.Response | Exception, url: str, allowed: bool) -> None:
+    opened = obeying(robots)
+    if allowed:
+        assert opened.get(f"http://site.example{url}").text == "a page"
+    else:
+        with pytest.raises(ToolError, match=r"robots\.txt"):
+            opened.get(f"http://site.example{url}")
+
+
+def test_a_crawl_delay_is_waited_for_and_one_beyond_the_limit_is_refused() -> None:
+    opened = obeying(httpx.Response(200, text="User-agent: *\nCrawl-delay: 0.5"))
+    opened.get("http://site.example/1")
+    began = time.monotonic()
+    opened.get("http://site.example/2")
+    assert time.monotonic() - began >= 0.45
+    slow = obeying(httpx.Response(200, text="User-agent: *\nCrawl-delay: 3600"))
+    slow.get("http://site.example/1")
+    with pytest.raises(ToolError, match="between requests"):
+        slow.get("http://site.example/2")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/html", '<meta charset="gbk"><p>时区</p>'.encode("gbk"), "时区"),
+        ("text/html", '<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-1"><p>é</p>'.encode("latin-1"), "é"),
+        ("text/html; charset=windows-1252", "<p>€</p>".encode("cp1252"), "€"),
+        ("text/html; charset=klingon", "<p>é</p>".encode(), "é"),
+        ("text/html; charset=hex", "<p>é</p>".encode(), "é"),
+        ("text/html; charset=punycode", "<p>é</p>".encode(), "é"),
+        ("text/html; charset=", "<p>é</p>".encode(), "é"),
+        ("text/html", "<p>é</p>".encode("utf-16"), "é"),
+        ("text/plain; charset=shift_jis", "東京".encode("shift_jis"), "東京"),
+    ],
+)
+def test_a_page_is_decoded_by_the_character_set_that_it_names(content_type: str, body: bytes, text: str) -> None:
+    opened = fetcher(lambda request: httpx.Response(200, headers={"content-type": content_type}, content=body))
+    assert text in opened.get("http://site.example/").text

@@ -30,7 +30,10 @@ def test_a_json_list_json_lines_and_plain_lines_give_the_same_seeds(tmp_path: Pa
 
 @given(
     st.lists(
-        st.one_of(st.text(max_size=50), st.integers(), st.none(), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+        st.one_of(
+            st.text(max_size=50), st.integers(), st.none(), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+        ),
+        min_size=1,
     )
 )
 def test_a_json_list_read_item_by_item_is_the_list(tmp_path_factory: pytest.TempPathFactory, values: list[object]) -> None:
@@ -74,7 +77,26 @@ def test_a_line_that_is_not_json_spoils_only_itself(tmp_path: Path) -> None:
     assert [seed.problem for seed in read_seeds(tmp_path / "s.jsonl")] == ["", "seed_not_json", ""]
 
 
-@pytest.mark.parametrize("text", ["", "  \n", '{"seeds": ["a"]}', '["a", "b"', "[1, nonsense]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  \n",
+        '{"seeds": ["a"]}',
+        '["a", "b"',
+        "[1, nonsense]",
+        "[]",
+        " [ ] ",
+        '["a",]',
+        '[,"a"]',
+        '["a",,"b"]',
+        '["a" "b"]',
+        '["a"] "b"',
+        '["a"]]',
+        "# only a comment\n",
+        '["a", ',
+    ],
+)
 def test_a_file_that_is_no_list_of_seeds_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "seeds.json"
     path.write_text(text)
@@ -106,3 +128,17 @@ def test_reordered_and_inserted_seeds_are_planned_only_where_they_are_new(tmp_pa
     assert len(after) == len(before) + 1
     assert {path: path.read_bytes() for path in before} == kept
     assert [json.loads(line)["content"] for line in after[-1].read_text().splitlines()] == ["seed 99"]
+
+
+def test_half_a_surrogate_pair_spoils_only_its_own_seed(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('["good", "\\ud800", {"content": "x", "kwargs": {"\\udfff": 1}}, "also good"]')
+    seeds = list(read_seeds(tmp_path / "s.json"))
+    assert [seed.problem for seed in seeds] == ["", "seed_not_unicode", "seed_not_unicode", ""]
+    plan = plan_shards(SynthesisConfig(environment_mode="math", seeds=tmp_path / "s.json"), tmp_path / "run")
+    assert plan.seeds == 4
+
+
+def test_a_file_of_comments_holds_no_seed(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("# nothing yet\n")
+    with pytest.raises(InputError, match="holds no seed"):
+        list(read_seeds(tmp_path / "s.txt"))

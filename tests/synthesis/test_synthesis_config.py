@@ -136,3 +136,39 @@ def test_the_fingerprint_of_a_run_ignores_the_number_of_workers() -> None:
 
     assert run_id_of(SynthesisConfig(max_workers=1)) == run_id_of(SynthesisConfig(max_workers=8))
     assert run_id_of(SynthesisConfig(max_depth=4)) != run_id_of(SynthesisConfig(max_depth=5))
+
+
+def test_the_originals_ways_to_store_a_config_give_it_back(tmp_path: Path) -> None:
+    config = SynthesisConfig(environment_mode="math", max_depth=7, seeds=tmp_path / "s.txt")
+    assert SynthesisConfig.from_dict(config.to_dict()) == config
+    config.to_json(tmp_path / "c.json")
+    assert SynthesisConfig.from_json(tmp_path / "c.json") == config
+    assert json.loads(config.to_json())["max_depth"] == 7
+
+
+def test_the_options_of_the_originals_launcher_are_understood() -> None:
+    from millrace.synthesis.runs.commands import as_ours
+
+    assert as_ours(["--config", "c.json", "--seeds", "s.json", "--output-dir", "out"]) == [
+        "--config", "c.json", "--set", "seeds=s.json", "--run-dir", "out",
+    ]  # fmt: skip
+    assert as_ours(["--seeds=s.json", "--output-dir=out"]) == ["--set", "seeds=s.json", "--run-dir=out"]
+    assert as_ours(["trace", "run", "qa_1"]) == ["trace", "run", "qa_1"]
+
+
+@pytest.mark.parametrize(("load", "most"), [(0.0, 10_000), (1_000.0, 1)])
+def test_auto_takes_as_many_workers_as_the_machine_has_cores_free(
+    load: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
+    workers = SynthesisConfig(max_workers="auto").max_workers  # type: ignore[arg-type]
+    assert 1 <= workers <= min(most, os.cpu_count() or 1)
+
+
+def test_a_seed_that_matched_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "s.txt").write_text("Transformer architecture\nFinland\n")
+    run_serially(SynthesisConfig(environment_mode="web", seeds=tmp_path / "s.txt"), tmp_path / "run")
+    assert "1 of 2 seeds say nothing that the environment web knows" in caplog.text
+    assert "'Transformer architecture' →" in caplog.text

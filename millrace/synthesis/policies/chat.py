@@ -1,8 +1,8 @@
 """A chat model as policy: native tool calls, or JSON in its text for servers that have none (`chat.tool_calls: json`).
 
-It explores; it cannot prove. What it writes is `judged` when a second, independent question to a model confirms the answer
-from the observations alone, `unverified` without a judge, and never `verified`. Observations are handed over as data between
-marks; the instructions say that nothing in them is an order.
+It explores; it cannot prove. What it writes is `verified` only when a program answers its question again (`chat_proof`), `judged`
+when another model that was not shown the answer gives the same one, else `unverified`. Observations are handed over as data
+between marks; the instructions say that nothing in them is an order.
 """
 
 from __future__ import annotations
@@ -42,12 +42,17 @@ OTHERWISE = f" If you cannot call tools natively, answer with JSON only: {FORM},
 """Said to a model with native calls too: some servers take tools and let the model write its calls as text."""
 
 
+MARKS = re.compile(r"\[\s*/?\s*DATA\s*\]", re.IGNORECASE)
+
+
 class ChatPolicy:
     """Proposes what a chat model asks for."""
 
-    def __init__(self, model: ChatModel, config: SynthesisConfig) -> None:
+    def __init__(self, model: ChatModel, config: SynthesisConfig, judge: ChatModel | None = None) -> None:
         self.model = model
         self.config = config
+        self.judge = judge
+        """Another model, to which answers are not shown; None: what no program proves stays `unverified`."""
         self.name = f"chat/{model.name}@1"
         self.spent: dict[str, Counter[str]] = {}
         """Seed → calls, tokens and dollars spent on it."""
@@ -73,9 +78,9 @@ class ChatPolicy:
         intent = " ".join(reply.text.split())[:300] if reply.tool_calls else "as the model wrote"
         return [Proposal(Action(name, arguments), intent or "explore") for name, arguments in calls[:count]]
 
-    async def complete(self, seed: str, request: Request) -> Reply:
-        """Ask the model, and count what it cost under the seed."""
-        reply = await self.model.complete(request)
+    async def complete(self, seed: str, request: Request, model: ChatModel | None = None) -> Reply:
+        """Ask the model (or the judge, where it is given), and count what it cost under the seed."""
+        reply = await (model or self.model).complete(request)
         spent = self.spent.setdefault(seed, Counter())
         spent["llm_calls"] += 1
         spent["tokens_in"] += reply.usage.input_tokens or 0
@@ -92,6 +97,8 @@ class ChatPolicy:
     async def close(self) -> None:
         """Let go of the model."""
         await self.model.close()
+        if self.judge is not None:
+            await self.judge.close()
 
     def _messages(self, view: View, count: int, described: Sequence[Tool]) -> tuple[Message, ...]:
         """The conversation so far; `described`: tools to describe in words, to a model that calls them in its text."""
@@ -131,7 +138,9 @@ def _in_words(tools: Sequence[Tool]) -> str:
 
 def shown(text: str, limit: int) -> str:
     """An observation as the model sees it: bounded, and marked as data by marks it cannot write."""
-    clean = re.sub(r"\[/?DATA\]", "", text)
+    clean = text
+    while (stripped := MARKS.sub("", clean)) != clean:  # what is left may form a mark again
+        clean = stripped
     cut = f"{clean[:limit]} [cut]" if len(clean) > limit else clean
     return f"[DATA]\n{cut}\n[/DATA]"
 
@@ -179,6 +188,22 @@ def model_settings(config: SynthesisConfig) -> ModelSettings:
     return ModelSettings.model_validate({"model": config.model_name, "endpoints": [endpoint]})
 
 
+def judge_settings(config: SynthesisConfig) -> ModelSettings | None:
+    """The judge that the config names; None where there is none.
+
+    Raises:
+        UsageError: it is the writer itself.
+    """
+    if not config.chat.judge or config.chat.judge_model is None:
+        return None
+    writer = model_settings(config)
+    if (config.chat.judge_model.model, config.chat.judge_model.provider) == (writer.model, writer.provider):
+        raise UsageError(f"chat.judge_model is {writer.model}, which writes the questions too; a judge must be another model")
+    return config.chat.judge_model
+
+
 def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> ChatPolicy:
     """The policy over the chat model that the config names (see `model_settings`)."""
-    return ChatPolicy(open_chat(model_settings(config), folder, shard=shard), config)
+    judge = judge_settings(config)
+    opened = None if judge is None else open_chat(judge, None if folder is None else folder.with_name("judge"), shard=shard)
+    return ChatPolicy(open_chat(model_settings(config), folder, shard=shard), config, opened)

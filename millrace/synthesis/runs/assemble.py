@@ -26,6 +26,12 @@ KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}
 """How an answer was checked → its file: they never share one."""
 
+EXPORTED = {"verified": "", "judged": "judged/"}
+"""What is exported, and into which part of `dataset/`: what is judged never shares a file with what is proven."""
+
+SHOWN_UNMATCHED = 3
+"""How many seeds that said nothing usable are named."""
+
 COMMON = 10
 """How many of the most common templates and answers the statistics name."""
 
@@ -124,9 +130,11 @@ def _write(
 ) -> dict[str, Any]:
     exporters = {name: load_plugin("millrace.synthesis.exports", name, "export format").rows for name in config.exports}
     counts: dict[str, Counter[Any]] = {
-        name: Counter() for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost")
+        name: Counter()
+        for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost", "unmatched")
     }
     templates: Counter[str] = Counter()
+    unmatched: list[str] = []
     place = failed = 0
     for record in records_in(index):
         if record["failure"] is not None:
@@ -135,6 +143,10 @@ def _write(
             files.write("failures.jsonl", {**record["failure"], "seed_index": record["seed_index"]})
             continue
         files.write("trees.jsonl", record["tree"])
+        if record["tree"]["seed_match"] == "fallback":
+            counts["unmatched"]["seeds"] += 1
+            if len(unmatched) < SHOWN_UNMATCHED:
+                unmatched.append(f"'{record['tree']['seed_data'][:60]}' → {str(record['tree']['start']['value'])[:60]}")
         counts["cost"].update(record.get("spent", {}))  # of the whole seed, kept questions or not
         trajectories = {trajectory["trajectory_id"]: trajectory for trajectory in record["trajectories"]}
         for rejected in record["rejected"]:
@@ -154,10 +166,10 @@ def _write(
             files.write(STATUS_FILES[status], item)
             trajectory = trajectories[item["trajectory_id"]]
             files.write("trajectories.jsonl", trajectory)
-            if status == "verified":
+            if status in EXPORTED:
                 for name, rows in exporters.items():
                     for row in rows(item, trajectory, record["tree"]):
-                        files.write(f"dataset/{name}.jsonl", row)
+                        files.write(f"dataset/{EXPORTED[status]}{name}.jsonl", row)
             _count(counts, templates, item)
     for name in ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl"):
         files.touch(name)
@@ -174,6 +186,7 @@ def _write(
         "most_common_templates": dict(sorted(templates.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON]),
         "hops": {str(key): value for key, value in sorted(counts["hops"].items())},
         "median_hops": _median(counts["hops"]),
+        "unmatched_seeds": {"seeds": counts["unmatched"]["seeds"], "examples": unmatched},
         "seed_match": dict(sorted(counts["match"].items())),
         "languages": dict(sorted(counts["language"].items())),
         "cost": {name: counts["cost"].get(name, 0) for name in ("llm_calls", "tokens_in", "tokens_out", "usd", "tool_calls")},

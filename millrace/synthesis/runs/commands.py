@@ -10,6 +10,19 @@ from millrace.config import load_config
 from millrace.synthesis.settings import SynthesisConfig
 
 
+def as_ours(argv: Sequence[str]) -> list[str]:
+    """The options of the original's launcher by the names that they have here: `--seeds`, `--output-dir`."""
+    found: list[str] = []
+    for part in argv:
+        if part == "--seeds" or part.startswith("--seeds="):
+            found += ["--set", "seeds"] if part == "--seeds" else ["--set", part[2:]]
+        elif found[-2:] == ["--set", "seeds"]:
+            found[-1] = f"seeds={part}"
+        else:
+            found.append("--run-dir" + part.removeprefix("--output-dir") if part.partition("=")[0] == "--output-dir" else part)
+    return found
+
+
 def trace_command(argv: Sequence[str]) -> int:
     """Show how an item came to be, and prove it again; returns the exit code."""
     from millrace.synthesis.runs.trace import trace

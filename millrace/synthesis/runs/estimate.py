@@ -6,6 +6,7 @@ import itertools
 
 from millrace.synthesis.seeds import read_seeds
 from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.toolset import open_environment
 
 SECONDS_PER_SEED = {"math": 0.06, "python": 0.5, "rag": 0.05, "web": 0.05}
 """Measured on two shared cores with the shipped configs; only an order of magnitude elsewhere."""
@@ -17,7 +18,8 @@ LOOKED_AT = 100_000
 
 
 def plan_lines(config: SynthesisConfig) -> list[str]:
-    """What `--dry-run` prints; reads the seeds, touches nothing."""
+    """What `--dry-run` prints; reads the seeds, opens the environment, touches nothing."""
+    open_environment(config).close()
     seen: set[str] = set()
     lines = 0
     for seed in itertools.islice(

@@ -57,9 +57,10 @@ class Synthesis(Stage):
         """See `Stage.reach`."""
         if self.config.policy == "chat":
             from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
-            from millrace.synthesis.policies.chat import model_settings
+            from millrace.synthesis.policies.chat import judge_settings, model_settings
 
-            reach_all([model_settings(self.config)])
+            judge = judge_settings(self.config)
+            reach_all([model_settings(self.config), *([] if judge is None else [judge])])
 
     def take_up(self, run_dir: Path) -> None:
         """See `Stage.take_up`: a schedule runs in one folder, where seeds are added."""

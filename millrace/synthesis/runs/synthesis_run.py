@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from millrace.synthesis.runs.card import write_card, write_parquet
 from millrace.synthesis.runs.shard_plan import Plan, plan_shards, seeds_digest
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.work_shard import synthesise_shard
+
+log = logging.getLogger("millrace.synthesis")
 
 MAX_ROUNDS = 200
 """Shards are handed out again after a worker died, as long as each round gets something done."""
@@ -52,6 +55,15 @@ def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, A
     write_json(folder / "statistics.json", statistics)
     write_card(config, statistics, folder)
     write_parquet(folder)
+    unmatched = statistics["unmatched_seeds"]
+    if unmatched["seeds"]:
+        log.warning(
+            "%d of %d seeds say nothing that the environment %s knows; a start was chosen for them by hash: %s",
+            unmatched["seeds"],
+            statistics["seeds"]["different"],
+            config.environment_mode,
+            "; ".join(unmatched["examples"]),
+        )
     failed, seeds = statistics["seeds"]["failed"], statistics["seeds"]["different"]
     if seeds and failed / seeds > config.max_failure_rate:
         reasons = ", ".join(f"{reason} {count}" for reason, count in statistics["failures"].items())
@@ -59,7 +71,16 @@ def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, A
             f"{failed} of {seeds} seeds failed ({reasons}), more than max_failure_rate {config.max_failure_rate}; "
             f"see {folder / 'failures.jsonl'}"
         )
+    if seeds and not sum(statistics["items"].values()):
+        raise RunFailed(
+            f"no question came of {seeds} seeds ({_why(statistics)}); see {folder / 'rejected.jsonl'} and trees.jsonl"
+        )
     return statistics
+
+
+def _why(statistics: Mapping[str, Any]) -> str:
+    reasons = {**statistics["failures"], **statistics["rejected"]}
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "no path was long enough and ended in an answer"
 
 
 def reopen_for_new_seeds(config: SynthesisConfig, run_dir: Path) -> bool:

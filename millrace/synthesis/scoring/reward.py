@@ -8,6 +8,7 @@ from typing import Any
 from millrace.errors import UsageError
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Environment, world_of
+from millrace.synthesis.scoring.answers import score_answer
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.toolset import open_environment
 from millrace.synthesis.verification import score
@@ -32,11 +33,13 @@ def reward_of(verifier_args: Mapping[str, Any], response: str) -> float:
         )
         _open[key] = open_environment(config)
     environment = _open[key]
-    assert environment.verifier is not None
     then, now = verifier_args["world"], world_of(environment)
     for name in sorted(then):
         if then[name] != now.get(name):
             raise UsageError(f"the question is about {name} {then[name]}, and here is {now.get(name)}: its answer may be another")
+    if "chain" not in verifier_args:  # written by a model: its answer was proven or judged when it was made
+        return score_answer(verifier_args["answer_type"], verifier_args["answer"], response)
+    assert environment.verifier is not None
     return score(environment.verifier, verifier_args["chain"], response, verifier_args["answer_type"])
 
 

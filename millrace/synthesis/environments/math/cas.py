@@ -83,6 +83,10 @@ def _triangle_area(points: list[list[int]]) -> Any:
     return abs(2 * sympy.Triangle(*(sympy.Point(*point) for point in points)).area)
 
 
+def _partitions(n: int) -> Any:
+    return _sympy().functions.combinatorial.numbers.partition(n)  # it takes no argument by name
+
+
 def _power_sum_to(n: int, power: int) -> Any:
     sympy = _sympy()
     k = sympy.Symbol("k", integer=True)
@@ -99,7 +103,7 @@ OPERATIONS: dict[str, tuple[Limits, Callable[..., Any]]] = {
     "totient": ({"n": (1, 10**9)}, lambda n: _sympy().totient(n)),
     "largest_prime_factor": ({"n": (2, 10**9)}, lambda n: max(_sympy().factorint(n))),
     "fibonacci_mod": ({"n": (0, 5_000), "modulus": (1, 10**6)}, lambda n, modulus: _sympy().fibonacci(n) % modulus),
-    "partitions": ({"n": (0, 1_000)}, _sympy().functions.combinatorial.numbers.partition),
+    "partitions": ({"n": (0, 1_000)}, _partitions),
     "power_sum_of_roots": ({"coefficients": (-(10**6), 10**6), "power": (1, 6)}, _power_sum),
     "discriminant": ({"coefficients": (-(10**6), 10**6)}, lambda coefficients: _polynomial(coefficients).discriminant()),
     "integral": ({"coefficients": (-(10**6), 10**6), "low": (-100, 10**4), "high": (-100, 10**4)}, _integral),

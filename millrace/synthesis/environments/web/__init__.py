@@ -163,7 +163,7 @@ class WebEnvironment:
         self.versions = {"site": f"folder sha256 {digest[:16]}"}
         if not options.site_folder:
             self.versions = {
-                "site": "time-zone atlas 1",
+                "site": "time-zone atlas 2",
                 "tzdata": importlib.metadata.version("tzdata"),
                 "site_sha256": digest[:16],
             }
@@ -231,7 +231,7 @@ def _tools(search: Callable[[list[str]], str], visit: Callable[[str], tuple[str,
         for url in urls:
             try:
                 where, text = visit(url)
-            except ToolError as error:
+            except (ToolError, ValueError, AssertionError, RecursionError) as error:  # one bad page is no loss of the others
                 failed.append(f"- {url}: {error}")
                 continue
             near = "".join(f"\n  | {line[:200]}" for line in nearest_lines(without_marks(text), goal))

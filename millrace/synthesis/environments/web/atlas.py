@@ -94,18 +94,22 @@ def build_pages() -> dict[str, str]:
             [f"<p>Number of zones: {len(members)}</p>", _list("Zones", [_zone_line(zone) for zone in members])],
         )
         for place, zone in enumerate(eastward):
-            pages[address("zone", zone.name)] = _zone_page(zone, eastward[place - 1], eastward[(place + 1) % len(eastward)])
+            west, east = eastward[place - 1] if place else None, eastward[place + 1] if place + 1 < len(eastward) else None
+            pages[address("zone", zone.name)] = _zone_page(zone, west, east)
     return pages
 
 
-def _zone_page(zone: Zone, west: Zone, east: Zone) -> str:
+def _zone_page(zone: Zone, west: Zone | None, east: Zone | None) -> str:
+    """`west`, `east`: the neighbours by longitude; None at the region's end: there is no way on that is not round the globe."""
     body = [
         f"<p>Principal location: {zone.latitude} {zone.longitude}</p>",
         f"<p>Region: {_link('region', zone.region)}</p>",
         _list("Entries that use this zone", [_link("entry", name) for name in zone.entries]),
-        f"<p>Next zone of the region to the west: {_link('zone', west.name)}</p>",
-        f"<p>Next zone of the region to the east: {_link('zone', east.name)}</p>",
     ]
+    if west is not None:
+        body.append(f"<p>Next zone of the region to the west: {_link('zone', west.name)}</p>")
+    if east is not None:
+        body.append(f"<p>Next zone of the region to the east: {_link('zone', east.name)}</p>")
     if zone.comment:
         body.append(f"<p>Comment: {html.escape(zone.comment)}</p>")
     return _page(zone.name, body)

@@ -2,23 +2,29 @@
 
 Covers: only http and https; every host is resolved here and each address it has must be public, at the first request and again at
 every redirect; the connection goes to the very address that was checked (a second look-up cannot smuggle in another); at most 5
-redirects, a limit on bytes read (also after decompression) and on time; `robots.txt` is obeyed; an optional allow-list of hosts.
-Does not cover: what a public server says. Its text is data and is marked as such by `tools.pages`.
+redirects; one limit of time on the whole fetch, from the look-up of the host to the last byte, however slowly it comes; one limit
+on bytes, counted as they are decompressed; `robots.txt` is obeyed (see `robots`); an optional allow-list of hosts.
+Does not cover: what a public server says. Its text is data and is marked as such by `pages`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
-import time
-import urllib.robotparser
-from collections.abc import Callable, Collection
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from millrace.synthesis.environments import ToolError
+from millrace.synthesis.environments.web.body import Unpacked, text_of
+from millrace.synthesis.environments.web.robots import ROBOTS_BYTES, Rules
 
 AGENT = "millrace-synthesis"
 MAX_REDIRECTS = 5
@@ -61,6 +67,15 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+_lookups = ThreadPoolExecutor(8, "look up")
+"""Where hosts are resolved: the system's call has no limit of time, and a fetch must not wait for it beyond its own."""
+
+
 class Fetcher:
     """Fetches pages under the rules above; safe to use from several threads."""
 
@@ -73,24 +88,27 @@ class Fetcher:
         max_bytes: int = 2_000_000,
         robots: bool = True,
         resolver: Resolve = resolve,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.AsyncBaseTransport | httpx.BaseTransport | None = None,
     ) -> None:
         """
         Args:
             allowed: the only hosts it may ask; empty: any public host.
             trusted: `host:port` of a server this program started itself, exempt from the check for public addresses.
-            timeout_s: for one page, redirects included.
-            max_bytes: longer pages are refused.
+            timeout_s: for one page: look-up, robots.txt, redirects and body together.
+            max_bytes: longer pages are refused, counted after decompression.
             robots: obey robots.txt.
             resolver: how a host becomes addresses.
             transport: where requests go; None is the network.
         """
         self._allowed, self._trusted = frozenset(allowed), frozenset(trusted)
         self._timeout_s, self._max_bytes, self._robots, self._resolver = timeout_s, max_bytes, robots, resolver
-        self._rules: dict[str, urllib.robotparser.RobotFileParser] = {}
-        self._client = httpx.Client(
-            timeout=timeout_s, follow_redirects=False, headers={"User-Agent": AGENT}, trust_env=False, transport=transport
+        self._transport = (
+            transport if transport is None or isinstance(transport, httpx.AsyncBaseTransport) else InThread(transport)
         )
+        self._rules: dict[str, Rules] = {}
+        self._lock = threading.Lock()
+        self._own = httpx.Client(timeout=timeout_s, headers={"User-Agent": AGENT}, trust_env=False)
+        """For the server that this program started itself: kept open, and not in need of all the care."""
 
     def get(self, url: str) -> Page:
         """The page at `url`.
@@ -98,22 +116,16 @@ class Fetcher:
         Raises:
             ToolError: it is not allowed, not there, too large or too slow; the message says which.
         """
-        deadline = time.monotonic() + self._timeout_s
-        for _ in range(MAX_REDIRECTS + 1):
-            self._obey_robots(url, deadline)
-            status, headers, body, encoding = self._request(url, deadline)
-            if status in (301, 302, 303, 307, 308) and "location" in headers:
-                url = urljoin(url, headers["location"])
-                continue
-            if status >= 400:
-                raise ToolError(f"{url} answers {status}")
-            kind = headers.get("content-type", "text/plain").split(";")[0].strip().lower()
-            return Page(url, body.decode(encoding, "replace"), kind)
-        raise ToolError(f"more than {MAX_REDIRECTS} redirects, the last to {url}")
+        if urlsplit(url).netloc in self._trusted:
+            return self._from_own(url)
+        try:
+            return asyncio.run(self._within(url))
+        except TimeoutError:
+            raise ToolError(f"{url} took longer than {self._timeout_s:g} s") from None
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._own.close()
 
     def checked(self, url: str) -> tuple[str, str]:
         """The address to connect to and the host, when `url` may be asked at all.
@@ -140,37 +152,125 @@ class Fetcher:
             raise ToolError(f"the host '{host}' is not a public address")
         return addresses[0], host
 
-    def _request(self, url: str, deadline: float) -> tuple[int, httpx.Headers, bytes, str]:
-        address, host = self.checked(url)
+    def _from_own(self, url: str) -> Page:
+        try:
+            answer = self._own.get(url)
+        except httpx.HTTPError as error:
+            raise ToolError(f"{url} cannot be fetched: {type(error).__name__}: {error}") from error
+        if answer.status_code >= 400:
+            raise ToolError(f"{url} answers {answer.status_code}")
+        kind = _kind(answer.headers)
+        return Page(url, text_of(answer.content, answer.headers.get("content-type", ""), kind), kind)
+
+    async def _within(self, url: str) -> Page:
+        async with asyncio.timeout(self._timeout_s):
+            async with httpx.AsyncClient(
+                timeout=self._timeout_s,
+                follow_redirects=False,
+                headers={"User-Agent": AGENT, "Accept-Encoding": "gzip, deflate"},
+                trust_env=False,
+                transport=self._transport,
+                verify=_certificates(),
+            ) as client:
+                final, headers, body = await self._followed(client, url, obeying=self._robots, most=self._max_bytes)
+                kind = _kind(headers)
+                return Page(final, text_of(body, headers.get("content-type", ""), kind), kind)
+
+    async def _followed(
+        self, client: httpx.AsyncClient, url: str, *, obeying: bool, most: int
+    ) -> tuple[str, httpx.Headers, bytes]:
+        for _ in range(MAX_REDIRECTS + 1):
+            if obeying:
+                await self._obey_robots(client, url)
+            status, headers, body = await self._request(client, url, most)
+            if status in (301, 302, 303, 307, 308) and "location" in headers:
+                url = urljoin(url, headers["location"])
+                continue
+            if status >= 400:
+                raise HttpRefused(f"{url} answers {status}", status)
+            return url, headers, body
+        raise ToolError(f"more than {MAX_REDIRECTS} redirects, the last to {url}")
+
+    async def _request(self, client: httpx.AsyncClient, url: str, most: int) -> tuple[int, httpx.Headers, bytes]:
+        address, host = await asyncio.get_running_loop().run_in_executor(_lookups, self.checked, url)
         original = httpx.URL(url)
         pinned = original.copy_with(host=address)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise ToolError(f"{url} took longer than {self._timeout_s:g} s")
-        body = bytearray()
         try:
-            with self._client.stream(
-                "GET", pinned, headers={"Host": original.netloc.decode()}, extensions={"sni_hostname": host}, timeout=left
+            async with client.stream(
+                "GET", pinned, headers={"Host": original.netloc.decode()}, extensions={"sni_hostname": host}
             ) as answer:
-                for part in answer.iter_bytes(65536):
-                    body += part
-                    if len(body) > self._max_bytes:
-                        raise ToolError(f"{url} is longer than {self._max_bytes} bytes")
-                    if time.monotonic() > deadline:
-                        raise ToolError(f"{url} took longer than {self._timeout_s:g} s")
-                return answer.status_code, answer.headers, bytes(body), answer.charset_encoding or "utf-8"
-        except (httpx.HTTPError, httpx.InvalidURL, LookupError) as error:
+                unpacked = Unpacked(answer.headers.get("content-encoding", ""), most, url)
+                if answer.is_stream_consumed:  # a transport that hands over a whole body, as mocks do
+                    unpacked = Unpacked("", most, url)
+                    unpacked.add(answer.content)
+                else:
+                    async for part in answer.aiter_raw():
+                        unpacked.add(part)
+                return answer.status_code, answer.headers, bytes(unpacked.body)
+        except (httpx.HTTPError, httpx.InvalidURL, LookupError, ValueError) as error:
             raise ToolError(f"{url} cannot be fetched: {type(error).__name__}: {error}") from error
 
-    def _obey_robots(self, url: str, deadline: float) -> None:
+    async def _obey_robots(self, client: httpx.AsyncClient, url: str) -> None:
         parts = urlsplit(url)
-        if not self._robots or f"{parts.hostname}:{parts.port}" in self._trusted:
-            return
         origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in self._rules:
-            rules = urllib.robotparser.RobotFileParser()
-            status, _, body, _ = self._request(f"{origin}/robots.txt", deadline)
-            rules.parse(body.decode("utf-8", "replace").splitlines() if status == 200 else [])
+        rules = self._rules.get(origin)
+        if rules is None:
+            try:
+                _, _, body = await self._followed(client, f"{origin}/robots.txt", obeying=False, most=ROBOTS_BYTES)
+                rules = Rules.read(body)
+            except HttpRefused as error:
+                rules = Rules.of_status(error.status)
+            except ToolError:  # RFC 9309: what cannot be reached must be taken to forbid everything
+                await asyncio.get_running_loop().run_in_executor(_lookups, self.checked, url)  # a forbidden host says so itself
+                rules = Rules.of_status(599)
             self._rules[origin] = rules
-        if not self._rules[origin].can_fetch(AGENT, url):
-            raise ToolError(f"robots.txt of {origin} does not allow {url}")
+        if not rules.allow(AGENT, url):
+            raise ToolError(f"robots.txt of {origin} does not allow {url}{rules.why}")
+        with self._lock:
+            wait = rules.turn(AGENT)
+        if wait > self._timeout_s:
+            raise ToolError(f"robots.txt of {origin} asks for {wait:.0f} s between requests, more than the limit of a fetch")
+        await asyncio.sleep(wait)
+
+
+class InThread(httpx.AsyncBaseTransport):
+    """A transport that blocks, used where a fetch must be able to give up: what it still does then, it does in its thread."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand the request on."""
+        answer = await asyncio.get_running_loop().run_in_executor(_lookups, self._inner.handle_request, request)
+        if isinstance(answer.stream, httpx.AsyncByteStream):
+            return answer
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=_Pieces(answer), extensions=answer.extensions)
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._answer.stream, httpx.SyncByteStream)
+        pieces = iter(self._answer.stream)
+        while (piece := await asyncio.get_running_loop().run_in_executor(_lookups, next, pieces, None)) is not None:
+            yield piece
+
+    async def aclose(self) -> None:
+        self._answer.close()
+
+
+class HttpRefused(ToolError):
+    """The server answered with an error status."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def _kind(headers: httpx.Headers) -> str:
+    return str(headers.get("content-type", "text/plain")).split(";", maxsplit=1)[0].strip().lower()

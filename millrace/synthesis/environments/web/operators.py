@@ -160,6 +160,16 @@ def build_operators() -> dict[str, Operator]:
     def read_kth(page: str, args: Mapping[str, Any], values: Sequence[Value]) -> str:
         return sorted(zones_in(page), key=lambda zone: -zone[1])[int(args["k"]) - 1][0]
 
+    def neighbour(step: int) -> Applies:
+        """Some zone of the region lies further on, and no other one level with this."""
+
+        def holds(values: Sequence[Value]) -> bool:
+            mine = arc_seconds(by_name[values[-1]].longitude)
+            there = [arc_seconds(zone.longitude) for zone in regions[by_name[values[-1]].region]]
+            return there.count(mine) == 1 and any(step * other > step * mine for other in there)
+
+        return when(holds)
+
     always = when(lambda values: True)
     table = [
         Operator(
@@ -183,10 +193,10 @@ def build_operators() -> dict[str, Operator]:
                when(lambda values: by_name[values[-1]].entries[0] not in values), lambda page, args, values: entries_in(page)[0]),
         _visit("last_entry", "zone", "entry", "the entry listed last on the page of {x}", "{x} 的页面上列在最后的条目",
                when(lambda values: len(by_name[values[-1]].entries) > 1), lambda page, args, values: entries_in(page)[-1]),
-        _visit("eastern_neighbour", "zone", "zone", "the next zone of the region to the east of {x}", "{x} 以东同区域的下一个时区",
-               always, lambda page, args, values: after(page, "Next zone of the region to the east")),
-        _visit("western_neighbour", "zone", "zone", "the next zone of the region to the west of {x}", "{x} 以西同区域的下一个时区",
-               always, lambda page, args, values: after(page, "Next zone of the region to the west")),
+        _visit("eastern_neighbour", "zone", "zone", "the next zone of the region to the east of {x} (longitudes from 180°W to 180°E)", "{x} 以东同区域的下一个时区（经度从 180°W 到 180°E）",
+               neighbour(1), lambda page, args, values: after(page, "Next zone of the region to the east")),
+        _visit("western_neighbour", "zone", "zone", "the next zone of the region to the west of {x} (longitudes from 180°W to 180°E)", "{x} 以西同区域的下一个时区（经度从 180°W 到 180°E）",
+               neighbour(-1), lambda page, args, values: after(page, "Next zone of the region to the west")),
         _visit("region_of", "zone", "region", "the region that {x} belongs to", "{x} 所属的区域",
                when(new_region), lambda page, args, values: after(page, "Region"), answers=False, weight=0.6),
         _visit("latitude", "zone", "coordinate", "the latitude of the principal location of {x}, as written on its page", "{x} 的页面所写主要地点的纬度",

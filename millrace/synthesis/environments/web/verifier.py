@@ -62,9 +62,14 @@ class Tables:
         return [zone for zone in self.users if zone.startswith(f"{region}/")]
 
     def neighbour(self, zone: str, step: int) -> str:
-        """The next zone of the same region by longitude, names deciding between equals, in a ring."""
-        ring = sorted(self.zones_in(zone.split("/", maxsplit=1)[0]), key=lambda other: (self.where[other][1], other))
-        return ring[(ring.index(zone) + step) % len(ring)]
+        """The one zone of the same region that lies next to the east (step 1) or west (-1), from 180°W to 180°E; none beyond."""
+        mine = self.where[zone][1] * step
+        beyond = [other for other in self.zones_in(zone.split("/", maxsplit=1)[0]) if self.where[other][1] * step > mine]
+        nearest = min((self.where[other][1] * step for other in beyond), default=0)
+        level = [other for other in self.zones_in(zone.split("/", maxsplit=1)[0]) if self.where[other][1] * step == mine]
+        if len(level) > 1:
+            raise Unprovable(f"{len(level)} zones of the region lie on the longitude of {zone}")
+        return _sole([other for other in beyond if self.where[other][1] * step == nearest])
 
 
 def _sole(found: list[str]) -> str:
@@ -76,7 +81,7 @@ def _sole(found: list[str]) -> str:
 class WebVerifier:
     """Recomputes chains of facts from the tables."""
 
-    name = "web/raw-table@1"
+    name = "web/raw-table@2"
 
     def __init__(self) -> None:
         self.tables = Tables()
