@@ -146,4 +146,13 @@ def _size(image: bytes) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-KIND = AnnotationKind(("boxes",), read, claims="millrace.boxes.claim_rules", questions="millrace.boxes.question_rules")
+FACTORS = {
+    "small_thing": "a thing takes a hundredth of the picture or less",
+    "large_thing": "a thing takes half of the picture or more",
+    "many_things": "six things or more have a box",
+    "overlapping": "boxes overlap",
+}
+
+KIND = AnnotationKind(
+    ("boxes",), read, claims="millrace.boxes.claim_rules", questions="millrace.boxes.question_rules", factors=FACTORS
+)

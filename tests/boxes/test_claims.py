@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from millrace.boxes.annotation import FACTORS
 from millrace.boxes.claim_rules import choose_subject, factors, read_value, truth_of
 from millrace.boxes.kinds import claim_kinds
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import factor_words
 from millrace.lake.rows import LakeRow
 from millrace.plugins.loading import plugin_files, plugin_names
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
@@ -130,7 +132,9 @@ def test_the_judge_decides_by_boxes_and_calls_it_verified() -> None:
 
 def test_factors_are_read_off_the_boxes() -> None:
     told = row(thing("cup", 300, 150, 500, 280), thing("spoon", 300, 150, 20, 10))
-    assert factors(told) == ("small_size", "large_size", "occlusion")
+    assert factors(told) == ("small_thing", "large_thing", "overlapping")
+    assert set(factors(told)) <= set(FACTORS)
+    assert factor_words("many_things") == FACTORS["many_things"]
 
 
 def test_a_picture_that_is_none_is_the_rows_failure() -> None:
