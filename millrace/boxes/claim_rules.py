@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from millrace.boxes.annotation import picture_of
-from millrace.boxes.geometry import Selector, area, overlap
+from millrace.boxes.geometry import Selector, area, meet
 from millrace.boxes.kinds import claim_kinds
 from millrace.probing.annotated import Subject, Truth
 from millrace.run.ids import random_for
@@ -58,11 +58,10 @@ def factors(row: LakeRow) -> tuple[str, ...]:
     picture = picture_of(row)
     things = picture.boxes.things
     shares = [area(thing.corners) / (picture.width * picture.height) for thing in things]
-    meet = any(overlap(one.corners, two.corners) > 0 for at, one in enumerate(things) for two in things[:at])
     found = {
         "small_thing": any(share <= SMALL for share in shares),
         "large_thing": any(share >= LARGE for share in shares),
         "many_things": len(things) >= MANY,
-        "overlapping": meet,
+        "overlapping": meet([thing.corners for thing in things]),
     }
     return tuple(name for name, holds in found.items() if holds)
