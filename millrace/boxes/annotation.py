@@ -21,6 +21,7 @@ import msgspec
 
 from millrace.errors import ItemFailed
 from millrace.lake.annotations import Annotation, AnnotationKind
+from millrace.plugins.loading import plugin_files
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -146,4 +147,28 @@ def _size(image: bytes) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-KIND = AnnotationKind(("boxes",), read, claims="millrace.boxes.claim_rules", questions="millrace.boxes.question_rules")
+def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
+    """The question pipelines that kinds of claims bring along, under `pipelines` in their wordings."""
+    import yaml
+
+    found: dict[str, Mapping[str, Any]] = {}
+    for file in plugin_files("millrace.boxes.wordings", "yaml"):
+        found |= yaml.safe_load(file.read_text(encoding="utf-8")).get("pipelines", {})
+    return found
+
+
+FACTORS = {
+    "small_thing": "a thing takes a hundredth of the picture or less",
+    "large_thing": "a thing takes half of the picture or more",
+    "many_things": "six things or more have a box",
+    "overlapping": "boxes overlap",
+}
+
+KIND = AnnotationKind(
+    ("boxes",),
+    read,
+    claims="millrace.boxes.claim_rules",
+    questions="millrace.boxes.question_rules",
+    pipelines=own_pipelines,
+    factors=FACTORS,
+)

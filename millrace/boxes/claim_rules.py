@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from millrace.boxes.annotation import picture_of
-from millrace.boxes.geometry import Selector, area, overlap
+from millrace.boxes.geometry import Selector, area, meet
 from millrace.boxes.kinds import claim_kinds
 from millrace.probing.annotated import Subject, Truth
 from millrace.run.ids import random_for
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SMALL, LARGE = 0.01, 0.5
 """Shares of the picture's area up to which a thing is small, and from which it is large."""
 MANY = 6
-"""Things in a picture that is crowded."""
+"""From this many things on they are many."""
 
 
 def choose_subject(claim: Claim, row: LakeRow, *, seed: int, image_id: str, unanswerable_share: float) -> Subject | None:
@@ -54,15 +54,14 @@ def read_value(slot: str, text: str) -> str | None:
 
 
 def factors(row: LakeRow) -> tuple[str, ...]:
-    """small_size, large_size: a thing is so; crowded: there are many; occlusion: two boxes overlap."""
+    """What may make the picture hard, in the names of `annotation.FACTORS`."""
     picture = picture_of(row)
     things = picture.boxes.things
     shares = [area(thing.corners) / (picture.width * picture.height) for thing in things]
-    meet = any(overlap(one.corners, two.corners) > 0 for at, one in enumerate(things) for two in things[:at])
     found = {
-        "small_size": any(share <= SMALL for share in shares),
-        "large_size": any(share >= LARGE for share in shares),
-        "crowded": len(things) >= MANY,
-        "occlusion": meet,
+        "small_thing": any(share <= SMALL for share in shares),
+        "large_thing": any(share >= LARGE for share in shares),
+        "many_things": len(things) >= MANY,
+        "overlapping": meet([thing.corners for thing in things]),
     }
     return tuple(name for name, holds in found.items() if holds)

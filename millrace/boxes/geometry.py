@@ -6,8 +6,10 @@ this module: it measures pixels, with margins of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from millrace.boxes.annotation import Boxes, Corners, Picture, Thing
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
@@ -39,22 +41,33 @@ def members(picture: Picture, selector: Selector) -> list[Thing] | None:
     """All things that are meant; None when it can't be told which they are.
 
     It can't where the list is not complete, where an adjective is not known of each, where one is too small to be asked about,
-    where two may be the same, and of a box around a crowd.
+    where two may be the same, of a box around a crowd, and where another label says it as well: a "sports car" is a car.
     """
     label = selector["label"]
-    if label in picture.boxes.incomplete:
+    if label in picture.boxes.incomplete or any(says_as_well(thing.label, label) for thing in picture.boxes.things):
         return None
     alike = [thing for thing in picture.boxes.things if thing.label == label]
     if not alike:
         return [] if label in picture.boxes.absent else None
     for thing in alike:
-        left, top, right, bottom = thing.corners
-        small = max(right - left, bottom - top) < SMALLEST * max(picture.width, picture.height)
         crowd = any(thing.attributes.get(name, "0").casefold() not in ("0", "false", "no") for name in CROWD)
-        if small or crowd or not selector.get("attributes", {}).keys() <= thing.attributes.keys():
+        if crowd or not is_large_enough(thing, picture) or not selector.get("attributes", {}).keys() <= thing.attributes.keys():
             return None
-    twice = any(overlap(one.corners, two.corners) > SAME_THING for at, one in enumerate(alike) for two in alike[:at])
-    return None if twice else [thing for thing in alike if matches(thing, selector)]
+    return (
+        None if meet([thing.corners for thing in alike], SAME_THING) else [thing for thing in alike if matches(thing, selector)]
+    )
+
+
+def is_large_enough(thing: Thing, picture: Picture) -> bool:
+    """Whether the thing is more than a speck."""
+    left, top, right, bottom = thing.corners
+    return max(right - left, bottom - top) >= SMALLEST * max(picture.width, picture.height)
+
+
+def says_as_well(other: str, label: str) -> bool:
+    """Whether the words of `label` are among those of another label."""
+    words, others = label.casefold().split(), other.casefold().split()
+    return others != words and set(words) <= set(others)
 
 
 def single(picture: Picture, selector: Selector) -> Thing | Truth:
@@ -77,6 +90,20 @@ def overlap(one: Corners, two: Corners) -> float:
     high = min(one[3], two[3]) - max(one[1], two[1])
     shared = max(0.0, wide) * max(0.0, high)
     return shared / (area(one) + area(two) - shared)
+
+
+def meet(corners: Sequence[Corners], more_than: float = 0.0) -> bool:
+    """Whether any two boxes share more than that (intersection over union)."""
+    boxes = np.array(sorted(corners), dtype=np.float64).reshape(-1, 4)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for at in range(len(boxes) - 1):  # a row at a time: a picture may have thousands
+        after = boxes[at + 1 :]
+        wide = np.minimum(boxes[at, 2], after[:, 2]) - after[:, 0]
+        high = np.minimum(boxes[at, 3], after[:, 3]) - np.maximum(boxes[at, 1], after[:, 1])
+        shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
+        if np.any(shared > more_than * (areas[at] + areas[at + 1 :] - shared)):
+            return True
+    return False
 
 
 def area(corners: Corners) -> float:

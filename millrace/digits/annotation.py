@@ -37,6 +37,21 @@ def _decoded(data: bytes) -> Scene:
     return scene_from_json(data)
 
 
+FACTORS = {
+    "noise": "grain over the whole picture",
+    "low_light": "a dark picture",
+    "blur": "out of focus",
+    "occlusion": "a digit is partly covered",
+    "clutter": "scribbles and shapes between the digits",
+    "small_size": "small digits",
+    "rotated": "a digit is turned by a quarter or more",
+    "crowded": "four digits or more",
+}
+
 KIND = AnnotationKind(
-    ("scene", "label_map"), read, claims="millrace.digits.claims", questions="millrace.digits.questions.question_rules"
+    ("scene", "label_map"),
+    read,
+    claims="millrace.digits.claims",
+    questions="millrace.digits.questions.question_rules",
+    factors=FACTORS,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from millrace.digits import claim_vocabulary, subjects, truth
 from millrace.digits.annotation import scene_of
-from millrace.digits.truth import Selector
+from millrace.digits.geometry import Selector
 from millrace.probing.annotated import Subject, Truth
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
 from typing import Any
 
+from millrace.digits.geometry import ORIENTABLE, Selector
 from millrace.digits.scenes.scene import COLOURS, Scene, SceneDigit
-from millrace.digits.truth import ORIENTABLE, Selector, truth_of
+from millrace.digits.truth import truth_of
 from millrace.probing.annotated import UNANSWERABLE_SHARE, Selectors, Subject, Truth
 from millrace.probing.claims import Claim
 from millrace.run.ids import random_for

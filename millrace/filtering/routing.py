@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from millrace.config import read_mapping
 from millrace.errors import UsageError, did_you_mean
+from millrace.lake.annotations import added_pipelines
 
 PIPELINES = (
     "visual_recognition",
@@ -25,7 +26,7 @@ PIPELINES = (
     "object_intra_class_instance_positioning",
     "object_presence",
 )
-"""The question pipelines a failure can be sent to."""
+"""The shipped question pipelines that a failure can be sent to; kinds of annotations may add some."""
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def _row(row: Any, where: str) -> tuple[str, Route]:
         raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, ('failure_id', 'pipeline_type', 'pipeline_name'))}")
     if not isinstance(failure_id, str) or not failure_id:
         raise UsageError(f"{where}: 'failure_id' is missing")
-    if pipeline not in PIPELINES:
-        raise UsageError(f"{where}: no question pipeline named '{pipeline}'{did_you_mean(str(pipeline), PIPELINES)}")
+    known = (*PIPELINES, *added_pipelines())
+    if pipeline not in known:
+        raise UsageError(f"{where}: no question pipeline named '{pipeline}'{did_you_mean(str(pipeline), known)}")
     return failure_id, Route(pipeline, str(row.get("pipeline_name") or pipeline.replace("_", " ").title() + " Pipeline"))

@@ -22,6 +22,10 @@ KEPT_GROUP_BYTES = 32 * 1024 * 1024
 """A row group up to this size is kept whole for random access; a larger one is read forward, a batch at a time."""
 
 
+KEPT_ROW_BYTES = 32 * 1024 * 1024
+"""So many bytes of rows are kept as they were read: an image with several failures is asked for once for each of them."""
+
+
 class _Opened(NamedTuple):
     file: Path
     stamp: tuple[int, int]
@@ -50,6 +54,8 @@ class LakeReader:
         self._opened: _Opened | None = None
         self._groups: OrderedDict[int, pa.Table] = OrderedDict()
         self._cursor: _Cursor | None = None
+        self._rows: OrderedDict[int, LakeRow] = OrderedDict()
+        self._row_bytes = 0
 
     def read(self, ref: ImageRef) -> LakeRow:
         """The row that `ref` names.
@@ -60,18 +66,39 @@ class LakeReader:
         file = self.lake / ref.file
         try:
             with self._lock:
-                batch, index = self._find(file, ref.row)
+                row = self._kept(file, ref.row)
+                batch, index = (None, 0) if row is not None else self._find(file, ref.row)
         except InputError as error:
             raise ItemFailed("missing_file", str(error)) from error
         except (pa.ArrowException, OSError) as error:
             self._forget()
             raise ItemFailed("unreadable_rows", f"{file}: {first_line(error)}") from error
-        row = row_of(batch, index, file=file, name=ref.file, row=ref.row)
-        if isinstance(row, BadRow):
-            raise ItemFailed(row.reason, row.detail)
+        if batch is not None:
+            found = row_of(batch, index, file=file, name=ref.file, row=ref.row)
+            if isinstance(found, BadRow):
+                raise ItemFailed(found.reason, found.detail)
+            row = found
+            self._keep(file, row)
+        assert row is not None
         if ref.sha256 and row.ref.sha256 != ref.sha256:
             raise ItemFailed("image_changed", f"row {ref.row} of {file} has other bytes than when it was recorded")
         return row
+
+    def _kept(self, file: Path, row: int) -> LakeRow | None:
+        """The row as it was read before, if its file is the one opened last and has not changed."""
+        self._open(file)
+        if row in self._rows:
+            self._rows.move_to_end(row)
+        return self._rows.get(row)
+
+    def _keep(self, file: Path, row: LakeRow) -> None:
+        with self._lock:
+            if row.path is not None or self._opened is None or self._opened.file != file or row.ref.row in self._rows:
+                return  # an image in a file of its own may change while the parquet file does not
+            self._rows[row.ref.row] = row
+            self._row_bytes += len(row.image_bytes)
+            while self._row_bytes > KEPT_ROW_BYTES:
+                self._row_bytes -= len(self._rows.popitem(last=False)[1].image_bytes)
 
     def _find(self, file: Path, row: int) -> tuple[pa.RecordBatch, int]:
         parquet, starts = self._open(file)
@@ -109,6 +136,8 @@ class LakeReader:
             self._opened.parquet.close()
         self._opened = self._cursor = None
         self._groups.clear()
+        self._rows.clear()
+        self._row_bytes = 0
 
 
 def read_row(lake: Path, ref: ImageRef) -> LakeRow:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import factor_words
 from millrace.lake.reader import LakeReader
 from millrace.lake.rows import ImageRef
 from millrace.llm.run_chats import ledger_of_run
@@ -46,18 +47,6 @@ STAGES = {"probing": "claims", "filtering": "outcomes", "qa": "failures"}
 """The main job's stages and what goes into each."""
 
 EXAMPLES_PER_CLAIM = 2
-
-FACTORS = {
-    "noise": "grain over the whole picture",
-    "low_light": "a dark picture",
-    "blur": "out of focus",
-    "occlusion": "a digit is partly covered",
-    "clutter": "scribbles and shapes between the digits",
-    "small_size": "small digits",
-    "rotated": "a digit is turned by a quarter or more",
-    "crowded": "four digits or more",
-}
-"""The embedded lake's factors in words; a factor of another lake is shown by its name."""
 
 LIMITS = (
     "The intervals cover the chance in which images were drawn; they take claims about one image as independent.",
@@ -167,7 +156,7 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
             for name, asks in [claims.get(claim, (claim, ""))]
         ),
         factors=tuple(
-            FactorResult(name, FACTORS.get(name, name), present, Rate(total.failures - present.failures, total.n - present.n))
+            FactorResult(name, factor_words(name), present, Rate(total.failures - present.failures, total.n - present.n))
             for name, outcomes in probing["factors"].items()
             if name != "none"
             for present in [rate_of(outcomes)]

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from millrace.boxes.annotation import FACTORS
 from millrace.boxes.claim_rules import choose_subject, factors, read_value, truth_of
 from millrace.boxes.kinds import claim_kinds
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import factor_words
 from millrace.lake.rows import LakeRow
 from millrace.plugins.loading import plugin_files, plugin_names
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
@@ -50,6 +52,7 @@ def test_things_are_counted_where_all_of_them_are_known() -> None:
         row(thing("cup", 100, 100), thing("cup", 300, 100, 4, 4)),  # a speck
         row(thing("cup", 100, 100, crowd="1")),
         row(thing("spoon", 100, 100)),  # nobody said that there is no cup
+        row(thing("cup", 100, 100), thing("coffee cup", 300, 100)),  # which is a cup as well
     ],
 )
 def test_what_is_not_surely_known_is_not_counted(told: LakeRow) -> None:
@@ -130,7 +133,30 @@ def test_the_judge_decides_by_boxes_and_calls_it_verified() -> None:
 
 def test_factors_are_read_off_the_boxes() -> None:
     told = row(thing("cup", 300, 150, 500, 280), thing("spoon", 300, 150, 20, 10))
-    assert factors(told) == ("small_size", "large_size", "occlusion")
+    assert factors(told) == ("small_thing", "large_thing", "overlapping")
+    assert set(factors(told)) <= set(FACTORS)
+    assert factor_words("many_things") == FACTORS["many_things"]
+
+
+def test_a_box_that_can_not_be_costs_the_claims_of_its_picture_and_not_the_run() -> None:
+    from millrace.probing.baselines import baseline_settings, open_baseline
+    from millrace.probing.ranks.probe_unit import Probe, probe_row
+
+    guesser = open_baseline(baseline_settings({"name": "guess"}))
+    probe = Probe(load_claims("objects"), guesser, open_judge(judge_settings({})), Path(), 1, 0.15)
+    records = probe_row(probe, row(thing("cup", 900, 100)))
+    assert {(record["kind"], record["reason"]) for record in records} == {("dropped", "bad_annotation")}
+    assert "lies outside" in records[0]["detail"]
+
+
+def test_three_thousand_boxes_are_decided_and_verified_in_seconds() -> None:
+    from millrace.boxes import verifiers
+
+    told = row(*(thing("seed", 10 + 6 * (n % 97), 5 + 9 * (n // 97), 5, 8) for n in range(3000)))
+    assert right("counting_object_instances", told, OBJECT_TYPE={"label": "seed"}) == UNCLEAR  # specks
+    larger = row(*(thing("seed", 10 + 6 * (n % 97), 7 + 9 * (n // 97), 5, 14) for n in range(3000)))
+    assert values(right("counting_object_instances", larger, OBJECT_TYPE={"label": "seed"})) == {"COUNT": "3000"}
+    assert len(verifiers.draw(larger).marks) == 3000
 
 
 def test_a_picture_that_is_none_is_the_rows_failure() -> None:

@@ -200,3 +200,33 @@ def test_every_right_value_that_is_offered_is_verified_and_every_wrong_one_refut
                     assert None not in (*value, *wrong) or kind.PIPELINE == "object_proportion", (selectors, reading)
                     assert False not in value
                     assert True not in wrong
+
+
+def test_a_question_is_examined_once_and_again_only_when_something_about_it_changed(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millrace.qa.checking import check_shards
+    from millrace.qa.checking.question_checks import Examination, proof_of
+    from millrace.qa.writing.write_shards import examined_path
+
+    written, at = tmp_path / "written.jsonl", rows()
+    bare = [{**item, "verification": {"status": "unverified", "by": None, "checks": []}} for item in items[:20]]
+    examined = [(proof_of(item, at[item["image"]["row"]]), examine(item, at[item["image"]["row"]])) for item in bare]
+    write_jsonl(written, bare)
+    write_jsonl(examined_path(written), ({"proof": proof, **found.record()} for proof, found in examined))
+    asked: list[str] = []
+
+    def counted(item: Item, row: LakeRow) -> Examination:
+        asked.append(item["id"])
+        return examine(item, row)
+
+    monkeypatch.setattr(check_shards, "examine", counted)
+    check_shard(written, None, tmp_path / "one.jsonl", tmp_path / "rejected.jsonl", PHOTOGRAPHS, QaSettings())
+    assert asked == []
+    told = bare[0]
+    wrong = next((key for key in told["options"] if key != told["answer"]), None)
+    changed = {**told, "answer": wrong, "correct_option": wrong} if wrong else {**told, "answer": "999"}
+    write_jsonl(written, [changed, *bare[1:]])
+    report = check_shard(written, None, tmp_path / "two.jsonl", tmp_path / "rejected2.jsonl", PHOTOGRAPHS, QaSettings())
+    assert asked == [told["id"]]
+    assert (report.seen, report.kept) == (20, 19)

@@ -116,7 +116,7 @@ def test_an_array_is_written_beside_the_shards_on_request(outcomes: MakeMany, as
 
 def test_every_shipped_failure_id_has_a_route_to_a_pipeline_that_exists() -> None:
     routes = load_routes("default").by_failure
-    assert len(routes) == 13
+    assert len(routes) == 14
     assert {route.pipeline_type for route in routes.values()} == set(PIPELINES)
 
 

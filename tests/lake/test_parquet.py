@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -316,3 +317,16 @@ def test_a_row_without_an_image_keeps_the_id_it_has(tmp_path: Path) -> None:
     rows = list(stream_rows(tmp_path / "a.parquet"))
     assert [row.ref.image_id for row in rows] == ["cat", "dog"]
     assert isinstance(rows[0], BadRow)
+
+
+def test_an_image_that_is_asked_for_again_is_read_once_and_anew_when_its_file_changed(write_table: Write) -> None:
+    file = write_table({"jpg": [PNG, encoded("L")], "image_id": ["a", "b"]})
+    lake = LakeReader(file.parent)
+    refs = [row.ref for row in rows_of(file)]
+    first = lake.read(refs[0])
+    assert lake.read(refs[1]).ref.image_id == "b"
+    assert lake.read(refs[0]) is first
+    write_table({"jpg": [encoded("L"), PNG], "image_id": ["a", "b"]})
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(ItemFailed, match="image_changed"):
+        lake.read(refs[0])

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, members, missing, one_value, references, the_kind
+from millrace.boxes.geometry import Selector, is_large_enough, members, missing, one_value, references, the_kind
 from millrace.probing.annotated import UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 
@@ -34,8 +34,8 @@ def truth(picture: Picture, selectors: Mapping[str, Selector]) -> Truth:
     """yes when a box says so; no only where that is known, not where a list may be incomplete."""
     selector = selectors["OBJECT_TYPE"]
     listed = [thing for thing in picture.boxes.things if thing.label == selector["label"]]
-    if listed and not selector.get("attributes") and members(picture, selector) is None:
-        return one_value(SLOT, "yes") if selector["label"] in picture.boxes.incomplete else UNCLEAR
+    if listed and not selector.get("attributes"):
+        return one_value(SLOT, "yes") if any(is_large_enough(thing, picture) for thing in listed) else UNCLEAR
     found = members(picture, selector)
     if found is None:
         return UNCLEAR

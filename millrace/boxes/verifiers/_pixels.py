@@ -36,6 +36,7 @@ class Mark(NamedTuple):
     label: str
     attributes: dict[str, str]
     pixels: NDArray[np.bool_]
+    """Cut out: from its left and top to its right and bottom."""
     left: int
     top: int
     right: int
@@ -60,6 +61,9 @@ class Evidence(NamedTuple):
     def those(self, selector: Mapping[str, Any]) -> list[Mark] | None:
         """The marks that are meant; None when it can't be told which they are."""
         label, wanted = selector["label"], selector.get("attributes") or {}
+        words = set(label.lower().split())
+        if any(words < set(mark.label.lower().split()) for mark in self.marks):
+            return None  # a longer label says the same and more
         alike = [mark for mark in self.marks if mark.label == label]
         if label in self.incomplete or (not alike and label not in self.absent):
             return None
@@ -70,8 +74,8 @@ class Evidence(NamedTuple):
             if longer < TINY * max(self.width, self.height) or crowd or unknown:
                 return None
             for other in alike[:at]:
-                both = int((mark.pixels & other.pixels).sum())
-                if both > MAY_BE_ONE * int((mark.pixels | other.pixels).sum()):
+                both = _shared(mark, other)
+                if both > MAY_BE_ONE * (int(mark.pixels.sum()) + int(other.pixels.sum()) - both):
                     return None
         return [mark for mark in alike if all(mark.attributes[key] == value for key, value in wanted.items())]
 
@@ -96,18 +100,44 @@ def _drawn(data: bytes, image: bytes) -> Evidence:
     return Evidence(width, height, marks, frozenset(told.get("absent", ())), frozenset(told.get("incomplete", ())))
 
 
+def within(mark: Mark, left: int, top: int, right: int, bottom: int) -> NDArray[np.bool_]:
+    """The mark's pixels in a part of the grid."""
+    rows = slice(max(top - mark.top, 0), max(bottom - mark.top, 0))
+    return mark.pixels[rows, max(left - mark.left, 0) : max(right - mark.left, 0)]
+
+
+def _shared(one: Mark, other: Mark) -> int:
+    """Pixels that two marks have in common."""
+    left, top = max(one.left, other.left), max(one.top, other.top)
+    right, bottom = min(one.right, other.right), min(one.bottom, other.bottom)
+    if left >= right or top >= bottom:
+        return 0
+    return int((within(one, left, top, right, bottom) & within(other, left, top, right, bottom)).sum())
+
+
 def _mark(thing: dict[str, Any], width: int, height: int, scale: float) -> Mark:
-    canvas = Image.new("1", (width, height))
-    pen = ImageDraw.Draw(canvas)
     if thing.get("mask"):
-        for polygon in thing["mask"]:
-            pen.polygon([value * scale for value in polygon], fill=1)
+        outlines = [[value * scale for value in polygon] for polygon in thing["mask"]]
     else:
-        x, y, wide, high = (value * scale for value in thing["box"])
-        pen.rectangle((round(x), round(y), max(round(x), round(x + wide) - 1), max(round(y), round(y + high) - 1)), fill=1)
+        x, y, wide, high = (round(value * scale) for value in (*thing["box"][:2], *_far_corner(thing["box"])))
+        outlines = [[x, y, max(x, wide - 1), y, max(x, wide - 1), max(y, high - 1), x, max(y, high - 1)]]
+    values = [value for outline in outlines for value in outline]
+    left, top = max(0, int(min(values[::2])) - 1), max(0, int(min(values[1::2])) - 1)
+    right, bottom = min(width, int(max(values[::2])) + 2), min(height, int(max(values[1::2])) + 2)
+    canvas = Image.new("1", (max(1, right - left), max(1, bottom - top)))
+    pen = ImageDraw.Draw(canvas)
+    for outline in outlines:
+        pen.polygon([value - (left, top)[place % 2] for place, value in enumerate(outline)], fill=1)
     pixels = np.asarray(canvas)
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     if not len(rows):
         raise ItemFailed("views_disagree", f"the box of '{thing['label']}' shows no pixel of the picture")
     sides = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-    return Mark(thing["label"], dict(thing.get("attributes") or {}), pixels, *sides)
+    cut = pixels[sides[1] : sides[3], sides[0] : sides[2]]
+    return Mark(
+        thing["label"], dict(thing.get("attributes") or {}), cut, *(side + (left, top)[at % 2] for at, side in enumerate(sides))
+    )
+
+
+def _far_corner(box: list[float]) -> tuple[float, float]:
+    return box[0] + box[2], box[1] + box[3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from millrace.boxes.verifiers import ABSENT, Checks
-from millrace.boxes.verifiers._pixels import Evidence, Selectors
+from millrace.boxes.verifiers._pixels import Evidence, Selectors, within
 from millrace.boxes.verifiers._reading import one_of
 
 ENOUGH = 0.05
@@ -22,9 +22,9 @@ def holds(evidence: Evidence, selectors: Selectors, value: str) -> bool | None:
         return False if True in free else None if None in free else True
     row, column = value.split()
     middle_x, middle_y = evidence.width / 2, evidence.height / 2
-    rows = slice(0, int(middle_y + 0.5)) if row == "top" else slice(int(middle_y), None)
-    columns = slice(0, int(middle_x + 0.5)) if column == "left" else slice(int(middle_x), None)
-    shares = [mark.pixels[rows, columns].sum() / mark.pixels.sum() for mark in found]
+    top, bottom = (0, int(middle_y + 0.5)) if row == "top" else (int(middle_y), evidence.height)
+    left, right = (0, int(middle_x + 0.5)) if column == "left" else (int(middle_x), evidence.width)
+    shares = [within(mark, left, top, right, bottom).sum() / mark.pixels.sum() for mark in found]
     return True if max(shares) == 0 else False if max(shares) >= ENOUGH else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from millrace.boxes.verifiers import Checks
-from millrace.boxes.verifiers._pixels import Evidence, Selectors
+from millrace.boxes.verifiers._pixels import TINY, Evidence, Selectors
 
 
 def read(said: str) -> str | None:
@@ -19,8 +19,10 @@ def read(said: str) -> str | None:
 def holds(evidence: Evidence, selectors: Selectors, value: str) -> bool | None:
     """Whether there is one; that there is none must be known."""
     selector = selectors["OBJECT_TYPE"]
-    if selector["label"] in evidence.labels and not selector.get("attributes"):
-        return value == "yes"
+    marks = [mark for mark in evidence.marks if mark.label == selector["label"]]
+    if marks and not selector.get("attributes"):
+        longest = max(max(mark.right - mark.left, mark.bottom - mark.top) for mark in marks)
+        return value == "yes" if longest >= TINY * max(evidence.width, evidence.height) else None
     found = evidence.those(selector)
     return None if found is None else (value == "yes") == bool(found)
 

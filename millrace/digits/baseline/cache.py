@@ -31,7 +31,7 @@ SCENES = HERE.parent / "scenes"
 
 CODE = (
     *(HERE / f"{name}.py" for name in ("curriculum", "inputs", "lesson_book", "lessons", "model", "train_program")),
-    *(HERE.parent / f"{name}.py" for name in ("claim_vocabulary", "subjects", "truth")),
+    *(HERE.parent / f"{name}.py" for name in ("claim_vocabulary", "geometry", "subjects", "truth")),
     Path(answer_words.__file__),
     *(SCENES / f"{name}.py" for name in ("compose", "effects", "glyphs", "handwriting", "layout", "papers", "pools", "recipes")),
     SCENES / "scene.py",

@@ -17,11 +17,12 @@ from PIL import Image
 
 from millrace.digits.baseline.inputs import open_text, shrink
 from millrace.digits.claim_vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answer_index, question_words
+from millrace.digits.geometry import Selector
 from millrace.digits.scenes.compose import draw_scene
 from millrace.digits.scenes.recipes import NARROW, SceneRecipe
 from millrace.digits.scenes.scene import COLOURS, Scene
 from millrace.digits.subjects import WORDS, choose_subject
-from millrace.digits.truth import RULES, Selector, truth_of
+from millrace.digits.truth import RULES, truth_of
 from millrace.probing.annotated import Subject
 from millrace.probing.claims import Claim, fill
 from millrace.run.ids import random_for

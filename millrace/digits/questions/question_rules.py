@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from millrace.digits.annotation import scene_of
+from millrace.digits.geometry import Selector
 from millrace.digits.questions import facts, verifier
 from millrace.digits.questions.phrasing import Phrasing, load_phrasing
 from millrace.qa.annotated import Reading
@@ -22,7 +23,7 @@ PRESENCE = frozenset({"region", "percent", "point", "turn"})
 """Aspects of a single digit: of those it can also be asked whether it is there at all."""
 
 
-def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, facts.Selector]) -> list[Reading]:
+def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, Selector]) -> list[Reading]:
     """See `millrace.digits.questions.facts.readings`."""
     found = facts.readings(pipeline, scene_of(row), selectors)
     return [msgspec.structs.replace(reading, presence=reading.aspect in PRESENCE) for reading in found]

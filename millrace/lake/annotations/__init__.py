@@ -49,6 +49,10 @@ class AnnotationKind(msgspec.Struct, frozen=True):
     """Dotted path of the module that decides claims (`millrace.probing.annotated.ClaimRules`); "" when nobody does."""
     questions: str = ""
     """Dotted path of the module that writes and checks questions (`millrace.qa.annotated.QuestionRules`); "" when nobody does."""
+    pipelines: Callable[[], Mapping[str, Mapping[str, Any]]] | None = None
+    """Question pipelines beyond the shipped ones: key → the fields of `millrace.qa.writing.pipelines.Pipeline`."""
+    factors: Mapping[str, str] = {}
+    """What makes its pictures hard, by the names that `ClaimRules.factors` gives: each in the words of a report."""
 
 
 @lru_cache(maxsize=1)
@@ -61,6 +65,20 @@ def annotation_kinds() -> Mapping[str, AnnotationKind]:
 def annotation_columns() -> frozenset[str]:
     """The columns of all kinds."""
     return frozenset(column for kind in annotation_kinds().values() for column in kind.columns)
+
+
+@lru_cache(maxsize=1)
+def added_pipelines() -> Mapping[str, Mapping[str, Any]]:
+    """The question pipelines that kinds of annotation add to the shipped ones."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for kind in annotation_kinds().values():
+        found |= kind.pipelines() if kind.pipelines is not None else {}
+    return found
+
+
+def factor_words(name: str) -> str:
+    """A factor in words; its name when no kind has words for it."""
+    return next((kind.factors[name] for kind in annotation_kinds().values() if name in kind.factors), name)
 
 
 def has_annotations(columns: tuple[str, ...]) -> bool:

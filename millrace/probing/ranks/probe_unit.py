@@ -97,10 +97,10 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     claims = probe.claims.claims
     subjects = _each(probe, lambda claim: _subject(probe, claim, row), claims)
-    for claim, (subject, reason) in zip(claims, subjects, strict=True):
+    for claim, (subject, reason, detail) in zip(claims, subjects, strict=True):
         if subject is None:
             name = content_id("drp", row.ref.image_id, row.ref.sha256, claim.claim_id, probe.seed)
-            records.append(_builtins(DroppedRecord(id=name, image=place, claim_id=claim.claim_id, reason=reason)))
+            records.append(_builtins(DroppedRecord(id=name, image=place, claim_id=claim.claim_id, reason=reason, detail=detail)))
         else:
             asked.append((claim, subject))
     completed = list(zip(asked, _complete(probe.baseline, image, asked), strict=True))
@@ -115,24 +115,30 @@ def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(threads.map(work, items))
 
 
-def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
+def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str, str]:
+    """(subject, "", "") or (None, why there is none, in which way)."""
     rules = claim_rules(row)
     if rules is None:
         return _subject_by_judge(probe, claim, row)
     share = probe.unanswerable_share
-    subject = rules.choose_subject(claim, row, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
-    return subject, "no_subject"
+    try:
+        subject = rules.choose_subject(claim, row, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
+    except ItemFailed as failure:
+        return None, failure.reason, failure.detail
+    except Exception as error:  # noqa: BLE001 - an annotation that its own kind stumbles over costs its claims, not the run
+        return None, "bad_annotation", f"{type(error).__name__}: {error}"
+    return subject, "no_subject", ""
 
 
-def _subject_by_judge(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
+def _subject_by_judge(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str, str]:
     """A judge that can see may choose the subject where no annotation does."""
     choose = getattr(probe.judge, "choose_subject", None)
     if choose is None:
-        return None, "no_annotation"
+        return None, "no_annotation", ""
     try:
-        return choose(claim, row), "no_subject"
+        return choose(claim, row), "no_subject", ""
     except ItemFailed as failure:
-        return None, failure.reason
+        return None, failure.reason, ""
 
 
 def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, Subject]]) -> list[Completion | Exception]:

@@ -1,6 +1,7 @@
 """The checking of written questions: everything once more from the file, and what the baseline answered.
 
-Nothing that the writing stage found is trusted: a shard from elsewhere goes through the same checks.
+A question that was examined when it was written, on the same bytes and by the same code, is not examined again; any other (of a
+shard from elsewhere, or changed since) goes through every check here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 from millrace.errors import ItemFailed
 from millrace.lake.reader import LakeReader
 from millrace.qa.annotated import QuestionRules, question_rules
-from millrace.qa.checking.question_checks import Check, examine, plain
+from millrace.qa.checking.question_checks import Check, Examination, examine, plain, proof_of
 from millrace.qa.settings import QaSettings
 from millrace.qa.writing.case import row_of_record
-from millrace.qa.writing.write_shards import StageReport, dropped_path
+from millrace.qa.writing.write_shards import StageReport, dropped_path, examined_path
 from millrace.run.journal import read_jsonl, write_jsonl
 
 
@@ -36,10 +37,12 @@ def check_shard(written: Path, asked: Path | None, out: Path, rejected: Path, la
     if not out.exists():
         answers = {line["id"]: line for line in read_jsonl(asked)} if asked is not None else {}
         reader = LakeReader(lake) if lake is not None else None
+        known = examined_path(written)
+        examined = {line["proof"]: Examination.of(line) for line in read_jsonl(known)} if known.exists() else {}
         accepted: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for item in read_jsonl(written):
-            judged = check_item(item, answers.get(item["id"]), reader, qa)
+            judged = check_item(item, answers.get(item["id"]), reader, qa, examined)
             (accepted if judged["kind"] == "item" else refused).append(judged)
         before = dropped_path(written)
         write_jsonl(rejected, [*(read_jsonl(before) if before.exists() else ()), *refused])
@@ -50,14 +53,23 @@ def check_shard(written: Path, asked: Path | None, out: Path, rejected: Path, la
 
 
 def check_item(
-    item: Mapping[str, Any], asked: Mapping[str, Any] | None, reader: LakeReader | None, qa: QaSettings
+    item: Mapping[str, Any],
+    asked: Mapping[str, Any] | None,
+    reader: LakeReader | None,
+    qa: QaSettings,
+    examined: Mapping[str, Examination] | None = None,
 ) -> dict[str, Any]:
-    """The question with its verification and difficulty filled in, or a rejection with its reason."""
+    """The question with its verification and difficulty filled in, or a rejection with its reason.
+
+    Args:
+        examined: examinations already made, by proof.
+    """
     try:
         row = row_of_record(dict(item), reader)
     except ItemFailed as failure:
         return rejection(item, failure.reason, failure.detail)
-    examination = examine(item, row)
+    found = examined.get(proof_of(item, row)) if examined else None
+    examination = found or examine(item, row)
     difficulty = measure_difficulty(item, asked, question_rules(row))
     checks = list(examination.checks)
     if qa.keep == "baseline_fails" and examination.failure is None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from millrace.lake.rows import LakeRow
 from millrace.qa.annotated import question_rules
 from millrace.qa.items import KEYS, full_question
+from millrace.run.ids import content_id, hash_files
 
 Item = Mapping[str, Any]
 
@@ -33,10 +37,37 @@ class Examination(NamedTuple):
     """verified, judged or unverified."""
     by: str | None
 
+    def record(self) -> dict[str, Any]:
+        """As a line of a file; `Examination.of` reads it."""
+        return {"checks": [list(check) for check in self.checks], "status": self.status, "by": self.by}
+
+    @classmethod
+    def of(cls, record: Item) -> Examination:
+        """What `record` wrote."""
+        return cls([Check(*check) for check in record["checks"]], record["status"], record["by"])
+
     @property
     def failure(self) -> Check | None:
         """The first check that was not passed."""
         return next((check for check in self.checks if not check.passed), None)
+
+
+def proof_of(item: Item, row: LakeRow) -> str:
+    """A hash over all that an examination depends on: the question, the image, its annotation, and the code that checks.
+
+    Two questions with the same proof have the same examination, so that what was checked when it was written need not be again.
+    """
+    rules = question_rules(row)
+    told = row.annotation
+    view = None if told is None else [told.kind, sha256(told.data).hexdigest(), sha256(told.second_view or b"").hexdigest()]
+    image = sha256(row.image_bytes).hexdigest()
+    return content_id("exam", dict(item), image, view, _code(str(getattr(rules, "__file__", ""))), length=32)
+
+
+@lru_cache(maxsize=8)
+def _code(rules: str) -> str:
+    """A hash over the checks and over the whole package that `rules` belongs to."""
+    return hash_files(Path(__file__), *([Path(rules).parent] if rules else []))
 
 
 def examine(item: Item, row: LakeRow) -> Examination:

@@ -8,6 +8,8 @@ from importlib.resources import files
 import msgspec
 import yaml
 
+from millrace.lake.annotations import added_pipelines
+
 
 class Pipeline(msgspec.Struct, frozen=True):
     """One kind of question."""
@@ -27,9 +29,9 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def load_pipelines() -> dict[str, Pipeline]:
-    """All of them, by key."""
+    """All of them, by key: the shipped ones, and those that kinds of annotations add."""
     text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), dict[str, Pipeline])
+    return msgspec.convert({**added_pipelines(), **yaml.safe_load(text)}, dict[str, Pipeline])
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import msgspec
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.llm.run_chats import chats_of_run
-from millrace.qa.checking.question_checks import examine
+from millrace.qa.checking.question_checks import Examination, examine, proof_of
 from millrace.qa.items import KEYS, build_item
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Request, Writer, open_writer
@@ -19,6 +19,9 @@ from millrace.qa.writing.case import Case, choices_for, read_cases
 from millrace.qa.writing.option_balance import Plan, Survey, cell_of, make_plan
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_jsonl, write_jsonl
+
+Examined = dict[str, Examination]
+"""Proof (`proof_of`) → what the checks came to."""
 
 
 class StageReport(msgspec.Struct):
@@ -55,6 +58,11 @@ def dropped_path(written: Path) -> Path:
     return written.parent / "dropped" / written.name
 
 
+def examined_path(written: Path) -> Path:
+    """Where the examinations of a written shard's questions stand, by their proof."""
+    return written.parent / "examined" / written.name
+
+
 def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, plan: Plan) -> StageReport:
     """Write the questions about a shard's failures to `out`, and the failures without one beside it with their reason.
 
@@ -77,7 +85,9 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
                 lost += [_dropped(record, variant, failure) for variant in range(qa.items_per_failure)]
         with chats_of_run(out):
             writer = open_writer(qa, plan)
-        items, refused = write_questions(cases, qa, writer)
+        examined: Examined = {}
+        items, refused = write_questions(cases, qa, writer, examined)
+        write_jsonl(examined_path(out), ({"proof": proof, **found.record()} for proof, found in examined.items()))
         write_jsonl(dropped_path(out), lost + refused)
         write_jsonl(out, items)
     kept = sum(1 for _ in read_jsonl(out))
@@ -103,8 +113,14 @@ def check_yield(reports: Sequence[StageReport], qa: QaSettings) -> None:
         )
 
 
-def write_questions(cases: list[Case], qa: QaSettings, writer: Writer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(questions that pass every check, failures without one), in the order of the cases."""
+def write_questions(
+    cases: list[Case], qa: QaSettings, writer: Writer, examined: Examined | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(questions that pass every check, failures without one), in the order of the cases.
+
+    Args:
+        examined: gets the examination of each question that passes, by its proof.
+    """
     requests = [Request(case, variant) for case in cases for variant in range(qa.items_per_failure)]
     position: dict[tuple[str, int], int] = {}
     items: dict[tuple[str, int], dict[str, Any]] = {}
@@ -120,8 +136,11 @@ def write_questions(cases: list[Case], qa: QaSettings, writer: Writer) -> tuple[
                 losses[key] = _dropped(request.case.record, request.variant, draft)
                 continue
             item = build_item(draft, request, position.get(key, 0), qa, writer.fingerprint)
-            failure = examine(item, request.case.row).failure
+            examination = examine(item, request.case.row)
+            failure = examination.failure
             if failure is None:
+                if examined is not None:
+                    examined[proof_of(item, request.case.row)] = examination
                 items[key] = item
                 losses.pop(key, None)
                 continue

@@ -54,8 +54,8 @@ def _how(config: SynthesisConfig, statistics: Mapping[str, Any]) -> list[str]:
         if items["verified"]:
             found += [
                 f"Hops: median {statistics['median_hops']}; each hop changes the answer (checked).",
-                f"Verified means: the verifier of `{name}`, which shares no code path with the tools, computed all values a second "
-                "time; the calls were repeated with the same observations; the answer does not stand in the question.",
+                f"Verified means: the verifier of `{name}`, which shares no code path with the tools, computed all values again.",
+                "The calls were repeated with the same observations. The answer does not stand in the question.",
             ]
         return found
     chat = config.chat
@@ -67,8 +67,8 @@ def _how(config: SynthesisConfig, statistics: Mapping[str, Any]) -> list[str]:
         )
     if items["judged"] and chat.judge_model is not None:
         found.append(
-            f"Judged means: {chat.judge_model.model}, which was not shown the answer, gave the same one from the observations, with "
-            "a quotation from them. No program has proven it."
+            f"Judged means: {chat.judge_model.model}, which was not shown the answer, gave the same one from the observations, "
+            "with a quotation from them. No program has proven it."
         )
     if items["unverified"]:
         found.append(
