@@ -3,7 +3,7 @@
 Covers: only http and https; every host is resolved here and each address it has must be public, at the first request and again at
 every redirect; the connection goes to the very address that was checked (a second look-up cannot smuggle in another); at most 5
 redirects, a limit on bytes read (also after decompression) and on time; `robots.txt` is obeyed; an optional allow-list of hosts.
-Does not cover: what a public server says. Its text is data and is marked as such by `tools.pages`.
+Does not cover: what a public server says. Its text is data and is marked as such by `pages.py`.
 """
 
 from __future__ import annotations
