@@ -6,9 +6,15 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-pytest_plugins = ["tests.fixtures.baselines", "tests.fixtures.lakes", "tests.fixtures.questions"]
+pytest_plugins = ["tests.fixtures.lakes", "tests.fixtures.questions"]
+
+
+# a test asserts what is true, not how fast a shared machine finds it out
+hypothesis.settings.register_profile("millrace", deadline=None)
+hypothesis.settings.load_profile("millrace")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,20 +19,8 @@ MAY_IMPORT_DOMAINS = {
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
     "digits": {"lake", "llm", "probing", "qa"},
 }
-STILL_IMPORT_DIGITS = {
-    "lake/rows.py",
-    "probing/baselines/embedded.py",
-    "probing/judges/__init__.py",
-    "probing/judges/annotation.py",
-    "probing/judges/endpoint.py",
-    "probing/outcomes.py",
-    "probing/prompts.py",
-    "probing/stage.py",
-    "probing/ranks/probe_unit.py",
-    "qa/checking/question_checks.py",
-    "qa/writing/case.py",
-}
-"""Places of the product that know the embedded world by name. The list may only get shorter."""
+PLUG_INS = ("digits",)
+"""Rooms that the product finds as it finds a user's own package."""
 KNOWS_PREFECT = ("flows", "tasks", "deployments", "millrace/orchestration")
 LARGEST_ROOM = 16
 """Files in one folder, `__init__.py` among them; past that a room gets inner rooms."""
@@ -60,14 +48,15 @@ def domains_in(names: set[str]) -> set[str]:
 def test_domains_do_not_import_each_other(domain: str) -> None:
     for path in modules(f"millrace/{domain}"):
         others = domains_in(imports_of(path)) - {domain} - MAY_IMPORT_DOMAINS.get(domain, set())
-        if str(path.relative_to(ROOT / "millrace")) in STILL_IMPORT_DIGITS:
-            others.discard("digits")
         assert not others, f"{path.relative_to(ROOT)} imports {others}"
 
 
-def test_the_list_of_places_that_know_the_digits_holds_no_other() -> None:
-    for name in STILL_IMPORT_DIGITS:
-        assert "digits" in domains_in(imports_of(ROOT / "millrace" / name)), f"{name} is free of them: take it off the list"
+def test_nothing_in_the_product_names_a_plug_in_of_its_own_package() -> None:
+    """Neither by an import nor by a dotted path in a string: what finds them is their entry point."""
+    for path in modules("millrace"):
+        if path.relative_to(ROOT / "millrace").parts[0] not in PLUG_INS:
+            named = [name for name in PLUG_INS if f"millrace.{name}" in path.read_text()]
+            assert not named, f"{path.relative_to(ROOT)} names {named}"
 
 
 def test_no_part_of_the_library_is_kept_from_the_repository_by_gitignore() -> None:

@@ -209,7 +209,6 @@ class CalendarEnvironment:
                     "required": ["operation", "date", "arguments"],
                 },
                 call=calendar,
-                bounded=True,
             )
         }
         self.replay_tools = self.tools

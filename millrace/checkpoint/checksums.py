@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
+import queue
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from millrace.checkpoint.engine.read_plan import OpenFiles
+from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head, check_descriptor
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.problems import Problem
@@ -41,18 +41,18 @@ def item_crc(item: CheckedItem, opened: OpenFiles) -> Summed:
     A safetensors item has no stored CRC; only its bytes are summed. A head that was predicted and is another one is read: of
     two items of equal length and shape one may have strides, or an offset into a larger storage.
     """
-    handle, head = opened.handles[item.file], item.head
-    if head.raw and opened.files.read_at(handle, head.data_offset, item.offset) != head.raw:
+    file, head = item.file, item.head
+    if head.raw and opened.read_at(file, head.data_offset, item.offset) != head.raw:
         try:
-            own = opened.heads.parse(opened.files.read_at(handle, min(HEAD_BYTES, item.length), item.offset), item.length)
+            own = opened.heads.parse(opened.read_at(file, min(HEAD_BYTES, item.length), item.offset), item.length)
         except UnusualItemError:  # one that torch reads
-            return item, None, archive_problem(opened.files.read_at(handle, item.length, item.offset))
+            return item, None, archive_problem(opened.read_at(file, item.length, item.offset))
         if (own.sizes, own.dtype) != (head.sizes, head.dtype):
             return item, None, "its head is not that of its shape and dtype: are files mixed up?"
         head, item = own, replace(item, head=own)
     crc, position, left = 0, item.offset + head.data_offset, head.storage_nbytes
     while left:
-        data = opened.files.read_at(handle, min(left, CRC_CHUNK), position)
+        data = opened.read_at(file, min(left, CRC_CHUNK), position)
         if not data:
             return item, crc, f"the file ends at byte {position}"
         crc = zlib.crc32(data, crc)
@@ -61,7 +61,7 @@ def item_crc(item: CheckedItem, opened: OpenFiles) -> Summed:
     if not head.descriptor_nbytes:
         return item, crc, ""
     try:
-        stored = check_descriptor(opened.files.read_at(handle, head.descriptor_nbytes, position), head)
+        stored = check_descriptor(opened.read_at(file, head.descriptor_nbytes, position), head)
     except UnusualItemError as error:
         return item, crc, str(error)
     if stored == crc:
@@ -83,11 +83,43 @@ def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -
         except OSError as error:
             return item, None, f"cannot be read: {error.strerror or error}"
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="checkpoint-crc") as pool:
-        try:
-            yield from pool.map(one, items)
-        finally:
-            stop.set()
+    try:
+        yield from in_order(one, list(items), threads)
+    finally:
+        stop.set()
+
+
+def in_order(work: Callable[[CheckedItem], Summed], items: Sequence[CheckedItem], threads: int) -> Iterator[Summed]:
+    """`work` of all items, in order, by several threads that nobody waits for at the program's end."""
+    todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    done: dict[int, Summed | BaseException] = {}
+    arrived = threading.Condition()
+
+    def serve() -> None:
+        while (number := todo.get()) is not None:
+            result: Summed | BaseException
+            try:
+                result = work(items[number])
+            except BaseException as error:  # noqa: BLE001 - raised again where the result is taken
+                result = error
+            with arrived:
+                done[number] = result
+                arrived.notify()
+
+    for number in range(len(items)):
+        todo.put(number)
+    count = max(1, min(threads, len(items)))
+    for number in range(count):
+        todo.put(None)
+        threading.Thread(target=serve, name=f"checkpoint-crc-{number}", daemon=True).start()
+    for number in range(len(items)):
+        with arrived:
+            while number not in done:
+                arrived.wait()
+            result = done.pop(number)
+        if isinstance(result, BaseException):
+            raise result
+        yield result
 
 
 def crc_problems(items: Iterable[CheckedItem], opened: OpenFiles, threads: int, seal: Seal | None) -> list[Problem]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -21,19 +22,25 @@ from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPla
 from torch.distributed.checkpoint.planner_helpers import _create_chunk_list
 from torch.futures import Future
 
-from millrace.checkpoint.checksums import CheckedItem, archive_problem, crc_problems
+from millrace.checkpoint.checksums import CheckedItem, crc_problems
 from millrace.checkpoint.engine.coverage import covers, is_covered
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
 from millrace.checkpoint.engine.loading import Loading
+from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.engine.read_engine import Engine, threads_for
-from millrace.checkpoint.engine.read_plan import OpenFiles, ReadPlan, StockRead, Strictness, plan_reads
-from millrace.checkpoint.engine.vector_io import Files, PosixFiles
+from millrace.checkpoint.engine.read_plan import ReadPlan, Strictness, plan_reads
+from millrace.checkpoint.engine.remote_files import REMOTE_THREADS
+from millrace.checkpoint.engine.stalls import StalledRead, Watch
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles, read_regular
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.safetensors_folder import folder_metadata, safetensors_files
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
+from millrace.checkpoint.settings import STALL_S
+from millrace.checkpoint.unread import UnreadMetadata
+from millrace.checkpoint.whole_items import WholeItems
 
 SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
@@ -52,7 +59,7 @@ class ParallelFileSystemReader(FileSystemReader):
     equal shapes swapped with each other, unless the checkpoint is sealed (see `millrace.checkpoint.seal`).
 
     Args:
-        path: the checkpoint's folder, or a URL that fsspec knows (then torch's own code reads it).
+        path: the checkpoint's folder, or a URL that fsspec knows (s3://, gs://, http:// …), read in ranges side by side.
         threads: reading threads; None: from cores, ranks on this machine and bytes.
         on_progress: called as `(done, total)` in bytes, on the thread that loads.
         verify: `none` trusts the files; `size` (default) checks lengths, heads and shapes; `crc` first sums every item that
@@ -61,8 +68,10 @@ class ParallelFileSystemReader(FileSystemReader):
             as torch does.
         allow_globals: classes of the user's own that `.metadata` may name.
         max_staging_bytes: memory for what can't be read in place; None: from available memory, at most 48 MiB.
+        stall_s: how long one read may have no answer before the load ends with the file's name; None: for ever.
         enable_parallel: False means one thread.
         max_workers: another name for `threads`.
+        storage_options: for the fsspec file system of a URL: credentials, endpoint and the like.
         files: how bytes are read; for tests.
     """
 
@@ -76,8 +85,10 @@ class ParallelFileSystemReader(FileSystemReader):
         byte_items: Literal["checked", "trusted"] = "checked",
         allow_globals: tuple[type, ...] = (),
         max_staging_bytes: int | None = None,
+        stall_s: float | None = STALL_S,
         enable_parallel: bool = True,
         max_workers: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
         files: Files | None = None,
         _extension_registry: Any = None,
     ) -> None:
@@ -88,18 +99,23 @@ class ParallelFileSystemReader(FileSystemReader):
         wanted = threads if threads is not None else max_workers
         if wanted is not None and wanted < 1:
             raise ValueError(f"threads must be at least 1, not {wanted}")
+        if stall_s is not None and stall_s <= 0:
+            raise ValueError(f"stall_s must be more than 0, or None, not {stall_s}")
         super().__init__(path, _extension_registry=_extension_registry)
-        self._use_path(path)
         self.threads = wanted if enable_parallel else 1
         self.on_progress = on_progress
         self.verify: Strictness = verify
         self.byte_items = byte_items
         self.allow_globals = allow_globals
         self.max_staging_bytes = max_staging_bytes
-        self.files: Files = files or PosixFiles()
+        self.stall_s = stall_s
+        self.files = files
+        self.storage_options = dict(storage_options or {})
+        self._use_path(path)
         self.metrics = ReadMetrics()
         self._tensors: dict[str, Any] = {}
         self._freeze = HeapFreeze()
+        self._unread: CheckpointError | None = None
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
         """Forget the last load; with `checkpoint_id`, turn to another checkpoint."""
@@ -107,6 +123,7 @@ class ParallelFileSystemReader(FileSystemReader):
         if checkpoint_id:
             self._use_path(checkpoint_id)
         self._freeze.thaw()
+        self._unread = None
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
@@ -114,7 +131,10 @@ class ParallelFileSystemReader(FileSystemReader):
         return FileSystem.validate_checkpoint_id(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """The checkpoint's metadata, unpickled under an allow-list; made from the headers for a safetensors folder.
+        """The checkpoint's metadata, of torch's own records and nothing else; made from the headers for a safetensors folder.
+
+        `dcp.load` asks a second time, for this rank's own metadata, when the first answer was an error, and makes an
+        AssertionError of both. So the second answer is an `UnreadMetadata`, which raises the first error where it is used.
 
         Raises:
             CheckpointError: the folder isn't a checkpoint, isn't finished, or can't be read. UntrustedCheckpoint: its
@@ -123,16 +143,18 @@ class ParallelFileSystemReader(FileSystemReader):
         start = perf_counter()
         self._freeze.thaw()
         rank = kwargs.get("rank")
-        path = self._get_metadata_path(rank)
-        name = f"__{rank}.metadata" if rank is not None else ".metadata"
-        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
-            metadata = folder_metadata(Path(self.path), self.files)
-        else:
-            try:
-                with self.fs.create_stream(path, "rb") as stream:
-                    metadata = read_metadata(stream, where=str(self.path), file=name, allow=self.allow_globals)  # type: ignore[arg-type]
-            except OSError as error:
-                raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+        try:
+            metadata = self._metadata(rank)
+        except CheckpointError as error:
+            if rank is None:
+                self._unread = error
+                raise
+            if self._unread is None:
+                raise
+            if not isinstance(error.__cause__, FileNotFoundError):
+                self._unread = CheckpointError(str(self.path), (*self._unread.problems, *error.problems))
+            return UnreadMetadata(self._unread)
+        self._unread = None
         if getattr(metadata, "storage_meta", None) is None:
             metadata.storage_meta = StorageMeta()
         metadata.storage_meta.load_id = self.load_id  # type: ignore[union-attr]
@@ -141,8 +163,25 @@ class ParallelFileSystemReader(FileSystemReader):
         self.metrics = ReadMetrics(metadata_s=perf_counter() - start)
         return metadata
 
+    def _metadata(self, rank: int | None) -> Metadata:
+        path = self._get_metadata_path(rank)
+        name = f"__{rank}.metadata" if rank is not None else ".metadata"
+        if rank is None and self._local and not Path(path).exists() and safetensors_files(Path(self.path)):
+            return folder_metadata(Path(self.path), self._bytes)
+        try:
+            data = Watch(self.stall_s).wait_for(lambda: self._whole_file(path))
+            return read_metadata(data, where=str(self.path), file=name, allow=self.allow_globals)
+        except OSError as error:
+            raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Take over where things are stored."""
+        """Take over where things are stored.
+
+        Raises:
+            CheckpointError: the metadata could not be read.
+        """
+        if isinstance(metadata, UnreadMetadata):
+            raise metadata.error()
         super().set_up_storage_reader(metadata, is_coordinator, *args, **kwargs)
         self._tensors = metadata.state_dict_metadata
 
@@ -166,35 +205,33 @@ class ParallelFileSystemReader(FileSystemReader):
     def _read(self, plan: LoadPlan, planner: LoadPlanner) -> None:
         metrics = self.metrics
         metrics.items = len(plan.items)
-        opened = OpenFiles(Path(self.path), self.files)
+        watch = Watch(self.stall_s)
+        opened = OpenFiles(Path(self.path) if self._local else str(self.path), self._bytes, watch)
+        touched = False
         try:
             start = perf_counter()
-            placed = self._placed(plan, opened)
+            placed = watch.wait_for(lambda: self._placed(plan, opened))
             placed.problems += self._holes(plan, planner)
             metrics.payload_bytes = placed.payload_bytes
             metrics.cold_files = sum(opened.cold)
             metrics.plan_s = perf_counter() - start
-            kept = self._check(placed, opened)
+            whole = WholeItems(opened, self.storage_data, self.transforms, check_sums=self.verify == "crc")
+            kept = watch.wait_for(lambda: self._check(placed, opened, whole))
             if placed.problems:
                 raise CheckpointError(str(self.path), placed.problems)
             start = perf_counter()
-            problems = self._load(placed, opened, planner, kept)
+            touched = True
+            problems = self._load(placed, opened, whole, planner, kept)
             metrics.read_s = perf_counter() - start
+        except StalledRead as stalled:
+            raise CheckpointError(str(self.path), [Problem(str(stalled), stalled.file)], touched=touched) from stalled
         finally:
             opened.close()
         if problems:
             raise CheckpointError(str(self.path), problems, touched=True)
 
     def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
-        if self._local:
-            return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
-        remote = ReadPlan()
-        for item in plan.items:
-            if item.type == LoadItemType.BYTE_IO:
-                remote.byte_items.append(item)
-            else:
-                remote.stock.append(StockRead(item, "a remote path"))
-        return remote
+        return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
 
     def _holes(self, plan: LoadPlan, planner: LoadPlanner) -> list[Problem]:
         """The tensors of which a destination asks for more than is stored: the plan has no request for what is missing."""
@@ -215,13 +252,13 @@ class ParallelFileSystemReader(FileSystemReader):
                 problems.append(Problem(f"{what}: a part is missing", tensor=name))
         return problems
 
-    def _check(self, placed: ReadPlan, opened: OpenFiles) -> dict[int, bytes]:
+    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes]:
         """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
         start = perf_counter()
         kept: dict[int, bytes] = {}
         total = 0
         for position, item in enumerate(placed.byte_items):
-            data, problem = self._byte_item(item)
+            data, problem = self._byte_item(item, whole)
             if problem:
                 placed.problems.append(problem)
             total += len(data)
@@ -232,7 +269,7 @@ class ParallelFileSystemReader(FileSystemReader):
             changed = seal.metadata_problem(Path(self.path)) if seal else None
             placed.problems += [changed] if changed else []
             for stock in placed.stock:
-                _, problem = self._plain_bytes(stock.item)
+                _, problem = whole.data(stock.item)
                 placed.problems += [problem] if problem else []
             unique = {
                 (read.file, read.offset, read.head.data_offset): CheckedItem(
@@ -240,14 +277,16 @@ class ParallelFileSystemReader(FileSystemReader):
                 )
                 for read in placed.reads
             }
-            threads = threads_for(placed.payload_bytes, self.threads)
+            threads = self._threads_for(placed.payload_bytes)
             placed.problems += crc_problems(unique.values(), opened, threads, seal)
         self.metrics.check_s = perf_counter() - start
         return kept
 
-    def _load(self, placed: ReadPlan, opened: OpenFiles, planner: LoadPlanner, kept: dict[int, bytes]) -> list[Problem]:
+    def _load(
+        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes]
+    ) -> list[Problem]:
         metrics = self.metrics
-        threads = metrics.threads = threads_for(placed.payload_bytes, self.threads)
+        threads = metrics.threads = self._threads_for(placed.payload_bytes)
         inline = threads == 1 or placed.payload_bytes < SMALL_LOAD
         with Engine(opened, threads, inline=inline) as engine:
             loading = Loading(
@@ -265,11 +304,11 @@ class ParallelFileSystemReader(FileSystemReader):
         for stock in placed.stock + loading.stock:
             metrics.stock_items += 1
             metrics.stock_reasons[stock.reason] += 1
-            self._read_like_stock(stock.item, planner, loading.problems)
+            self._read_like_stock(stock.item, opened, whole, planner, loading.problems)
         for position, item in enumerate(placed.byte_items):
             data = kept.get(position)
             if data is None:
-                data, problem = self._byte_item(item)
+                data, problem = opened.watch.wait_for(partial(self._byte_item, item, whole))
                 if problem:
                     loading.problems.append(problem)
                     continue
@@ -278,37 +317,37 @@ class ParallelFileSystemReader(FileSystemReader):
             loading.on_bytes(len(data))
         return loading.problems
 
-    def _read_like_stock(self, item: ReadItem, planner: LoadPlanner, problems: list[Problem]) -> None:
+    def _threads_for(self, nbytes: int) -> int:
+        wanted = self.threads
+        if wanted is None and not self._local:
+            wanted = min(REMOTE_THREADS, 1 + nbytes // SMALL_LOAD)
+        return threads_for(nbytes, wanted)
+
+    def _read_like_stock(
+        self, item: ReadItem, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, problems: list[Problem]
+    ) -> None:
         info = self.storage_data[item.storage_index]
         try:
-            super().read_data(LoadPlan([item]), planner)
+            tensor = opened.watch.wait_for(lambda: whole.tensor(item))
+            target = planner.resolve_tensor(item).detach()
+            if target.size() != tensor.size():
+                raise ValueError(f"the saved part has shape {list(tensor.size())} and its destination {list(target.size())}")
+            target.copy_(tensor)
+            planner.commit_tensor(item, target)
+        except StalledRead:
+            raise
         except Exception as error:  # noqa: BLE001 - one item's failure becomes a problem with its name
             what = f"torch cannot read it either: {type(error).__name__}: {str(error).strip()[:300]}"
             problems.append(Problem(what, info.relative_path, item.storage_index.fqn, info.offset))
 
-    def _byte_item(self, item: ReadItem) -> tuple[bytes, Problem | None]:
+    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes, Problem | None]:
         """A byte item, transforms undone, and what is wrong with it."""
-        data, problem = self._plain_bytes(item)
+        data, problem = whole.data(item)
         why_not = refusal(data) if problem is None and self.byte_items == "checked" else None
         if why_not is None:
             return data, problem
         info = self.storage_data[item.storage_index]
         return b"", Problem(f"byte item {why_not}", info.relative_path, item.storage_index.fqn, info.offset)
-
-    def _plain_bytes(self, item: ReadItem) -> tuple[bytes, Problem | None]:
-        """A whole item as saved, transforms undone; under `crc` its sums are checked."""
-        info = self.storage_data[item.storage_index]
-        wrong = ""
-        data = b""
-        try:
-            with self.fs.create_stream(self.fs.concat_path(self.path, info.relative_path), "rb") as stream:
-                raw = self._slice_file(stream, info)
-                plain = self.transforms.transform_load_stream(item, info.transform_descriptors or (), raw)
-                data = bytes(plain.read(-1))
-            wrong = archive_problem(data) if self.verify == "crc" else ""
-        except Exception as error:  # noqa: BLE001 - a transform may raise anything
-            wrong = f"cannot be read: {type(error).__name__}: {error}"
-        return data, Problem(wrong, info.relative_path, item.storage_index.fqn, info.offset) if wrong else None
 
     def _progress(self, total: int) -> Callable[[int], None]:
         done = 0
@@ -323,18 +362,34 @@ class ParallelFileSystemReader(FileSystemReader):
         return on_bytes
 
     def _use_path(self, path: str | os.PathLike[str]) -> None:
-        if "://" in str(path):
-            from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
-
-            self.fs = RemoteFileSystem()  # type: ignore[assignment]
-        else:
+        scheme, _, rest = str(path).partition("://")
+        self._local = not rest or scheme in ("file", "local")
+        if self._local:
             self.fs = FileSystem()
-        self._local = isinstance(self.fs, FileSystem)
-        self.path = self.fs.init_path(path)
+            self.path = self.fs.init_path(rest or path)
+            self._bytes: Files = self.files or PosixFiles()
+            return
+        from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
+
+        from millrace.checkpoint.engine.remote_files import RemoteFiles
+
+        remote: Any = RemoteFileSystem()
+        self.path = remote.init_path(path, **self.storage_options)
+        self.fs = remote
+        self._bytes = self.files or RemoteFiles(remote.fs)
+
+    def _whole_file(self, path: Any) -> io.BytesIO:
+        if self._local:
+            return io.BytesIO(read_regular(Path(path)))
+        handle = self._bytes.open(path)
+        try:
+            return io.BytesIO(self._bytes.read_at(handle, self._bytes.size(handle), 0))
+        finally:
+            self._bytes.close(handle)
 
     def _why_no_metadata(self, error: OSError) -> str:
-        folder = Path(self.path)
-        if not isinstance(error, FileNotFoundError):
+        folder = Path(self.path) if self._local else None
+        if folder is None or not isinstance(error, FileNotFoundError):
             return f"cannot be read: {error.strerror or error}"
         if not folder.exists():
             return "there is no such folder"

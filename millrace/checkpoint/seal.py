@@ -8,12 +8,13 @@ SHA-256 of the metadata; `verify="crc"` compares with it where there is one.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from millrace.checkpoint.engine.vector_io import read_regular
 from millrace.checkpoint.problems import CheckpointError, Problem
-from millrace.errors import RunFailed
-from millrace.run.journal import read_json, write_json
+from millrace.run.journal import write_json
 
 SEAL_NAME = ".millrace-seal.json"
 SCHEMA = "millrace.seal/1"
@@ -49,7 +50,7 @@ class Seal:
 def metadata_sha256(folder: Path) -> str:
     """Of the metadata file; empty where there is none."""
     path = folder / ".metadata"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    return hashlib.sha256(read_regular(path)).hexdigest() if path.exists() else ""
 
 
 def write_seal(folder: Path, seal: Seal) -> Path:
@@ -69,9 +70,9 @@ def read_seal(folder: Path) -> Seal | None:
     if not path.exists():
         return None
     try:
-        found = read_json(path)
+        found = json.loads(read_regular(path))
         if found["schema"] != SCHEMA:
             raise KeyError(found["schema"])
         return Seal(str(found["metadata_sha256"]), {str(key): dict(value) for key, value in found["sums"].items()})
-    except (RunFailed, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(str(folder), [Problem(f"damaged: {error}", SEAL_NAME)]) from error

@@ -10,6 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from millrace.config import OPERATIONAL, Settings
 
 Action = Literal["read", "verify", "convert", "compare"]
+STALL_S = 600.0
+"""How long one read may have no answer: a server that restarts comes back in a few minutes."""
 Format = Literal["dcp", "safetensors", "torch_save"]
 
 
@@ -42,6 +44,8 @@ class CheckpointConfig(Settings):
     """The checkpoint: a DCP folder, a safetensors folder, or for `convert` also a `torch.save` file."""
     threads: PositiveInt | None = Field(None, json_schema_extra=OPERATIONAL)
     """Reading threads per process; null: from cores and bytes."""
+    stall_s: PositiveFloat | None = Field(STALL_S, json_schema_extra=OPERATIONAL)
+    """End with the file's name when one read has had no answer for so many seconds (a dead network file system); null: wait."""
     check: Literal["none", "size", "crc"] = "size"
     """For `read`: what is checked before anything is loaded."""
     seal: bool = False

@@ -17,9 +17,11 @@ from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMe
 
 from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
 from millrace.checkpoint.engine.coverage import is_covered
+from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.engine.read_engine import threads_for
-from millrace.checkpoint.engine.read_plan import OpenFiles, head_at
-from millrace.checkpoint.engine.vector_io import PosixFiles
+from millrace.checkpoint.engine.read_plan import head_at
+from millrace.checkpoint.engine.stalls import StalledRead, Watch
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
@@ -27,6 +29,7 @@ from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import Problem
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
+from millrace.checkpoint.settings import STALL_S
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,21 @@ def _hole_in(name: str, one: Any, places: dict[Any, Any]) -> Problem | None:
     return None
 
 
-def verify_file(part: FilePart, threads: int | None = None) -> FileReport:
+def verify_file(
+    part: FilePart, threads: int | None = None, *, stall_s: float | None = STALL_S, files: Files | None = None
+) -> FileReport:
     """Check all items of one file; problems are collected, none raised."""
+    watch = Watch(stall_s)
+    opened = OpenFiles(part.folder, files or PosixFiles(), watch)
+    try:
+        return watch.wait_for(lambda: _report(part, opened, threads))
+    except StalledRead as stalled:
+        return FileReport(part.name, items=len(part.items), problems=[Problem(str(stalled), stalled.file)])
+
+
+def _report(part: FilePart, opened: OpenFiles, threads: int | None) -> FileReport:
     report = FileReport(part.name, items=len(part.items))
     seal = read_seal(part.folder)
-    opened = OpenFiles(part.folder, PosixFiles())
     try:
         file = opened.index(part.name, report.problems)
         if file is None:
@@ -136,7 +149,7 @@ def _look_at(index: MetadataIndex, info: Any, described: Any, opened: OpenFiles,
             if head.dtype != described.properties.dtype:
                 return f"the metadata says {described.properties.dtype} and the file holds {head.dtype}"
             return CheckedItem(file, info.offset, info.length, head, index.fqn)
-    data = opened.files.read_at(opened.handles[file], info.length, info.offset)
+    data = opened.read_at(file, info.length, info.offset)
     if getattr(info, "transform_descriptors", None):
         return ""
     return archive_problem(data) or ("" if is_tensor else (refusal(data) or ""))

@@ -29,10 +29,17 @@ OURS: dict[tuple[str, str], tuple[str, str | None]] = {
     ("examples", "mnist_cnn"): ("mnist_cnn", None),
     ("examples", "mnist_rnn"): ("lstm", None),
     ("examples", "mnist_ff"): ("forward_forward", None),
+    ("examples", "mnist_forward_forward"): ("forward_forward", None),
     ("examples", "siamese"): ("siamese", None),
     ("examples", "word_lm"): ("char_lm", "characters instead of words"),
 }
 """The original's (repository, model) → our workload, and what is different about it."""
+
+MODES = {"nonparallel": "mutation", "batch": "mutation", "mixed": "mutation"}
+"""Other words for a mode there: what is neither `default` nor `parallel` draws hyperparameters."""
+
+GOVERNORS = ("performance", "powersave", "ondemand", "conservative", "schedutil")
+"""What the original lets a governor be; it goes on without any other."""
 
 _RENAMED = {"learning_rate": "lr", "total_epoch": "epochs", "droprate": "dropout", "wd": "weight_decay", "alpha": "weight_decay"}
 _TOP_LEVEL = {
@@ -54,22 +61,26 @@ def is_original(data: Any) -> bool:
 
 
 def translate(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same experiments in our config's words. Keys that mean nothing become notes.
+    """The same experiments in our config's words. Keys that mean nothing, and entries that are skipped there, become notes.
 
     Raises:
-        ValueError: an unknown repository, model or mode; a half that is missing.
+        ValueError: an unknown mode; nothing is left to run.
     """
     notes: list[str] = []
     models = _models(data)
     found: dict[str, Any] = {"original_columns": True, "external": _externals(models), "notes": notes}
-    for key in ("experiment_name", "description", "runs_per_config", "max_retries", "mode", "seed"):
+    for key in ("experiment_name", "description", "runs_per_config", "max_retries", "seed"):
         if data.get(key) is not None:
             found[key] = data[key]
-    if data.get("governor"):
+    if data.get("mode") is not None:
+        found["mode"] = MODES.get(data["mode"], data["mode"])
+    if data.get("governor") in GOVERNORS:
         found["energy"] = {"governor": data["governor"]}
+    elif data.get("governor"):
+        notes.append(f"governor: '{data['governor']}' is none of {', '.join(GOVERNORS)}; the CPUs keep theirs")
     found["deduplicate"] = bool(data.get("use_deduplication", False))
-    if data.get("historical_csvs"):
-        found["earlier_results"] = data["historical_csvs"]
+    if found["deduplicate"]:
+        found["earlier_results"] = _history(data, notes)
     # What our own config may say beside it, e.g. by --set.
     for key, value in data.items():
         if key in _TOP_LEVEL or key.startswith(("_", "comment")):
@@ -78,14 +89,32 @@ def translate(data: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
         else:
             notes.append(f"the key '{key}' means nothing and is ignored")
-    experiments = []
-    for number, entry in enumerate(data.get("experiments") or [], 1):
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"experiments.{number - 1} must be a mapping")
-        if {key for key in entry if not key.startswith(("_", "comment"))}:
-            experiments.append(_experiment(dict(entry), data, models, notes, f"experiments.{number - 1}"))
-    found["experiments"] = experiments
+    found["experiments"] = _experiments(data, models, notes)
     return found
+
+
+def _history(data: Mapping[str, Any], notes: list[str]) -> list[str]:
+    paths = [str(path) for path in data.get("historical_csvs") or []]
+    notes += [
+        f"historical_csvs: there is no {path}; what it held may be drawn again" for path in paths if not Path(path).exists()
+    ]
+    return [path for path in paths if Path(path).exists()]
+
+
+def _experiments(data: Mapping[str, Any], models: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
+    experiments = []
+    for number, entry in enumerate(data.get("experiments") or []):
+        where = f"experiments.{number}"
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{where} must be a mapping")
+        if {key for key in entry if not key.startswith(("_", "comment"))}:
+            try:
+                experiments.append(_experiment(dict(entry), data, models, notes, where))
+            except _Skipped as reason:
+                notes.append(f"{where} is skipped: {reason}")
+    if data.get("experiments") and not experiments:
+        raise ValueError(f"nothing is left to run: {'; '.join(notes) or 'every entry is a comment'}")
+    return experiments
 
 
 _OUR_KEYS = {
@@ -94,19 +123,24 @@ _OUR_KEYS = {
 }  # fmt: skip
 
 
+class _Skipped(Exception):
+    """The original goes on without this entry, and so do we, with a note."""
+
+
 def _experiment(
     entry: dict[str, Any], data: Mapping[str, Any], models: dict[str, Any], notes: list[str], where: str
 ) -> dict[str, Any]:
     mode = entry.get("mode") or data.get("mode") or "mutation"
+    mode = MODES.get(mode, mode)
     if mode not in {"default", "mutation", "parallel"}:
-        raise ValueError(f"{where}: no mode '{mode}'{did_you_mean(mode, ['default', 'mutation', 'parallel'])}")
+        raise ValueError(f"{where}: no mode '{mode}'{did_you_mean(mode, ['default', 'mutation', 'parallel', *MODES])}")
     counts = [entry.get("runs_per_config")]
     made: dict[str, Any] = {"mode": mode}
     if mode == "parallel":
         halves = {name: entry.get(name) for name in ("foreground", "background")}
         for name, half in halves.items():
             if not isinstance(half, Mapping) or "repo" not in half:
-                raise ValueError(f"{where}: parallel mode needs a {name} with `repo` and `model`")
+                raise _Skipped(f"parallel mode needs a {name} with `repo` and `model`")
         front, back = dict(halves["foreground"] or {}), dict(halves["background"] or {})
         counts.append(front.get("runs_per_config"))
         made |= _job(front, models, notes, f"{where}.foreground")
@@ -116,15 +150,35 @@ def _experiment(
     else:
         made |= _job(entry, models, notes, where)
         source = entry
+    if "mutate_params" in source:
+        notes.append(f"{where}: 'mutate_params' means nothing (there as well); what is to be drawn stands under `mutate`")
     if source.get("mutate") and (made.get("foreground_mode") or mode) != "default":
-        asked = source["mutate"]
-        made["mutate"] = (
-            asked if not models and asked == ["all"] else [_RENAMED.get(name, name) if not models else name for name in asked]
-        )
+        made["mutate"] = _to_draw(source["mutate"], made["workload"], models, notes, where)
     count = next((count for count in counts if count is not None), None)
+    if count == 0:
+        raise _Skipped("it asks for 0 runs")
     if count is not None:
         made["runs_per_config"] = count
     return made
+
+
+def _to_draw(asked: list[str], workload: str, models: dict[str, Any], notes: list[str], where: str) -> list[str]:
+    """The parameters to draw by our names. Those that the training does not have are left out, as the original does."""
+    if asked == ["all"]:
+        return asked
+    if models:
+        known = set(models[workload.rpartition("/")[0]].get("supported_hyperparams", {}))
+        names = {name: name for name in asked}
+    else:
+        known = _our_names(workload)
+        names = {name: _RENAMED.get(name, name) for name in asked}
+    for name in sorted(set(asked)):
+        if names[name] not in known:
+            notes.append(f"{where}: its training has no hyperparameter '{name}' to draw; it is left out")
+    found = list(dict.fromkeys(names[name] for name in asked if names[name] in known))
+    if not found:
+        raise _Skipped(f"{workload} has none of the hyperparameters that are to be drawn ({', '.join(asked)})")
+    return found
 
 
 def _job(entry: dict[str, Any], models: dict[str, Any], notes: list[str], where: str) -> dict[str, Any]:
@@ -132,22 +186,38 @@ def _job(entry: dict[str, Any], models: dict[str, Any], notes: list[str], where:
     values = dict(entry.get("hyperparameters") or {})
     if models:
         if repo not in models:
-            raise ValueError(f"{where}: no repo '{repo}'{did_you_mean(repo, models)}")
+            raise _Skipped(f"no repo '{repo}'{did_you_mean(repo, models)}")
         known = models[repo].get("models", ["default"])
         if model not in known:
-            raise ValueError(f"{where}: {repo} has no model '{model}'{did_you_mean(model, known)}")
+            raise _Skipped(f"{repo} has no model '{model}'{did_you_mean(model, known)}")
         supported = models[repo].get("supported_hyperparams", {})
         return {"workload": f"{repo}/{model}", "hyperparameters": _supported(values, supported, notes, where)}
     if (repo, model) not in OURS:
         repos = {name for name, _ in OURS}
         if repo not in repos:
-            raise ValueError(f"{where}: no repo '{repo}'{did_you_mean(repo, repos)}")
-        raise ValueError(f"{where}: {repo} has no model '{model}'{did_you_mean(model, [m for r, m in OURS if r == repo])}")
+            raise _Skipped(f"no repo '{repo}'{did_you_mean(repo, repos)}")
+        raise _Skipped(f"{repo} has no model '{model}'{did_you_mean(model, [m for r, m in OURS if r == repo])}")
     workload, difference = OURS[repo, model]
     if difference and (note := f"{repo}/{model} runs as {workload}: {difference}") not in notes:
         notes.append(note)
     renamed: dict[str, Any] = {_RENAMED.get(str(name), str(name)): value for name, value in values.items()}
-    return {"workload": workload, "hyperparameters": _supported(renamed, _our_names(workload), notes, where)}
+    supported = _supported(renamed, _our_names(workload), notes, where)
+    return {"workload": workload, "hyperparameters": supported, "original": f"{repo}/{model}"}
+
+
+def our_set(repo: str, model: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """A hyperparameter set of the original as one of the workload that does the same here; None: there is none."""
+    if (repo, model) not in OURS:
+        return None
+    return OURS[repo, model][0], {_RENAMED.get(name, name): value for name, value in values.items()}
+
+
+def original_names(original: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Our hyperparameters by the names that the original gives them (`original` is its repository/model)."""
+    back = {"lr": "learning_rate"}
+    if original.startswith("bug-localization"):
+        back["weight_decay"] = "alpha"
+    return {back.get(name, name): value for name, value in values.items()}
 
 
 def _our_names(workload: str) -> set[str]:

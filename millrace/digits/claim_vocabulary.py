@@ -1,42 +1,56 @@
-"""The closed vocabularies of the answers, and how words that people and models use are read into them.
+"""The closed vocabulary of the embedded world: everything that its baseline can say, and what is read as a digit.
 
-Every slot that a claim about digit scenes asks for has a kind; a kind has a few values. `read_value` is lenient in wording
-("Upper-left corner", "seven", "about 12 percent") and strict in meaning: what it can't read for sure is None.
+The spellings of all but digits are the product's own (`millrace.probing.answer_words`).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 
-NOT_RELATED = "NOT_RELATED"
-"""The answer that a claim does not apply to the picture."""
+from millrace.probing import answer_words
+from millrace.probing.answer_words import (
+    DIRECTIONS,
+    GAP,
+    NOT_RELATED,
+    NUMERALS,
+    PHRASES,
+    PLACES,
+    POINTS,
+    QUARTERS,
+    REGIONS,
+    TURNS,
+    one_number,
+    percent,
+    question_words,
+    words_of,
+)
+
+__all__ = [
+    "ANSWERS",
+    "COUNTS",
+    "DIGITS",
+    "GAP",
+    "KINDS",
+    "NOT_RELATED",
+    "NUMERALS",
+    "PERCENTS",
+    "PHRASES",
+    "POINTS",
+    "QUARTERS",
+    "REGIONS",
+    "SLOT_KINDS",
+    "TURNS",
+    "answer_index",
+    "percent",
+    "question_words",
+    "read_value",
+    "words_of",
+]
 
 DIGITS = tuple(f"digit {label}" for label in range(10))
-REGIONS = (
-    "top left",
-    "top centre",
-    "top right",
-    "middle left",
-    "centre",
-    "middle right",
-    "bottom left",
-    "bottom centre",
-    "bottom right",
-)
-"""The nine parts of the picture, row by row."""
-DIRECTIONS = ("left of", "right of", "above", "below", "in front of", "behind")
-PLACES = ("leftmost", "rightmost", "topmost", "bottommost")
 PERCENTS = ("0.7%", "1%", "1.4%", "2%", "2.8%", "4%", "5.5%", "8%", "11%", "16%", "22%", "32%")
 """The shares of the picture that the embedded baseline can say: steps of about 1.4, so the nearest is within a fifth."""
 COUNTS = ("1", "2", "3", "4", "5", "6")
-QUARTERS = ("top left", "top right", "bottom left", "bottom right")
-"""The four quarters of the picture, row by row."""
-POINTS = ("up", "right", "down", "left")
-"""Where a digit's top points, by clockwise quarter-turns."""
-TURNS = ("upright", "turned clockwise", "upside down", "turned counter-clockwise")
-"""How a digit is turned, by clockwise quarter-turns."""
 
 KINDS: dict[str, tuple[str, ...]] = {
     "digit": DIGITS,
@@ -52,110 +66,18 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Every kind of answer with its values. For `percent` any number is a value, and these are the ones the baseline uses."""
 
-SLOT_KINDS = {
-    "ENTITY_TYPE": "digit",
-    "ABSOLUTE_REGION": "region",
-    "RELATIVE_DIRECTION": "direction",
-    "RELATIVE_POSITION": "place",
-    "PROPORTION": "percent",
-    "COUNT": "count",
-    "REGION_DESCRIPTION": "quarter",
-    "VIEW_DIRECTION": "point",
-    "OBJECT_DIRECTION": "turn",
-}
+SLOT_KINDS = {"ENTITY_TYPE": "digit", **answer_words.SLOT_KINDS}
 """The kind of answer that a slot takes."""
 
 ANSWERS: tuple[tuple[str, str], ...] = (*((kind, value) for kind, values in KINDS.items() for value in values), ("", NOT_RELATED))
 """Everything the embedded baseline can say, as (kind, value); abstaining is the last."""
 
-NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-GAP = "["
-"""The word for an open slot or a blank."""
-
-SYNONYMS: Mapping[str, str] = {
-    **{word: str(number) for number, word in enumerate(NUMERALS) if word != "one"},
-    **{f"{word}{ending}": str(number) for number, word in enumerate(NUMERALS) for ending in ("s", "es") if word != "one"},
-    "%": "percent",
-    "percentage": "percent",
-    "no": "not",
-    "none": "not",
-    "without": "not",
-    "upper": "top",
-    "uppermost": "topmost",
-    "highest": "topmost",
-    "lower": "bottom",
-    "lowermost": "bottommost",
-    "lowest": "bottommost",
-    "center": "centre",
-    "central": "centre",
-    "anticlockwise": "counterclockwise",
-    "beneath": "below",
-    "under": "below",
-    "underneath": "below",
-    "over": "above",
-    "upwards": "up",
-    "upward": "up",
-    "downwards": "down",
-    "downward": "down",
-    "rightwards": "right",
-    "leftwards": "left",
-    "upsidedown": "upside down",
-    "inverted": "upside down",
-    "violet": "purple",
-    "numeral": "digit",
-    "numerals": "digits",
-    "numbers": "digits",
-    "image": "picture",
-    "photo": "picture",
-    "scene": "picture",
-    "quadrant": "quarter",
-    "quadrants": "quarter",
-    "quarters": "quarter",
-    "biggest": "largest",
-    "rotated": "turned",
-    "oriented": "turned",
-}
-"""Words that mean the same here. `one` stays a word: "the red one" is not a number."""
-
-_WORD = re.compile(r"[0-9]+(?:\.[0-9]+)?|[a-z]+|%|\[")
-_GAPS = re.compile(r"\[[^\]]*\]|\{[^}]*\}|_{2,}|\.{3,}|…")
-_REMARK = re.compile(r"\([^)]*\)")
-_INSTRUCTION = re.compile(r"^\s*(?:complete|fill|name it|in one word)\b[^:]*:", re.IGNORECASE)
-
-
-def words_of(text: str) -> list[str]:
-    """`text` as plain lower-case words: synonyms replaced, `7s` as `7 s`, a slot or blank as `GAP`, punctuation gone."""
-    folded = _GAPS.sub(f" {GAP} ", text).lower()
-    folded = re.sub(r"\b(?:counter|anti)[- ]?clockwise", "counterclockwise", folded)
-    folded = re.sub(r"\b(left|right|top|bottom)[- ]most\b", r"\1most", folded)
-    found: list[str] = []
-    for word in _WORD.findall(folded):
-        found.extend(SYNONYMS.get(word, word).split())
-    return found
-
-
-def question_words(text: str) -> list[str]:
-    """The words of a question without remarks in brackets and without how the answer is to be written ("Complete with …:")."""
-    return words_of(_INSTRUCTION.sub("", _REMARK.sub(" ", text)))
-
 
 def read_value(kind: str, text: str) -> str | None:
-    """The value of `kind` that `text` means, in its one spelling; None when it means none or could mean two.
-
-    A percentage is spelt `4.2%`; a count beyond the vocabulary stays a count.
-    """
-    words = words_of(text)
-    if kind == "percent":
-        return _one_number(words, "{}%", limit=100)
-    if kind == "count":
-        return _one_number([_ONE.get(word, word) for word in words], "{}", limit=999, whole=True)
+    """The value of `kind` that `text` means, in its one spelling; None when it means none or could mean two."""
     if kind == "digit":
-        return _one_number([_ONE.get(word, word) for word in words], "digit {}", limit=9, whole=True)
-    if kind in {"region", "quarter"}:
-        return _part(set(words), nine=kind == "region")
-    found = {value for value, spellings in PHRASES[kind].items() if any(_holds(words, spelling) for spelling in spellings)}
-    return found.pop() if len(found) == 1 else None
+        return one_number(words_of(text), "digit {}", limit=9, whole=True, counted=True)
+    return answer_words.read_value(kind, text)
 
 
 def answer_index(kind: str, value: str) -> int | None:
@@ -165,65 +87,4 @@ def answer_index(kind: str, value: str) -> int | None:
     return _INDEX.get((kind, value))
 
 
-def percent(text: str) -> float:
-    """The number in `4.2%`."""
-    return float(text.rstrip("%"))
-
-
 _INDEX = {answer: place for place, answer in enumerate(ANSWERS)}
-
-_ONE = {"one": "1"}
-
-PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
-    "direction": {
-        "left of": ("left",),
-        "right of": ("right",),
-        "above": ("above", "on top"),
-        "below": ("below",),
-        "in front of": ("in front",),
-        "behind": ("behind",),
-    },
-    "place": {
-        "leftmost": ("leftmost", "far left", "furthest left"),
-        "rightmost": ("rightmost", "far right", "furthest right"),
-        "topmost": ("topmost", "top"),
-        "bottommost": ("bottommost", "bottom"),
-    },
-    "point": {"up": ("up", "top"), "right": ("right",), "down": ("down", "bottom"), "left": ("left",)},
-    "turn": {
-        "upright": ("upright", "not turned"),
-        "turned clockwise": ("clockwise",),
-        "upside down": ("upside down",),
-        "turned counter-clockwise": ("counterclockwise",),
-    },
-    "presence": {"yes": ("yes",)},
-}
-"""How the values of the kinds without numbers and regions are recognised, in words of `words_of`."""
-
-
-def _holds(words: list[str], phrase: str) -> bool:
-    parts = phrase.split()
-    return any(words[start : start + len(parts)] == parts for start in range(len(words)))
-
-
-def _part(words: set[str], *, nine: bool) -> str | None:
-    """A region from the rows and columns that are named."""
-    rows = words & {"top", "bottom"}
-    columns = words & {"left", "right"}
-    middle = bool(words & {"middle", "centre"})
-    if len(rows) > 1 or len(columns) > 1 or "half" in words:
-        return None
-    if rows and columns:
-        return None if middle else f"{rows.pop()} {columns.pop()}"
-    if not nine or not middle:
-        return None
-    if rows:
-        return f"{rows.pop()} centre"
-    return f"middle {columns.pop()}" if columns else "centre"
-
-
-def _one_number(words: list[str], spelling: str, *, limit: float, whole: bool = False) -> str | None:
-    numbers = [float(word) for word in words if word[0].isdigit()]
-    if len(numbers) != 1 or numbers[0] > limit or (whole and numbers[0] != int(numbers[0])):
-        return None
-    return spelling.format(f"{numbers[0]:g}")

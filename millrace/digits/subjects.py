@@ -11,27 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
 from typing import Any
 
-import msgspec
-
 from millrace.digits.scenes.scene import COLOURS, Scene, SceneDigit
-from millrace.digits.truth import ORIENTABLE, Selector, Truth, truth_of
+from millrace.digits.truth import ORIENTABLE, Selector, truth_of
+from millrace.probing.annotated import UNANSWERABLE_SHARE, Selectors, Subject, Truth
 from millrace.probing.claims import Claim
 from millrace.run.ids import random_for
-
-UNANSWERABLE_SHARE = 0.15
-"""Share of the claims asked that do not apply: enough for a useful rate, few enough that answering stays the rule."""
-
-Selectors = dict[str, dict[str, Any]]
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """What a claim's prefilled slots are filled with."""
-
-    values: dict[str, str]
-    """By slot: the words."""
-    selectors: Selectors
-    """By slot: the same as `truth.Selector`, for programs."""
-    answerable: bool
 
 
 def choose_subject(

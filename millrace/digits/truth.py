@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from millrace.digits.claim_vocabulary import DIGITS, POINTS, QUARTERS, REGIONS, TURNS
 from millrace.digits.scenes.scene import Scene, SceneDigit
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 
 Selector = Mapping[str, Any]
 
@@ -40,23 +39,6 @@ FREE, OCCUPIED = 0.0, 0.10
 """Share of a digit's box inside a quarter up to which the quarter is free of it, and from which it is not."""
 ORIENTABLE = (3, 4, 7)
 """Digits whose top can be told from their bottom whatever the handwriting."""
-
-
-class Truth(msgspec.Struct, frozen=True):
-    """The right answers to one claim about one subject."""
-
-    answerable: bool
-    """False: the claim does not apply, and the right answer is to say so."""
-    clear: bool
-    """False: a careful person might answer otherwise, so it should not be asked and can't be judged."""
-    correct: dict[str, str] = {}
-    """The best answer by slot; empty when unanswerable or unclear."""
-    accepted: dict[str, tuple[str, ...]] = {}
-    """Every right answer by slot. For a percentage only the exact one: the slot's tolerance is the judge's matter."""
-
-
-NOT_ANSWERABLE = Truth(answerable=False, clear=True)
-UNCLEAR = Truth(answerable=True, clear=False)
 
 
 def truth_of(claim_id: str, scene: Scene, selectors: Mapping[str, Selector]) -> Truth | None:

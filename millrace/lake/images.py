@@ -28,6 +28,7 @@ REASONS = {
     "damaged_image": "the image is broken inside",
     "image_too_large": "decoding would take more pixels or bytes than allowed",
     "image_changed": "the stored bytes are not those that were recorded",
+    "bad_annotation": "the row's annotation contradicts itself or its picture",
     "unreadable_rows": "this part of the parquet file is damaged",
 }
 """Why an image may be refused, with the sentence that a report shows."""

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from millrace.digits.scenes.scene import Scene, scene_from_json
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import Annotation, annotation_columns, read_annotation
 from millrace.lake.images import MAX_BYTES, REASONS, image_bytes
 
 BYTES_COLUMNS = ("jpg", "image", "image_bytes")
@@ -28,7 +28,8 @@ PATH_COLUMNS = ("image_path", "path", "file_path", "image_url")
 
 IMAGE_COLUMNS = (*BYTES_COLUMNS, *BASE64_COLUMNS, *PATH_COLUMNS)
 
-NOT_METADATA = frozenset({"image_id", "scene", "label_map", *BYTES_COLUMNS, *BASE64_COLUMNS})
+NOT_METADATA = frozenset({"image_id", *BYTES_COLUMNS, *BASE64_COLUMNS})
+"""Columns that are kept elsewhere, as are those of annotations."""
 
 _PATH_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
 
@@ -52,10 +53,8 @@ class LakeRow(msgspec.Struct, frozen=True):
     image_bytes: bytes
     path: str | None
     """The image file, where the row named one instead of holding bytes."""
-    scene: Scene | None
-    """The annotation, where the lake has one."""
-    label_map: bytes | None
-    """PNG, see `millrace.digits.scenes.scene`."""
+    annotation: Annotation | None
+    """What is known about the picture, where the lake has it in a form that somebody understands."""
     metadata: dict[str, Any]
     """Every other column, `conversations` among them."""
 
@@ -75,19 +74,19 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
     try:
         cells = {column: batch.column(place)[index] for place, column in enumerate(batch.schema.names)}
         path = next((text for column in PATH_COLUMNS if (text := _text(cells.get(column)))), None)
+        image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         data, source = _image_of(cells, path, file.parent)
         path = path or source
         image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         if data is None:
             data = _read_file(source, file.parent)
-        label_map = _plain(cells.get("label_map"))
+        metadata = cells.keys() - NOT_METADATA - annotation_columns()
         return LakeRow(
             ref=ImageRef(image_id, name, row, sha256(data).hexdigest()[:16]),
             image_bytes=data,
             path=None if source is None else str(_resolve(source, file.parent)),
-            scene=_scene(_text(cells.get("scene"))),
-            label_map=label_map if isinstance(label_map, bytes) else None,
-            metadata={column: _metadata(cell) for column, cell in cells.items() if column not in NOT_METADATA},
+            annotation=read_annotation(lambda column: _value(cells.get(column))),
+            metadata={column: _metadata(cell) for column, cell in cells.items() if column in metadata},
         )
     except ItemFailed as failure:
         return BadRow(ImageRef(image_id, name, row, ""), failure.reason, failure.detail)
@@ -141,14 +140,6 @@ def _read_file(path: str | None, folder: Path) -> bytes:
     return data
 
 
-def _scene(text: str) -> Scene | None:
-    """The annotation; None for a column `scene` that holds something else."""
-    try:
-        return scene_from_json(text) if text.startswith("{") else None
-    except msgspec.DecodeError:
-        return None
-
-
 def _plain(cell: Any) -> Any:
     """An Arrow scalar as a Python value, a list of numbers as an array instead of a Python object for each."""
     if cell is None or not cell.is_valid:
@@ -158,6 +149,14 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, pa.StructScalar):
         return {field.name: _plain(cell[place]) for place, field in enumerate(cell.type)}
     return cell.as_py()
+
+
+def _value(cell: Any) -> Any:
+    """An Arrow scalar as a Python value; None for what can't be one."""
+    try:
+        return None if cell is None else cell.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return None
 
 
 def _text(cell: Any) -> str:

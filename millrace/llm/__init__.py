@@ -44,6 +44,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """Parsed arguments; {} when the model wrote something that is not a JSON object (see `invalid`)."""
     invalid: str | None = None
     """The text the model wrote as arguments where that is no JSON object, to be fed back to it as an error; else None."""
+    attached: dict[str, Any] = {}
+    """What the server attached to the call and wants to see again with it (a thought's signature); opaque."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Only for a tool's turn: the call it answers."""
     tool_name: str | None = None
     """Only for a tool's turn: the tool that answers (Gemini matches answers by name)."""
+    attached: dict[str, Any] = {}
+    """Only for an assistant's turn: `Reply.attached` of the reply that it repeats."""
 
     @property
     def text(self) -> str:
@@ -127,6 +131,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     filtered: bool = False
     """With `finish="refusal"`: a filter of the server refused the question or the answer, not the model itself."""
     tool_calls: tuple[ToolCall, ...] = ()
+    attached: dict[str, Any] = {}
+    """What the server attached to its turn (the thoughts of a model that wants them back); pass it on in `assistant()`."""
     value: Any = None
     """The parsed answer of a request with a schema (it satisfies the schema); None without one."""
     usage: Usage = Usage()
@@ -139,7 +145,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     """Requests this answer took, failed ones included; 0 for a replayed answer."""
     cost_usd: float | None = None
-    """By the price table; None when the price or the token count is unknown. For a replayed answer what it cost back then."""
+    """By the config's price or the list; None when price or tokens are unknown. For a replayed answer what it cost then."""
     replayed: bool = False
     """It comes from the journal: nothing was sent and nothing was paid now."""
 
@@ -179,9 +185,9 @@ def user(*parts: str | ImagePart) -> Message:
     return Message(role="user", parts=parts)
 
 
-def assistant(text: str = "", *, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
-    """An assistant's earlier turn."""
-    return Message(role="assistant", parts=(text,) if text else (), tool_calls=tool_calls)
+def assistant(text: str = "", *, tool_calls: tuple[ToolCall, ...] = (), attached: Mapping[str, Any] | None = None) -> Message:
+    """An assistant's earlier turn: the `text`, `tool_calls` and `attached` of its reply."""
+    return Message(role="assistant", parts=(text,) if text else (), tool_calls=tool_calls, attached=dict(attached or {}))
 
 
 def tool_result(call: ToolCall, text: str) -> Message:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
 
 from millrace.llm import Usage
-from millrace.llm.prices import AS_OF, cost_usd, price_of
+from millrace.llm.image_tokens import image_tokens
+from millrace.llm.prices import cost_usd, list_name, price_of
 from millrace.llm.settings import ModelSettings
 
 PROMPT_TOKENS = 300
@@ -15,6 +17,16 @@ PROMPT_TOKENS = 300
 
 ANSWER_TOKENS = 90
 """Per call: a reply with one sentence of explanation, roughly."""
+
+PICTURE = (1024, 768)
+"""Pixels of a picture of the usual size."""
+
+THOUGHT_TOKENS = 700
+"""Per answer of a model that thinks, roughly: between a few hundred at low effort and some thousands at high."""
+
+_THINKS = re.compile(
+    r"gpt-5(?!.*chat)|o\d\b|gemini-(2\.5|[3-9])(?!.*lite)|.*(thinking|reason|r1\b|qwq)|kimi-k2-think|grok-4", re.IGNORECASE
+)
 
 LATENCY_S = 2.0
 """Assumed for one call when nothing was measured: a few hundred tokens at a hundred tokens a second."""
@@ -26,20 +38,16 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     calls: int
     input_tokens: int
-    """Per call, images included."""
+    """Per call, without the pictures counted next."""
     output_tokens: int
-    """Per call."""
+    """Per call, without thoughts."""
+    pictures: int = 0
+    """Per call, of the usual size: how many tokens that is depends on the model."""
 
 
 def about_a_picture(stage: str, calls: int, *, pictures: int = 1) -> Planned:
     """Calls of the usual size, about a picture of usual size (`pictures=0`: without it)."""
-    seen = pictures * image_tokens(1024, 768)
-    return Planned(stage=stage, calls=calls, input_tokens=PROMPT_TOKENS + seen, output_tokens=ANSWER_TOKENS)
-
-
-def image_tokens(width: int, height: int) -> int:
-    """Prompt tokens of an image, roughly: vision models of today take one per 28 x 28 pixels."""
-    return max(1, -(-width // 28)) * max(1, -(-height // 28))
+    return Planned(stage=stage, calls=calls, input_tokens=PROMPT_TOKENS, output_tokens=ANSWER_TOKENS, pictures=pictures)
 
 
 def estimate_lines(settings: ModelSettings, planned: Sequence[Planned]) -> list[str]:
@@ -53,11 +61,14 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]]) -> list[str]:
         return []
     lines: list[str] = []
     total_usd: float | None = 0.0
-    number, seconds, listed = 0, 0.0, False
+    number, seconds, listed, thinking = 0, 0.0, False, False
     for settings, stage in calls:
         price = price_of(settings)
-        usage = Usage(input_tokens=stage.calls * stage.input_tokens, output_tokens=stage.calls * stage.output_tokens)
-        cost = cost_usd(usage, price)
+        call = usage_of(settings, stage)
+        usage = Usage(input_tokens=stage.calls * (call.input_tokens or 0), output_tokens=stage.calls * (call.output_tokens or 0))
+        one = cost_usd(call, price)  # by the call: a price may rise with a prompt's length
+        cost = None if one is None else stage.calls * one
+        thinking = thinking or bool(thought_tokens(settings))
         total_usd = None if total_usd is None or cost is None else total_usd + cost
         number += stage.calls
         seconds += _seconds(settings, stage.calls)
@@ -68,8 +79,23 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]]) -> list[str]:
     basis = f"at {slots} or more in flight and an assumed {LATENCY_S:g} s per call"
     lines.append(f"together (an estimate): at most {number:,} calls, {_money(total_usd)}, about {_time(seconds)} {basis}")
     if listed:
-        lines.append(f"prices: the built-in table of {AS_OF}; set `price` for yours")
+        lines.append(f"prices: {list_name()}; set `price` for yours")
+    if thinking:
+        assumed = f"{THOUGHT_TOKENS} tokens of thoughts per answer are assumed for models that think"
+        lines[-1] += f"; {assumed}"
     return lines
+
+
+def usage_of(settings: ModelSettings, stage: Planned) -> Usage:
+    """The tokens of one call of a stage to this model."""
+    seen = stage.pictures * image_tokens(*PICTURE, settings.model) if stage.pictures else 0
+    return Usage(input_tokens=stage.input_tokens + seen, output_tokens=stage.output_tokens + thought_tokens(settings))
+
+
+def thought_tokens(settings: ModelSettings) -> int:
+    """Tokens of thoughts that an answer of this model is assumed to take."""
+    switched_off = settings.options.get("thinking_budget") == 0
+    return 0 if switched_off or not _THINKS.match(settings.model.rpartition("/")[2]) else THOUGHT_TOKENS
 
 
 def _seconds(settings: ModelSettings, calls: int) -> float:

@@ -39,7 +39,7 @@ def _of_kind(kind: str, schema: dict[str, Any], source: random.Random, root: dic
         required = set(schema.get("required", wanted if depth < 4 else ()))
         return {name: example_of(part, source, root=root, depth=depth + 1) for name, part in wanted.items() if name in required}
     if kind == "array":
-        count = max(int(schema.get("minItems", 1 if depth < 4 else 0)), 0)
+        count = max(int(schema.get("minItems", min(3, schema.get("maxItems", 3)) if depth < 4 else 0)), 0)
         return [example_of(schema.get("items") or {}, source, root=root, depth=depth + 1) for _ in range(count)]
     if kind in {"integer", "number"}:
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.llm import Usage
 
 Kind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
 """Classes of a failed attempt.
@@ -74,7 +75,15 @@ class AttemptFailed(Exception):
     """One attempt's failure; the durable client turns it into a wait, a `CallFailed` or an `EndpointDown`."""
 
     def __init__(
-        self, kind: Kind, detail: str, *, status: int | None = None, retry_after_s: float | None = None, fatal: bool = False
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        fatal: bool = False,
+        account_empty: bool = False,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(kind, detail)
         self.kind: Kind = kind
@@ -83,11 +92,18 @@ class AttemptFailed(Exception):
         self.retry_after_s = retry_after_s
         """What the server asked to wait; None when it said nothing."""
         self.fatal = fatal
-        """Nothing that follows can succeed either (an empty account, a revoked key)."""
+        """Nothing that follows can succeed either (a certificate that is not trusted, a revoked key)."""
+        self.account_empty = account_empty
+        """With `overload`: by its words the account may be empty, and nothing says when to come back."""
+        self.usage = usage
+        """The tokens of a reply that cannot be used, as far as it tells them; None where there was no reply."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling with the keyword arguments."""
-        return (_attempt_failed, (self.kind, self.detail, self.status, self.retry_after_s, self.fatal))
+        return (
+            _attempt_failed,
+            (self.kind, self.detail, self.status, self.retry_after_s, self.fatal, self.account_empty, self.usage),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
@@ -99,5 +115,9 @@ def _attempt_failed(
     status: int | None,
     retry_after_s: float | None,
     fatal: bool,
+    account_empty: bool,
+    usage: Usage | None,
 ) -> AttemptFailed:
-    return AttemptFailed(kind, detail, status=status, retry_after_s=retry_after_s, fatal=fatal)
+    return AttemptFailed(
+        kind, detail, status=status, retry_after_s=retry_after_s, fatal=fatal, account_empty=account_empty, usage=usage
+    )

@@ -48,14 +48,14 @@ def open_chat(
     if settings.max_cost_usd is not None and price_of(settings) is None:
         raise UsageError(f"max_cost_usd needs to know what {settings.model} costs: set price: {{input_usd: …, output_usd: …}}")
     images = ImageEncoder(settings.images)
-    shared = Resources(images, ByteBudget(settings.max_bytes_in_flight), transport)
+    shared = Resources(images, ByteBudget(settings.max_bytes_in_flight), transport, folder)
     module = load_plugin(PROVIDERS, settings.provider, "provider")
     places: list[EndpointSettings | None] = list(settings.endpoints) or [None]
     endpoints = [
         Endpoint(
             module.open_model(settings, place, shared),
             (place and place.max_in_flight) or settings.max_in_flight,
-            settings.identity or (place.base_url if place is not None else ""),
+            settings.identity or (place.base_url.partition("?")[0] if place is not None else ""),
         )
         for place in places
     ]

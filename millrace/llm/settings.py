@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -9,12 +11,18 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, Positive
 from millrace.config import OPERATIONAL, Settings
 from millrace.plugins.form_fields import NameOf
 
+SECRET_WORDS = ("key", "token", "secret", "password", "sig", "auth", "credential")
+"""Names of query parameters with one of these are refused: a base URL is written to the run's config."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 
 class EndpointSettings(Settings):
     """One server that serves the model."""
 
     base_url: str
-    """Where its API starts, for OpenAI-compatible servers usually `http://HOST:PORT/v1`. Never with a key or password in it."""
+    """Where its API starts, for OpenAI-compatible servers usually `http://HOST:PORT/v1`; with a query where the API wants one
+    (`?api-version=…`). Never with a key or password in it."""
     api_key_env: str | None = None
     """The environment variable that holds the key. Neither this nor a block: no key is sent."""
     api_key_block: str | None = None
@@ -32,9 +40,30 @@ class EndpointSettings(Settings):
             raise ValueError("a base URL starts with http:// or https:// and names a host")
         if "@" in rest.split("/")[0]:
             raise ValueError("a base URL must not hold a password; name an environment variable in api_key_env")
-        if "?" in value or "#" in value:
-            raise ValueError("a base URL has no query and no fragment; a key belongs into the variable named by api_key_env")
-        return value.rstrip("/")
+        if "#" in value:
+            raise ValueError("a base URL has no fragment")
+        address, _, query = value.partition("?")
+        for part in query.split("&") if query else ():
+            name = part.partition("=")[0]
+            if any(word in name.lower().replace("-", "").replace("_", "") for word in SECRET_WORDS):
+                raise ValueError(f"'{name}' in a base URL looks like a key; it belongs into the variable named by api_key_env")
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("a base URL has only ASCII characters and no spaces; write others as %XX")
+        try:
+            _ = urllib.parse.urlsplit(value).port
+        except ValueError as error:
+            raise ValueError(f"a base URL names a host and a port ({error})") from None
+        return address.rstrip("/") + (f"?{query}" if query else "")
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"'{name}' is no name of a header")
+            if not value.isascii() or not value.isprintable():
+                raise ValueError(f"the header {name} holds characters that no header can carry; write them in ASCII")
+        return headers
 
     @model_validator(mode="after")
     def _has_one_key(self) -> EndpointSettings:
@@ -124,7 +153,7 @@ class ModelSettings(Settings):
     images: ImagePolicy = ImagePolicy()
     """What happens to images before they are sent."""
     price: Price | None = Field(default=None, json_schema_extra=OPERATIONAL)
-    """null takes the built-in table by the model's name; a model in neither has an unknown cost."""
+    """null takes the list prices of genai-prices by endpoint and name; a model in neither has an unknown cost."""
     max_cost_usd: PositiveFloat | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """Nothing more is sent once the run's answers cost this much; calls already in flight are still paid. Needs a known price."""
     extra: dict[str, Any] = {}

@@ -54,6 +54,7 @@ def obeying_cancel(output: Path) -> Iterator[None]:
         output: where the flow's output goes when whoever read it (its worker) is gone.
     """
     from prefect.context import FlowRunContext
+    from prefect.exceptions import Pause
 
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or threading.current_thread() is not threading.main_thread():
@@ -64,6 +65,9 @@ def obeying_cancel(output: Path) -> Iterator[None]:
     watch.start()
     try:
         yield
+    except Pause:
+        _report_suspended(context.flow_run)
+        raise
     finally:
         watch.close()
         if reporter:
@@ -88,6 +92,22 @@ def called_by_hand() -> Iterator[None]:
 def has_worker() -> bool:
     """Whether a worker (Prefect: a runner) started this process; it then answers for the state of a cancelled run."""
     return os.environ.get("PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS", "true").lower() == "false"
+
+
+def _report_suspended(flow_run: Any) -> None:
+    """Tell the automation for lost runs (deployments/automations.yaml) that a process ends because its run is suspended.
+
+    It may have been suspended from the UI a while ago; the heartbeats that came since would make the silence look like a loss.
+    """
+    from prefect.events import emit_event
+
+    deployment = f"prefect.deployment.{flow_run.deployment_id}"
+    related = {"prefect.resource.id": deployment, "prefect.resource.role": "deployment"}
+    emit_event(
+        event="millrace.flow-run.suspended",
+        resource={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name or ""},
+        related=[related] if flow_run.deployment_id else [],
+    )
 
 
 def _reporter(flow_run: UUID) -> FinalStateReporter | None:

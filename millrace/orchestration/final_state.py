@@ -28,7 +28,8 @@ from typing import Any
 DONE = b"done\n"
 WORKER_FIRST_S = 8.0
 GIVE_UP_S = 45.0
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+LEFT_ALONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED", "PAUSED", "SCHEDULED"}
+"""States that are not changed: final ones, and those in which a run has no process (suspended, or waiting for a start)."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.orchestration.final_state import main; main()"
@@ -78,7 +79,7 @@ def main() -> None:
     while time.monotonic() < ended + GIVE_UP_S:
         with contextlib.suppress(OSError, ValueError):
             state = json.loads(_ask(order, ""))["state_type"]
-            if state in FINAL:
+            if state in LEFT_ALONE:
                 return
             if time.monotonic() >= ended + order["worker_first_s"]:
                 new = "CANCELLED" if state == "CANCELLING" else "CRASHED"

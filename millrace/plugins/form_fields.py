@@ -1,7 +1,7 @@
 """How a plug-in is chosen in a form: a drop-down of what its folder holds, or a field for something of the user's own.
 
     environment_mode: Annotated[str, NameOf("millrace.synthesis.environments")] = "web"
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline")] = …
+    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = …
 
 These change a field's JSON schema, which Prefect's form is drawn from, and nothing about what is valid: the config checks that.
 """
@@ -9,7 +9,7 @@ These change a field's JSON schema, which Prefect's form is drawn from, and noth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -43,16 +43,19 @@ class SettingsOf:
     Args:
         package: its folder, as a dotted path.
         kind: what its settings class is called after: `BaselineSettings` for a baseline.
+        default: the plug-in of the field's default value. A form opens on the first alternative whatever the value is, so this
+            one comes first.
     """
 
     package: str
     kind: str
+    default: str
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """One alternative for each plug-in, and one for a mapping with a dotted path as its name."""
         del core
         forms: list[dict[str, Any]] = []
-        for name in plugin_names(self.package):
+        for name in sorted(plugin_names(self.package), key=lambda name: (name != self.default, name)):
             model = getattr(load_plugin(self.package, name, self.kind), f"{self.kind.capitalize()}Settings", None)
             if not (isinstance(model, type) and issubclass(model, BaseModel)):
                 continue
@@ -60,7 +63,20 @@ class SettingsOf:
             form = handler.resolve_ref_schema(reference)
             form["title"] = name
             form["properties"]["name"] |= {"enum": [name], "default": name}
+            _fill_in(form, model)
             forms.append(dict(reference))
         own = {"title": "your own", "type": "object", "additionalProperties": True, "required": ["name"]}
         own["properties"] = {"name": {"type": "string", "pattern": r"\.", "title": "Name", "description": "Its dotted path."}}
         return {"anyOf": [*forms, own]}
+
+
+def _fill_in(form: dict[str, Any], model: type[BaseModel]) -> None:
+    """Begin each list that must not be empty with one entry of defaults, so that the form can be submitted as it opens.
+
+    What is missing in it (a model's name) is then said by the flow's own check, in a sentence instead of a schema's.
+    """
+    for name in list(form.get("required", ())):
+        entry = next((part for part in get_args(model.model_fields[name].annotation) if isinstance(part, type)), None)
+        if form["properties"][name].get("type") == "array" and entry is not None and issubclass(entry, BaseModel):
+            form["properties"][name]["default"] = [entry.model_construct().model_dump(mode="json")]
+            form["required"].remove(name)

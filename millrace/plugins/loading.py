@@ -1,7 +1,8 @@
 """Plug-ins: one file in a folder is one choice in a config.
 
 The file's name is its name in a config, in an error message and in the form's drop-down; a dotted path names the user's own
-module instead. A file whose name starts with an underscore is not a plug-in.
+module instead, and an installed package adds modules by entry points (`entry_points`). A file whose name starts with an
+underscore is not a plug-in.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from typing import Any
 
 from millrace.config import Settings, parse_config
 from millrace.errors import UsageError, did_you_mean
+from millrace.plugins.entry_points import entry_points
 
 
 def plugin_names(package: str) -> list[str]:
-    """The names found in the folder of `package` (a dotted path), sorted. Imports none of them."""
+    """The names found in the folder of `package` (a dotted path) and among its entry points, sorted. Imports none of them."""
+    return sorted({*_in_folder(package), *entry_points(package)})
+
+
+def _in_folder(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise ValueError(f"{package} is not a package")
-    return sorted(found.name for found in pkgutil.iter_modules(spec.submodule_search_locations) if not found.name.startswith("_"))
+    return [found.name for found in pkgutil.iter_modules(spec.submodule_search_locations) if not found.name.startswith("_")]
 
 
 def plugin_files(package: str, ending: str) -> list[Path]:
@@ -41,8 +47,10 @@ def load_plugin(package: str, name: str, kind: str) -> ModuleType:
     Raises:
         UsageError: nothing is called that, or the user's module cannot be imported.
     """
-    if name in plugin_names(package):
+    if name in _in_folder(package):
         return importlib.import_module(f"{package}.{name}")
+    if name in entry_points(package):
+        return importlib.import_module(entry_points(package)[name])
     if "." not in name:
         raise UsageError(f"no {kind} named '{name}'{did_you_mean(name, plugin_names(package))}")
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from millrace.lake.annotations import has_annotations
 from millrace.lake.files import LakeFile, check_lake
 from millrace.llm.estimate import Planned, about_a_picture
 from millrace.llm.settings import ModelSettings, chats_in
@@ -22,7 +23,7 @@ class Images(NamedTuple):
     """How many images are looked at at most."""
 
     annotated: int
-    """With a column `scene`: an annotation may settle what is asked about them."""
+    """With a column for annotations: one may settle what is asked about them."""
     bare: int
 
 
@@ -39,7 +40,7 @@ def images_of(config: ProbingConfig) -> Images:
 
 
 def _annotated(file: LakeFile) -> int:
-    return file.rows if "scene" in file.columns else 0
+    return file.rows if has_annotations(file.columns) else 0
 
 
 def expected_calls(config: ProbingConfig) -> Calls:

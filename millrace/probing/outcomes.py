@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.errors import InputError, RunFailed, UsageError
-from millrace.llm.settings import chats_in
+from millrace.llm.trial import trials_in
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
@@ -32,7 +32,7 @@ def check(config: ProbingConfig) -> ClaimSet:
 
 
 def reach(config: ProbingConfig) -> list[str]:
-    """See that every endpoint that the config names answers, takes the key and knows the model, and that there is a GPU where one
+    """See that every model that the config names answers one question as the run will ask it, and that there is a GPU where one
     is asked for; a line for each model.
 
     Raises:
@@ -44,12 +44,13 @@ def reach(config: ProbingConfig) -> list[str]:
         if not torch.cuda.is_available():
             where = "run it on a GPU server, or set probing.torchrun.device=cpu"
             raise UsageError(f"torchrun.device is cuda, and torch sees no GPU here; {where}")
-    chats = [chat for part in (baseline_settings(config.baseline), judge_settings(config.judge)) for chat in chats_in(part)]
-    if not chats:
+    parts = (baseline_settings(config.baseline), judge_settings(config.judge))
+    trials = [trial for part in parts for trial in trials_in(part)]
+    if not trials:
         return []
     from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
 
-    return reach_all(chats)
+    return reach_all(trials)
 
 
 def plan_lines(config: ProbingConfig) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace.digits.subjects import Subject
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import ClaimPrompt
 from millrace.probing.claims import Claim, fill
 

@@ -56,12 +56,12 @@ class ProbingConfig(Settings):
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline")] = Field(
+    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.probing.baselines:baseline_settings"),
     )
     """The model under test: its plug-in's `name` and settings."""
-    judge: Annotated[dict[str, Any], SettingsOf("millrace.probing.judges", "judge")] = Field(
+    judge: Annotated[dict[str, Any], SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("millrace.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""

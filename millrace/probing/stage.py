@@ -87,7 +87,7 @@ class Probing(Stage):
         settings = self.config.lake
         if settings.path is not None:
             return settings.path
-        from millrace.digits.lake_build import build_shard, plan_lake
+        from millrace.lake.embedded import build_shard, plan_lake
 
         drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
         if drawing.missing:

@@ -78,6 +78,15 @@ def cgroup_folder() -> str | None:
     return None
 
 
+def memory_controller() -> bool:
+    """Whether a cgroup made there can limit memory: its parent has to hand the controller down."""
+    try:
+        with open(f"{cgroup_folder()}/cgroup.subtree_control") as file:  # noqa: PTH123
+            return "memory" in file.read().split()
+    except OSError:
+        return False
+
+
 def make_cgroup(name: str) -> str | None:
     """Make the cgroup `name` below ours and return its path, None where that is not possible."""
     folder = cgroup_folder()

@@ -39,6 +39,7 @@ class OuterGuard:
         self.stopping = self.killed = False
         self.returncode: int | None = None
         self.main: int | None = None
+        self.outlived = 0
         self.failed = False
         self.leftover: list[int] = []
         self.unread = b""
@@ -52,7 +53,8 @@ class OuterGuard:
         output, output_in = os.pipe()
         report, report_in = os.pipe()
         orders, self.orders = os.pipe()
-        self.pump = LogPump(output, spec["log"], spec["max_log_bytes"], spec["forward"] if spec["forward"] >= 0 else None)
+        forward = spec["forward"] if spec["forward"] >= 0 else None
+        self.pump = LogPump(output, spec["log"], spec["max_log_bytes"], forward, spec["line_delay_s"])
         self.wakeup, wakeup_in = os.pipe()
         for end in (self.wakeup, wakeup_in, self.orders):
             os.set_blocking(end, False)
@@ -60,6 +62,10 @@ class OuterGuard:
             kernel.leave_for_new_pid_namespace(as_user=self.mode == "userns")
         elif self.mode == "subreaper":
             kernel.become_subreaper()
+        with contextlib.suppress(OSError):
+            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look.
+            # (The end of the thread that started us does so too; there is nothing to see then.)
+            kernel.set_parent_death_signal(signal.SIGCONT)
         self.inner = os.fork()
         if self.inner == 0:
             try:
@@ -181,6 +187,7 @@ class OuterGuard:
             message = json.loads(line)
             if message["event"] == "exit":
                 self.returncode = message["returncode"]
+                self.outlived = message["outlived"]
             elif message["event"] == "leftover":
                 self.leftover = message["pids"]
             else:
@@ -233,6 +240,7 @@ class OuterGuard:
                     "log_bytes": self.pump.total,
                     "log_bytes_lost": self.pump.lost,
                     "leftover": self.leftover,
+                    "outlived": self.outlived,
                 },
             )
 

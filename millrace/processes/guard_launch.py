@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.processes.guard import main; main()"
 _MAX_LINE_BYTES = 1 << 20
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class Wires(NamedTuple):
@@ -76,18 +78,28 @@ def pidfd(pid: int) -> int:
 
 
 def call_for_each_line(pipe: int, on_line: Callable[[str], None]) -> None:
-    """Read `pipe` to its end and call `on_line` with every line; lines without end are cut at 1 MiB."""
+    """Read `pipe` to its end and call `on_line` with every line; lines without end are cut at 1 MiB.
+
+    A carriage return ends a line as well: a progress bar that is drawn over and over is a sign of life.
+    """
     wanted = True
     rest = b""
     with os.fdopen(pipe, "rb", buffering=0) as source:
         while data := source.read(1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
+            lines, rest = whole_lines(rest + data)
             if len(rest) > _MAX_LINE_BYTES:
                 lines.append(rest)
                 rest = b""
             wanted = wanted and _hand_over(lines, on_line)
     if rest and wanted:
         _hand_over([rest], on_line)
+
+
+def whole_lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """The lines in `data` that have ended, and the rest; a carriage return at the very end waits for its line feed."""
+    held = data[-1:] if data.endswith(b"\r") else b""
+    *lines, rest = _LINE_END.split(data.removesuffix(held))
+    return lines, rest + held
 
 
 def _hand_over(lines: list[bytes], on_line: Callable[[str], None]) -> bool:

@@ -32,7 +32,7 @@ def run(spec: dict[str, Any], *, mode: str, cgroup: str | None, orders: int, rep
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
     with contextlib.suppress(OSError):
-        kernel.set_parent_death_signal(signal.SIGKILL if namespace else 0)
+        kernel.set_parent_death_signal(signal.SIGKILL if namespace else signal.SIGCONT)  # SIGCONT: also if it was stopped
     outside_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.isdir("/proc") else None  # noqa: PTH112
     if namespace:
         kernel.mount_private_proc()
@@ -78,7 +78,8 @@ def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int,
         for pid, status in kernel.reap():
             if pid == main:
                 ended = True
-                tell(report, {"event": "exit", "returncode": os.waitstatus_to_exitcode(status)})
+                message = {"event": "exit", "returncode": os.waitstatus_to_exitcode(status)}
+                tell(report, message | {"outlived": 0 if stopping else _living(mode)})
             empty = empty or pid == 0
         if empty or (ended and not stopping):
             return
@@ -90,6 +91,11 @@ def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int,
             for letter in line:
                 for number in ORDERS.get(chr(letter), ()):
                     broadcast(mode, main, number)
+
+
+def _living(mode: str) -> int:
+    """How many processes of the tree are left when its command has ended; a plain process group is not looked through."""
+    return 0 if mode == "group" else sum(stat.state not in "ZX" for stat in kernel.descendants(os.getpid()))
 
 
 def tell(pipe: int, message: dict[str, Any]) -> None:

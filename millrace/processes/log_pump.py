@@ -28,8 +28,8 @@ class LogPump:
     Does not cover: a listener that is slow for long; the command then waits for it.
     """
 
-    def __init__(self, source: int, log: str | None, max_bytes: int, forward: int | None) -> None:
-        self.source, self.forward = source, forward
+    def __init__(self, source: int, log: str | None, max_bytes: int, forward: int | None, pause_s: float = PAUSE_S) -> None:
+        self.source, self.forward, self.pause_s = source, forward, pause_s
         self.path, self.half = log, max(max_bytes // 2, 1)
         self.file: int | None = None
         self.size = self.total = self.lost = 0
@@ -59,7 +59,7 @@ class LogPump:
             self.open = False
             return False
         self.total += len(data)
-        self.resume_at = time.monotonic() + PAUSE_S if len(data) < SMALL_BYTES else 0.0
+        self.resume_at = time.monotonic() + self.pause_s if len(data) < SMALL_BYTES else 0.0
         self._write(data)
         if self.forward is not None:
             self.pending += data

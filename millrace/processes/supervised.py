@@ -32,6 +32,7 @@ from typing import Any
 from millrace.errors import RunFailed
 from millrace.processes import containment, janitor, kernel
 from millrace.processes.guard_launch import Wires, call_for_each_line, guard_command, launch_guard, pidfd
+from millrace.processes.log_pump import PAUSE_S
 
 GRACE_S = 10.0
 """Seconds between TERM and KILL unless the caller says otherwise: what supervisord and Docker give as well."""
@@ -77,7 +78,8 @@ class Ending:
 
     `returncode` is the command's own (-N: killed by signal N). `killed`: the grace time was not enough. `guard_lost`: the guard
     itself was killed, and with it the tree. `peak_bytes` is the largest resident size of a single process, or of the whole tree
-    where a memory cgroup counts it. `leftover`: pids that would not die. None is unknown.
+    where a memory cgroup counts it. `leftover`: pids that would not die. `outlived`: how many processes were left when the
+    command ended by itself (they were ended too): one that goes into the background by itself leaves some. None is unknown.
     """
 
     returncode: int
@@ -90,6 +92,7 @@ class Ending:
     log_bytes: int | None = None
     log_bytes_lost: int | None = None
     leftover: list[int] = field(default_factory=list)
+    outlived: int = 0
 
 
 class SupervisedProcess:
@@ -237,6 +240,7 @@ def supervised(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    line_delay_s: float = PAUSE_S,
     max_log_bytes: int = MAX_LOG_BYTES,
     limits: Limits | None = None,
     containment_mode: str = "auto",
@@ -250,8 +254,11 @@ def supervised(
         grace_s: seconds between TERM and KILL when the block is left.
         env: the whole environment; None is ours.
         cwd: the working directory; None is ours.
-        on_line: called in a thread of its own with every line of output, without its end, undecodable bytes replaced.
+        on_line: called in a thread of its own with every line of output, without its end (line feed or carriage return),
+            undecodable bytes replaced.
             A slow callback makes the command wait; one that raises is logged and not called again.
+        line_delay_s: a line may reach `on_line` this much late when others came just before it. Short costs the guard CPU time,
+            which is part of what is measured beside the command; for times that are taken when a line arrives.
         max_log_bytes: the log and `NAME.1` together.
         limits: nice value, CPUs, memory. How memory is limited is in `containment.memory_limited_by`.
         containment_mode: `auto` is the strongest that works; or one of `containment.MODES`.
@@ -272,6 +279,7 @@ def supervised(
         "cwd": str(cwd) if cwd else "",
         "log": str(log.absolute()) if log else None,
         "max_log_bytes": max_log_bytes,
+        "line_delay_s": line_delay_s,
         "grace_s": grace_s,
         "mode": containment_mode,
         "cgroup": cgroup,

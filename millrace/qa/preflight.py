@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace.llm.settings import chats_in
+from millrace.llm.trial import trials_in
 from millrace.plugins.loading import load_plugin
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import writer_settings
@@ -22,17 +22,17 @@ def check(settings: QaSettings) -> None:
 
 
 def reach(settings: QaSettings) -> list[str]:
-    """See that every endpoint that the writer uses answers, takes the key and knows the model; a line for each.
+    """See that every model that the writer uses answers one question as the run will ask it; a line for each.
 
     Raises:
         UsageError: one does not; the message says which and what to do.
     """
-    chats = chats_in(writer_settings(settings.writer))
-    if not chats:
+    trials = trials_in(writer_settings(settings.writer))
+    if not trials:
         return []
     from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
 
-    return reach_all(chats)
+    return reach_all(trials)
 
 
 def plan_lines(settings: QaSettings) -> list[str]:

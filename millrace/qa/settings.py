@@ -54,7 +54,7 @@ class QaSettings(Settings):
 
     seed: int = 42
     """Decides, together with a record's own id, wording, options and their order."""
-    writer: Annotated[dict[str, Any], SettingsOf("millrace.qa.writers", "writer")] = Field(
+    writer: Annotated[dict[str, Any], SettingsOf("millrace.qa.writers", "writer", "template")] = Field(
         default_factory=lambda: {"name": "template"}, json_schema_extra=plugin_field("millrace.qa.writers:writer_settings")
     )
     """Who writes the questions: the plug-in's `name` (a file in millrace/qa/writers, or your own module) and its settings."""

@@ -15,10 +15,11 @@ from millrace.synthesis.checks import signature_of
 from millrace.synthesis.environments import Environment
 from millrace.synthesis.lines import SCHEMA, trajectory_record
 from millrace.synthesis.sampling import Tree
+from millrace.synthesis.scoring.answers import type_of_text
 from millrace.synthesis.selection import candidates, select_trajectories
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.verification import MAX_ANSWER_CHARS, Check, leaks
-from millrace.synthesis.writing import answer_type, language_of, normalised
+from millrace.synthesis.writing import language_of, normalised
 
 if TYPE_CHECKING:
     from millrace.synthesis.policies.chat import ChatPolicy
@@ -159,7 +160,7 @@ def _record(
         "qa_id": content_id("qa", trajectory["trajectory_id"], item["question"]),
         "question": item["question"],
         "answer": item["answer"],
-        "answer_type": answer_type(item["answer"]),
+        "answer_type": type_of_text(item["answer"]),
         "aliases": [],
         "language": language_of(item["question"], "auto"),
         "source_id": tree.source_id,

@@ -9,10 +9,10 @@ from millrace.errors import UsageError
 from millrace.run.ids import content_id
 from millrace.synthesis.environments import Environment, world_of
 from millrace.synthesis.sampling import Tree
+from millrace.synthesis.scoring.answers import aliases_of, type_of
 from millrace.synthesis.selection import Candidate
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.verification import Check
-from millrace.synthesis.writing import answer_type
 
 SCHEMA = "millrace.qa/2"
 """2: the world is in the verifier's arguments, answers have typed scorers, questions state how their world is read."""
@@ -75,14 +75,16 @@ def item_record(
     """One line of `qa.jsonl`."""
     hops = [hop for hop in chain["hops"] if environment.operators[hop["op"]].evidence]
     necessary = next((check.detail for check in checks if check.name == "each_hop_necessary" and check.passed), "")
+    value = chain["hops"][-1]["value"]
+    kind = environment.operators[chain["hops"][-1]["op"]].answer_type or type_of(value)
     template = f"{environment.name}/{'>'.join(hop['op'] for hop in hops)}"
     return {
         "schema": SCHEMA,
         "qa_id": content_id("qa", trajectory["trajectory_id"], question),
         "question": question,
         "answer": answer,
-        "answer_type": answer_type(chain["hops"][-1]["value"]),
-        "aliases": [],
+        "answer_type": kind,
+        "aliases": aliases_of(kind, answer),
         "language": language,
         "source_id": trajectory["source_id"],
         "trajectory_id": trajectory["trajectory_id"],
@@ -93,6 +95,7 @@ def item_record(
                 "environment": config.environment_mode,
                 "environment_kwargs": config.environment_kwargs,
                 "world": world_of(environment),
+                "answer_type": kind,
                 "chain": dict(chain),
             },
         },

@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.errors import ItemFailed
 from millrace.run.ids import random_for
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Tool, Unprovable
 from millrace.synthesis.policies import Node, Policy, Proposal, View, signature
+
+MAX_ENDED = 3
+"""Calls of one seed that may be ended for their time or memory; a seed that goes on like that is set aside."""
 
 NOT_PROVABLE = "not provable"
 """How the note begins on a step whose value the verifier cannot confirm."""
@@ -91,6 +95,7 @@ async def sample_trajectories(tree: Tree, environment: Environment, policy: Poli
         ItemFailed: the policy cannot go on for this seed.
     """
     used: set[bytes] = set()
+    ended = 0
     level = [tree.nodes["d0_t0_b0"]]
     for depth in range(limits.max_depth):
         wanted = {node.node_id: limits.branching_factor if depth < limits.depth_threshold else 1 for node in level}
@@ -115,6 +120,9 @@ async def sample_trajectories(tree: Tree, environment: Environment, policy: Poli
                 break
             for (node, proposal), observation in zip(todo, await _execute(environment, todo, limits), strict=True):
                 child = tree.add(node, proposal, observation)
+                ended += observation.cause == "ended"
+                if ended >= MAX_ENDED:
+                    raise ItemFailed("tools_ended", f"{ended} calls had to be ended, the last: {observation.text[:200]}")
                 _read(environment, tree, child)
                 if child.usable:
                     grown[node.node_id].append(child)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+
 from pydantic import ValidationError
 
 from millrace.errors import UsageError, did_you_mean
 from millrace.plugins.loading import load_plugin
-from millrace.synthesis.environments import Environment
+from millrace.synthesis.environments import Environment, Start, Tool
 from millrace.synthesis.settings import ENVIRONMENTS, SynthesisConfig
+from millrace.synthesis.tool_host import ToolHost
 
 
 def open_environment(config: SynthesisConfig) -> Environment:
@@ -37,7 +42,30 @@ def open_environment(config: SynthesisConfig) -> Environment:
         )
     if config.available_tools:
         environment.tools = {name: tool for name, tool in environment.tools.items() if name in config.available_tools}
-    return environment
+    return HostedEnvironment(environment, ToolHost(config.environment_mode, config.environment_kwargs))
+
+
+class HostedEnvironment:
+    """An environment whose tools run in a process that can be ended; everything else of it is as it was."""
+
+    def __init__(self, inner: Environment, host: ToolHost) -> None:
+        self._inner, self._host = inner, host
+        self.name, self.concurrent, self.verifier = inner.name, inner.concurrent, inner.verifier
+        self.operators, self.frames, self.versions = inner.operators, inner.frames, inner.versions
+        self.tools = self._hosted(inner.tools)
+        self.replay_tools = self._hosted(inner.replay_tools)
+
+    def start(self, seed: str, rng: random.Random) -> Start:
+        """Read a seed."""
+        return self._inner.start(seed, rng)
+
+    def close(self) -> None:
+        """End the tools' process and let go of the environment."""
+        self._host.close()
+        self._inner.close()
+
+    def _hosted(self, tools: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        return {name: tool if tool.contained else replace(tool, host=self._host) for name, tool in tools.items()}
 
 
 def _sentence(detail: object, fields: list[str]) -> str:

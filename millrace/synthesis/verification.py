@@ -16,6 +16,7 @@ from typing import Any
 
 from millrace.errors import ItemFailed
 from millrace.synthesis.environments import Environment, Unprovable, Value, Verifier
+from millrace.synthesis.scoring.answers import score_answer, type_of
 from millrace.synthesis.writing import answer_text, normalised, write_question
 
 MAX_ANSWER_CHARS = 200
@@ -47,13 +48,20 @@ def recompute(verifier: Verifier, chain: Mapping[str, Any]) -> list[Value]:
     return values
 
 
-def score(verifier: Verifier, chain: Mapping[str, Any], answer: str) -> float:
-    """1.0 when `answer` answers the chain's question, else 0.0: the reward for somebody else's answer."""
+def score(verifier: Verifier, chain: Mapping[str, Any], response: str, answer_type: str = "") -> float:
+    """1.0 when a response answers the chain's question, else 0.0 (see `scoring.answers`; `scoring.reward` opens the world too).
+
+    Args:
+        verifier: of the chain's environment.
+        chain: the formal question.
+        response: the answer, with or without words around it.
+        answer_type: how it is scored; empty: by the form of the true value.
+    """
     try:
-        true = answer_text(recompute(verifier, chain)[-1])
+        true = recompute(verifier, chain)[-1]
     except Unprovable:
         return 0.0
-    return float(normalised(true) == normalised(answer))
+    return score_answer(answer_type or type_of(true), answer_text(true), response)
 
 
 def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: Sequence[Value]) -> list[bool]:
@@ -71,7 +79,9 @@ def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: S
         if not environment.operators[hop["op"]].evidence:
             continue
         if place == len(hops) - 1:
-            found.append(values[-1] not in values[:-1])
+            kind = environment.operators[hop["op"]].answer_type or type_of(values[-1])
+            true, known = answer_text(values[-1]), [answer_text(value) for value in values[:-1]]
+            found.append(not any(score_answer(kind, true, value) for value in known))  # or an earlier value would be paid
             continue
         operator = environment.operators[hop["op"]]
         if operator.takes == operator.gives and _end(verifier, hops, [*values[: place + 1], values[place]]) == values[-1]:

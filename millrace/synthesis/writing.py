@@ -63,15 +63,6 @@ def answer_text(value: Value) -> str:
     return str(value)
 
 
-def answer_type(value: Value) -> str:
-    """`integer`, `fraction`, `list` or `string`."""
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, list):
-        return "list"
-    return "fraction" if re.fullmatch(r"-?\d+/\d+", str(value)) else "string"
-
-
 def normalised(text: str) -> str:
     """What two spellings of the same answer have in common: case, spaces and a final stop are no difference."""
     return re.sub(r"\s+", " ", text).strip().rstrip(".。").casefold()

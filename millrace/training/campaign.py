@@ -27,6 +27,7 @@ from millrace.training.results.attempt_files import (
     save_attempt,
     write_tables,
 )
+from millrace.training.results.tables import figure, seconds
 from millrace.training.settings import TrainingConfig
 
 
@@ -67,13 +68,15 @@ class Campaign:
             number = len(attempts_of(self.folder, run.id)) + 1
             place = self.folder / run.id / f"attempt-{number}"
             resumed = self._take_checkpoint(run, number, place)
+            said(f"{run.short_title}: {'training' if number == 1 else f'attempt {number}'}{', from its checkpoint' * resumed}")
             attempt = run_attempt(run, self.config, place, self.meter, self.setting["idle_w"])
             again = attempt.verdict.worth_retrying and number <= self.config.max_retries
             record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again, "resumed": resumed})
             save_attempt(self.folder, record)
             if attempt.verdict.ok:
+                said(f"{run.short_title}: done in {seconds(record['duration_s'])}{_told(record)}")
                 return record
-            said(f"{run.title}: {attempt.verdict.failure} ({attempt.verdict.detail}){'; trying again' if again else ''}")
+            said(f"{run.short_title}: {attempt.verdict.failure} ({attempt.verdict.detail}){'; trying again' if again else ''}")
             if not again:
                 return record
             time.sleep(self.config.retry_wait_s)
@@ -127,6 +130,11 @@ class Campaign:
                 f"{first['failure_detail']}; see {self.folder / first['id']}"
             )
         return summary
+
+
+def _told(record: dict[str, Any]) -> str:
+    """Its metrics, for a log line."""
+    return "".join(f", {name} {figure(value)}" for name, value in sorted((record.get("metrics") or {}).items()))
 
 
 def run_experiment(campaign: Campaign, run: PlannedRun, said: Callable[[str], None]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from millrace.plugins.loading import load_plugin, plugin_names
-from millrace.processes.containment import GUARANTEES, MODES
+from millrace.processes.containment import GUARANTEES, MODES, memory_controller
 from millrace.processes.supervised import available_containment
 from millrace.training.energy import Unavailable
+from millrace.training.launch import mps_runs
 from millrace.training.machine import describe, free_memory_bytes, governor, hottest_c, load_now
 from millrace.training.meter import SOURCES
 from millrace.training.settings import EnergySettings
@@ -33,9 +33,10 @@ def examine(settings: EnergySettings | None = None) -> dict[str, Any]:
         try:
             source = load_plugin(SOURCES, name, "energy source").open_source(settings)
         except Unavailable as reason:
-            energy[name] = {"available": False, "reason": str(reason)}
+            energy[name] = {"available": False, "reason": str(reason), "used": False}
         else:
-            energy[name] = {"available": True, "domains": [domain.name for domain in source.domains]}
+            domains = [domain.name for domain in source.domains]
+            energy[name] = {"available": True, "domains": domains, "used": name in settings.providers}
             source.close()
     reasons = available_containment()
     with governor(None) as found:
@@ -51,7 +52,8 @@ def examine(settings: EnergySettings | None = None) -> dict[str, Any]:
         "temperature_c": hottest_c(),
         "governor": governors,
         "free_memory_bytes": free_memory_bytes(),
-        "mps": Path("/tmp/nvidia-mps").exists(),  # noqa: S108 - MPS' own default
+        "mps": mps_runs(),
+        "cgroup_limits_memory": reasons["cgroup"] is None and memory_controller(),
     }
 
 
@@ -70,15 +72,22 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{machine['host']}: {machine['cpu']}, {machine['cpus_usable']} of {machine['cpus']} CPUs, {machine['system']}", ""]
     lines.append("Containment (what happens to the processes of a run that is killed)")
     for name, one in found["containment"].items():
-        lines.append(
-            f"  {_mark(one['available'])} {name:10} {GUARANTEES.get(name, 'exact CPU time, atomic kill, memory limits')}"
+        memory = "memory limits" if found["cgroup_limits_memory"] else "no memory limits: it has no memory controller"
+        used = (
+            ""
+            if name in {found["containment_used"], "cgroup"} or not one["available"]
+            else f" (not used: {found['containment_used']} is stronger)"
         )
+        what = GUARANTEES.get(name, f"exact CPU time, atomic kill, {memory if one['available'] else 'memory limits'}")
+        lines.append(f"  {_mark(one['available'])} {name:10} {what}{used}")
         if not one["available"]:
             lines.append(f"      {one['reason']}; to get it: {HELP.get(name, 'Linux')}")
     lines += [f"  used: {found['containment_used']}", "", "Energy"]
     for name, one in found["energy"].items():
-        lines.append(f"  {_mark(one['available'])} {name:10} {', '.join(one['domains']) if one['available'] else one['reason']}")
-    if not any(one["available"] for one in found["energy"].values()):
+        what = ", ".join(one["domains"]) if one["available"] else one["reason"]
+        unused = " (not used: it is not under energy.providers)" if one["available"] and not one["used"] else ""
+        lines.append(f"  {_mark(one['available'])} {name:10} {what}{unused}")
+    if not any(one["used"] for one in found["energy"].values()):
         lines.append("  Nothing here measures energy: results will say `unavailable`; CPU seconds are the honest cost figure.")
         lines.append("  An estimate from CPU seconds needs your own energy.watts_per_core.")
     lines += ["", "Machine"]
@@ -87,9 +96,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"  {_mark(found['governor'] is not None)} governor   {', '.join(found['governor'] or ['not shown by this host'])}"
     )
     heat = found["temperature_c"]
-    lines.append(f"  {_mark(heat is not None)} heat       {'no sensor' if heat is None else f'{heat:.0f} C'}")
+    shown = "no sensor" if heat is None else f"{heat:.0f} C, used with cool_down.temperature_below_c"
+    lines.append(f"  {_mark(heat is not None)} heat       {shown}")
     lines.append(
-        f"  {_mark(found['mps'])} MPS        hard GPU memory limits" + ("" if found["mps"] else ": nvidia-cuda-mps-control -d")
+        f"  {_mark(found['mps'])} MPS        hard GPU memory limits, used with resources.gpu_memory_limit_mb"
+        + ("" if found["mps"] else ": nvidia-cuda-mps-control -d")
     )
     return lines
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from millrace.errors import UsageError
 from millrace.run.ids import content_id, random_for
 from millrace.training.mutation import Key, Mutations, choose_names, key_of, mutate
 from millrace.training.parameters import Value, spell
 from millrace.training.programs import Program, load_program
-from millrace.training.settings import Background, Experiment, TrainingConfig
+from millrace.training.results.tables import brief
+from millrace.training.settings import Background, Experiment, TrainingConfig, TrainingJob
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class PlannedRun:
     hyperparameters: dict[str, Value]
     mutated: tuple[str, ...] = ()
     backgrounds: tuple[Background, ...] = ()
+
+    @property
+    def short_title(self) -> str:
+        """Its title for people: numbers with 4 digits. The exact ones are passed, recorded and in the report's table."""
+        return brief(self.title)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,10 @@ def _runs_of(
     fixed = program.complete(experiment.hyperparameters, where=f"{where}.hyperparameters")
     _check(experiment, mode, program, config, where)
     name = experiment.name or f"{index + 1} {mode} {experiment.workload}"
+    notes += _without_effect(experiment, program, name)
+    for background in experiment.backgrounds if mode == "parallel" else ():
+        other = load_program(background.workload, config)
+        notes += _without_effect(background, other, f"{name}, background {background.id or background.workload}")
     count = experiment.runs_per_config or config.runs_per_config
     drawn = mode == "mutation" or (
         mode == "parallel" and (experiment.foreground_mode or _foreground_mode(experiment)) == "mutation"
@@ -98,7 +109,7 @@ def _runs_of(
         shown = " ".join(f"{key}={spell(values[key])}" for key in sorted(names) if key in values)
         beside = f" beside {len(backgrounds)} background{'s' * (len(backgrounds) != 1)}" if backgrounds else ""
         content = [
-            experiment.model_dump(mode="json", exclude={"name", "runs_per_config", "mutate"}),
+            _without_additions(experiment.model_dump(mode="json", exclude={"name", "runs_per_config", "mutate"})),
             name,
             mode,
             {key: [type(value).__name__, spell(value)] for key, value in values.items()},
@@ -121,6 +132,37 @@ def _runs_of(
             )
         )
     return runs
+
+
+ADDED: dict[str, Any] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None}
+"""Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
+
+LABELS = {"original"}
+"""Settings that only name something."""
+
+
+def _without_additions(content: Any) -> Any:
+    if isinstance(content, dict):
+        kept = {key: value for key, value in content.items() if key not in LABELS and (key not in ADDED or value != ADDED[key])}
+        return {key: _without_additions(value) for key, value in kept.items()}
+    return [_without_additions(value) for value in content] if isinstance(content, list) else content
+
+
+def _without_effect(job: TrainingJob, program: Program, name: str) -> list[str]:
+    """What was asked for and does not reach a foreign program, because its command has no place for it."""
+    asked = {
+        "processes": job.processes if job.processes > 1 else None,
+        "device": job.resources.device if job.resources.device != "cpu" else None,
+        "gpu_memory_fraction": job.resources.gpu_memory_fraction,
+    }
+    found = [
+        f"{name}: {key} {value} has no effect: the command of {program.name} has no {{{key}}}"
+        for key, value in asked.items()
+        if value is not None and not program.is_told(key)
+    ]
+    if job.checkpoint_every and program.external is not None:
+        found.append(f"{name}: checkpoint_every has no effect: {program.name} saves what and when it likes")
+    return found
 
 
 def _foreground_mode(experiment: Experiment) -> str:

@@ -14,7 +14,7 @@ from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
 from millrace.run import clock
 from millrace.training.backgrounds.background_group import Backgrounds
-from millrace.training.backgrounds.colocation import compare
+from millrace.training.backgrounds.colocation import adjusted, compare
 from millrace.training.backgrounds.windows import Windows
 from millrace.training.experiments import PlannedRun
 from millrace.training.judgement import Verdict, judge
@@ -78,6 +78,8 @@ def run_attempt(
             record["clock_steps"] = steps
     if attempt.record.get("epochs") and run.backgrounds:
         record["comparison"] = compare(record["epochs"], record.get("background_alone"), config.seed)
+        if config.colocation.max_foreground_slowdown is not None:
+            record["comparison"]["adjusted"] = adjusted(record["epochs"], config.colocation.max_foreground_slowdown)
     return attempt
 
 
@@ -96,9 +98,23 @@ def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMet
     return {
         "window_s": window,
         "samples_per_s": samples / window if samples is not None else None,
+        "samples_per_s_parts": _parts(beside, began, window),
         "cpu_per_s": (beside.cpu_s() - cpu) / window,
         "watts": joules / window if joules is not None else None,
     }
+
+
+ALONE_PARTS = 5
+"""Into how many parts the backgrounds' time alone is cut, to see how steady they are."""
+
+
+def _parts(beside: Backgrounds, began: float, window: float) -> list[float] | None:
+    """Their samples per second in each part of the window; None: one of them does not tell."""
+    length = window / ALONE_PARTS
+    starts = [began + number * length for number in range(ALONE_PARTS)]
+    found = [beside.samples_between(start, start + length) for start in starts]
+    known = [samples / length for samples in found if samples is not None]
+    return known if len(known) == ALONE_PARTS else None
 
 
 def _train(
@@ -113,7 +129,7 @@ def _train(
     command = build_command(run.program, run.job, run.hyperparameters, folder, data=config.data)
     cwd = run.program.external.cwd if run.program.external and run.program.external.cwd else folder
     env = environment_for(run.job, run.program)
-    keep_command(folder / "command.sh", command, cwd, env)
+    keep_command(folder / "command.sh", command, cwd, env, folder)
     events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     seen.on_event = events.put
     before, load_before = meter.snapshot(), load_now()
@@ -124,6 +140,7 @@ def _train(
         env=env,
         cwd=cwd,
         on_line=seen.take_line,
+        line_delay_s=seen.line_delay_s,
         max_log_bytes=int(config.max_log_mb * (1 << 20)),
         limits=limits_for(run.job),
     ) as process:
@@ -144,6 +161,11 @@ def _train(
         oom_kills=ending.oom_kills or 0,
         guard_lost=ending.guard_lost,
     )
+    if not verdict.ok and cut is None and ending.returncode == 0 and ending.outlived:
+        behind = (
+            f"it ended and left {ending.outlived} processes behind, which were ended: start it so that it stays in the foreground"
+        )
+        verdict = Verdict(verdict.failure, f"{verdict.detail}; {behind}")
     if windows.lost is not None and verdict.ok:
         verdict = windows.lost
     background_cpu = beside.cpu_s() - windows.background_cpu_before
@@ -169,7 +191,7 @@ def _train(
         "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
         "energy_j": total(readings),
         "host": {**host, "run_delay_s": delay_s},
-        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job)},
+        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job, run.program)},
         "leftover": ending.leftover,
         "load_changes": windows.changes,
     }

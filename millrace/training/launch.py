@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             env[name] = str(job.resources.threads)
     if job.resources.gpu_memory_limit_mb:
-        env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={job.resources.gpu_memory_limit_mb}M"
+        index = job.resources.device.partition(":")[2] or "0"
+        env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"{index}={job.resources.gpu_memory_limit_mb}M"
     return env | job.env
 
 
@@ -49,12 +51,40 @@ def loopback_interface(folder: Path = Path("/sys/class/net")) -> str | None:
     return None
 
 
-def gpu_memory_limited_by(job: TrainingJob) -> str | None:
-    """Which limit on GPU memory is in force; None: none."""
-    if job.resources.gpu_memory_limit_mb:
-        pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS' own default
-        return "CUDA MPS" if pipe.exists() else "none: no MPS daemon runs, so gpu_memory_limit_mb has no effect"
-    return "torch allocator (each process by itself)" if job.resources.gpu_memory_fraction else None
+def in_force(job: TrainingJob, program: Program) -> dict[str, str | int | None]:
+    """The device and the number of processes that a training really has; None: it was not told, so nobody knows."""
+    return {
+        "processes": job.processes if program.is_told("processes") else None,
+        "device": job.resources.device if program.is_told("device") else None,
+    }
+
+
+def gpu_memory_limited_by(job: TrainingJob, program: Program) -> str | None:
+    """Which limit on GPU memory is in force; where one was asked for and is not, why not. None: none was asked for."""
+    resources, ours = job.resources, program.external is None
+    asked = resources.gpu_memory_limit_mb or resources.gpu_memory_fraction
+    if asked and ours and not resources.device.startswith("cuda"):
+        return f"none: the device is {resources.device}"
+    found: list[str] = []
+    if resources.gpu_memory_limit_mb:
+        found.append("CUDA MPS" if mps_runs() else "none: no MPS daemon runs, so gpu_memory_limit_mb has no effect")
+    if resources.gpu_memory_fraction and ours:
+        found.append("torch allocator (each process by itself)")
+    elif resources.gpu_memory_fraction and program.is_told("gpu_memory_fraction"):
+        found.append("its program was told the fraction; whether it obeys is not known")
+    elif resources.gpu_memory_fraction:
+        found.append("none: its command has no {gpu_memory_fraction}, so the fraction has no effect")
+    return "; ".join(found) or None
+
+
+def mps_runs(folder: Path | None = None) -> bool:
+    """Whether NVIDIA's MPS daemon listens; the folder of its pipes stays when it has ended."""
+    folder = folder or Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS' own default
+    try:
+        os.close(os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK))  # refused when nobody reads
+    except OSError:
+        return False
+    return stat.S_ISFIFO((folder / "control").stat().st_mode)
 
 
 def limits_for(job: TrainingJob) -> Limits:
@@ -78,14 +108,24 @@ def check_free_memory(job: TrainingJob) -> None:
         raise ItemFailed("no_memory_free", f"it needs {need} MiB, and {free >> 20} MiB are free")
 
 
-def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str]) -> None:
-    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it)."""
+def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mapping[str, str], out: Path) -> None:
+    """Write `command` as a script that can be read and run by hand (only the variables that we added are in it).
+
+    Run by hand it writes into a folder of its own: what is recorded in `out` stays as it was.
+    """
     added = {name: value for name, value in sorted(extra_env.items()) if os.environ.get(name) != value}
-    lines = ["#!/bin/sh", "# What was run, for reading and repeating by hand.", f"cd {shlex.quote(str(cwd))}"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in added.items() if not _secret(name)]
-    lines.append("exec " + " \\\n    ".join(shlex.quote(part) for part in command))
+    lines = ["#!/bin/sh", f"# What was run in {out}, for reading and repeating by hand."]
+    lines += ["# It writes into a new folder; OUT=… chooses another one.", 'OUT="${OUT:-$(mktemp -d)}"', 'mkdir -p "$OUT"']
+    lines += ['OUT="$(cd "$OUT" && pwd)"', 'echo "writing into $OUT" >&2', f"cd {_elsewhere(str(cwd), str(out))}"]
+    lines += [f"export {name}={_elsewhere(value, str(out))}" for name, value in added.items() if not _secret(name)]
+    lines.append("exec " + " \\\n    ".join(_elsewhere(part, str(out)) for part in command))
     write_atomic(path, "\n".join(lines) + "\n")
     path.chmod(0o755)
+
+
+def _elsewhere(text: str, out: str) -> str:
+    """`text` for a shell, with the recorded folder replaced by the one that the script is told of."""
+    return '"$OUT"'.join(shlex.quote(part) if part else "" for part in text.split(out)) or "''"
 
 
 def _secret(name: str) -> bool:

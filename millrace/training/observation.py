@@ -5,7 +5,9 @@ Our own workloads print events. Foreign programs are read by the patterns of the
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import threading
 import time
@@ -13,14 +15,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from millrace.processes.log_pump import PAUSE_S
 from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
 
 Event = dict[str, Any]
+
+LINE_DELAY_S = 0.005
+"""How late a line may come of a program whose epochs are timed by when their lines arrive."""
 
 
 @dataclass
@@ -49,11 +55,20 @@ class Observation:
         self._lock = threading.Lock()
         self._last_lines: deque[str] = deque(maxlen=60)
         self._patterns = _Patterns(self.program.external) if self.program.external else None
-        self._written = self.events_file.open("a", buffering=1) if self.events_file and self._patterns else None
+        self._written: IO[str] | None = None
+        if self.events_file and self._patterns:
+            with contextlib.suppress(OSError):  # a full disk: the training is followed all the same
+                self._written = self.events_file.open("a", buffering=1)
         self._epoch_began = self.began_at
         self._first_epoch = 1
         self._highest: int | None = None
         self.clock = ProgramClock(self.began_at)
+
+    @property
+    def line_delay_s(self) -> float:
+        """How late its lines may come: those that tell their time may wait, so that the machine is not woken for each."""
+        external = self.program.external
+        return LINE_DELAY_S if external is not None and external.adapter == "regex" else PAUSE_S
 
     def take_line(self, line: str) -> None:
         """One line of output."""
@@ -71,7 +86,7 @@ class Observation:
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take(self.clock.translate(event))
+                self._take(self.clock.translate(event if external is None else _usable(event)))
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -79,13 +94,18 @@ class Observation:
 
     def close(self) -> None:
         """No more lines will come."""
-        if self._written is not None:
-            self._written.close()
+        written, self._written = self._written, None
+        if written is not None:
+            with contextlib.suppress(OSError):
+                written.close()
 
     def _take(self, event: Event) -> None:
         with self._lock:
             if self._written is not None:
-                self._written.write(json.dumps(event) + "\n")
+                try:
+                    self._written.write(json.dumps(event) + "\n")
+                except OSError:
+                    self.close()
             self._apply(event)
         if self.on_event is not None:
             self.on_event(event)
@@ -127,6 +147,22 @@ class Observation:
             self._first_epoch = 0
         self._highest = number if self._highest is None else max(self._highest, number)
         self.epochs_done = max(self.epochs_done, self._highest - self._first_epoch + 1)
+
+
+FIGURES = ("t", "n", "started", "wall_s", "cpu_s", "samples", "samples_total", "loss", "epochs_done", "peak_rss_bytes")
+
+
+def _usable(event: Event) -> Event:
+    """A foreign program's event without figures that are none: they are unknown, and not the end of the measurement."""
+    kept = {key: value for key, value in event.items() if key not in FIGURES or _is_figure(value)}
+    for key in ("metrics", "hyperparameters"):
+        if key in kept and not isinstance(kept[key], dict):
+            del kept[key]
+    return kept
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def shown_lines(line: str) -> list[str]:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from millrace.config import Settings
 
 Value = bool | int | float | str
+PassedAs = Literal["pair", "equals", "switch", "override"]
 
 
 class Parameter(Settings):
@@ -30,7 +31,11 @@ class Parameter(Settings):
     only_if: dict[str, list[Value]] = {}
     """Drawn only when each parameter named here has one of the values listed; else not passed at all."""
     flag: str | None = None
-    """The command-line option; null is --name with dashes."""
+    """The command-line option as it is written, such as --batch_size, -b or (Hydra) optimizer.lr; null: made from the name."""
+    passed_as: PassedAs | None = None
+    """pair: --lr 0.1. equals: --lr=0.1. switch: --amp when true. override: lr=0.1, as Hydra takes it. null: the program's."""
+    off_flag: str | None = None
+    """What a switch passes when false, such as --no-amp; null: nothing."""
 
     @model_validator(mode="after")
     def _can_be_drawn_from(self) -> Parameter:
@@ -44,6 +49,8 @@ class Parameter(Settings):
                 raise ValueError(f"log_uniform needs a range above 0, not from {low:g}; use zero_probability for exact zeros")
             if self.type == "int" and math.ceil(low) > math.floor(high):
                 raise ValueError(f"range [{low:g}, {high:g}] holds no whole number")
+        if self.passed_as == "switch" and self.type != "bool":
+            raise ValueError(f"a switch is true or false: its type must be bool, not {self.type}")
         if self.distribution == "choice" and not self.choices:
             raise ValueError("a choice needs `choices`")
         if self.choices is not None and len({typed(self.convert(value)) for value in self.choices}) < len(self.choices):
@@ -99,10 +106,19 @@ def spell(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
 
 
-def arguments(parameters: dict[str, Parameter], values: dict[str, Value]) -> list[str]:
+def arguments(
+    parameters: dict[str, Parameter], values: dict[str, Value], *, underscores: bool = False, passed_as: PassedAs = "pair"
+) -> list[str]:
     """Command-line arguments for `values`, in the order of their names."""
     spelled: list[str] = []
     for name in sorted(values):
-        flag = parameters[name].flag or f"--{name.replace('_', '-')}"
-        spelled += [flag, spell(values[name])]
+        parameter, value = parameters[name], values[name]
+        how = parameter.passed_as or passed_as
+        flag = parameter.flag or (name if how == "override" else f"--{name if underscores else name.replace('_', '-')}")
+        if how == "switch" and isinstance(value, bool):
+            spelled += [flag] if value else [parameter.off_flag] if parameter.off_flag else []
+        elif how in {"equals", "override"}:
+            spelled.append(f"{flag}={spell(value)}")
+        else:
+            spelled += [flag, spell(value)]
     return spelled

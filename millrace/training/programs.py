@@ -43,6 +43,10 @@ class Program:
                 raise UsageError(f"{where}: {name} of {self.name} must be {self.parameters[name].type}: {error}") from error
         return made
 
+    def is_told(self, name: str) -> bool:
+        """Whether the program hears of a resource: ours of all, a foreign one of those its command has a place for."""
+        return self.external is None or any("{" + name + "}" in part for part in self.external.command)
+
     def expected_epochs(self, values: dict[str, Value]) -> int | None:
         """How many epochs a complete training has; None: unknown."""
         name = "epochs" if self.external is None else self.external.epochs_parameter
@@ -81,10 +85,12 @@ def build_command(
             "threads": str(resources.threads or ""),
             "device": resources.device,
             "processes": str(job.processes),
+            "gpu_memory_fraction": repr(resources.gpu_memory_fraction or 1.0),
             "python": sys.executable,
         }
         command = [_filled(part, filled) for part in program.external.command]
-        return [*command, *arguments(program.parameters, values)]
+        how = program.external
+        return [*command, *arguments(program.parameters, values, underscores=how.underscores, passed_as=how.passed_as)]
     worker = ["-m", "millrace.training.trainer.worker", program.name]
     if job.processes > 1:
         command = [sys.executable, "-m", "torch.distributed.run", *MEET_ON_LOOPBACK, f"--nproc-per-node={job.processes}", *worker]

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from millrace.compat.experiment_files import is_original, translate
 from millrace.config import OPERATIONAL, Settings
 from millrace.plugins.form_fields import NameOf
-from millrace.training.parameters import Parameter, Value
+from millrace.training.parameters import Parameter, PassedAs, Value
 
 
 class Resources(Settings):
@@ -50,6 +50,8 @@ class TrainingJob(Settings):
     """Save a torch.distributed.checkpoint every so many epochs; a run that was cut off goes on from it. 0: it starts anew."""
     env: dict[str, str] = {}
     """Further environment variables."""
+    original: str | None = None
+    """The repository/model of the original project that this stands for: its name in summary.csv; null: none."""
 
 
 class Restart(Settings):
@@ -67,6 +69,8 @@ class Restart(Settings):
     """The longest wait, in seconds."""
     healthy_s: PositiveFloat = 30.0
     """After this long in training the wait starts from the beginning again."""
+    shortest_s: NonNegativeFloat = 1.0
+    """With policy always: ending well sooner than this, in seconds, and without an epoch counts as a failure; 0: never."""
 
 
 class Background(TrainingJob):
@@ -117,11 +121,16 @@ class External(Settings):
     """A training program of yours: a command, its hyperparameters, and how its output is read."""
 
     command: Annotated[list[str], Field(min_length=1)]
-    """Program and arguments, no shell. `{out}`, `{threads}`, `{device}`, `{processes}` and `{python}` are filled in."""
+    """Program and arguments, no shell. `{python}` (Millrace's own), `{out}` (the attempt's folder), `{threads}`, `{device}`,
+    `{processes}` and `{gpu_memory_fraction}` are filled in; what has no place here is not recorded as in force."""
     cwd: Path | None = None
     """Working directory; null: the attempt's own folder, so that two runs never write into each other."""
     parameters: dict[str, Parameter] = {}
     """Its hyperparameters, with flags and ranges."""
+    underscores: bool = False
+    """Parameters without a `flag` of their own are passed as --batch_size instead of --batch-size."""
+    passed_as: PassedAs = "pair"
+    """How parameters stand on the command line that do not say it themselves; override is for Hydra."""
     adapter: Literal["regex", "jsonl"] = "regex"
     """regex reads text by the patterns below; jsonl takes lines of our event format."""
     ready: str | None = None
@@ -160,7 +169,7 @@ class External(Settings):
 class CoolDown(Settings):
     """What is waited for between runs."""
 
-    max_s: NonNegativeFloat = 60.0
+    max_s: NonNegativeFloat = 5.0
     """The longest wait, in seconds; 0 waits for nothing."""
     cpu_busy_below: float = Field(default=0.25, gt=0, le=1)
     """Until the CPUs are busy for less than this share."""
@@ -243,7 +252,7 @@ class TrainingConfig(Settings):
     """The flow fails when more of its runs failed than this share."""
     data: Path | None = None
     """A folder with CIFAR-10 (its Python version), used by the ResNets when given."""
-    cool_down: CoolDown = Field(default=CoolDown(max_s=5.0), json_schema_extra=OPERATIONAL)
+    cool_down: CoolDown = Field(default=CoolDown(), json_schema_extra=OPERATIONAL)
     """What is waited for between runs."""
     colocation: Colocation = Colocation()
     """How foreground and backgrounds are compared."""

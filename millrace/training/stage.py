@@ -27,9 +27,7 @@ class Training(Stage):
         return self.config
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
-        """Every run."""
-        from millrace.training.dry_run import plan_lines
-
+        """Every run; imports no torch."""
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
@@ -56,3 +54,22 @@ class Training(Stage):
     def is_short(self, summary: Mapping[str, Any]) -> bool:
         """Some failed trainings are a run short of its target."""
         return bool(summary["failed"])
+
+
+def plan_lines(config: TrainingConfig) -> list[str]:
+    """Every run with its id, its hyperparameters and its backgrounds; then what is to be said about them."""
+    from millrace.training.campaign import plan_for
+    from millrace.training.parameters import spell
+
+    plan = plan_for(config)
+    lines = [f"{len(plan.runs)} runs, at most {config.max_retries + 1} attempts each:"]
+    for run in plan.runs:
+        lines.append(f"  {run.id}  {run.title}")
+        fixed = {name: value for name, value in run.hyperparameters.items() if name not in run.mutated}
+        if fixed:
+            lines.append(f"      fixed: {' '.join(f'{name}={spell(value)}' for name, value in sorted(fixed.items()))}")
+        for background in run.backgrounds:
+            values = " ".join(f"{name}={spell(value)}" for name, value in sorted(background.hyperparameters.items()))
+            need = "" if background.required else ", not required"
+            lines.append(f"      beside: {background.id} ({background.workload}{' ' + values if values else ''}{need})")
+    return lines + [f"note: {note}" for note in plan.notes]

@@ -13,13 +13,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from millrace.checkpoint.formats.byte_items import _CALLING, refusal
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
-from millrace.checkpoint.formats.pickle_scan import _COUNTS, _FIXED, _LINES, excess_in
 from millrace.checkpoint.problems import CheckpointError, UntrustedCheckpoint
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
@@ -117,7 +114,7 @@ GREEDY = {
     "put with a null": b"Np4000000000\0x\n.",
     "put with zeros": b"Np" + b"0" * 4100 + b"4000000000\n.",
     "after a string": b"\x80\x04\x8c\x03abc\x94Nr\xff\xff\xff\x70.",
-    "after lines": b"cos\nsystem\nI1\nr\x00\x00\x00\x60.",
+    "after lines": b"Vabc\nVd\nr\x00\x00\x00\x60.",
     "bytes": b"\x80\x04\x8e\x00\x00\x00\x00\x10\x00\x00\x00N.",
     "bytearray": b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00N.",
 }
@@ -127,34 +124,6 @@ GREEDY = {
 def test_a_pickle_that_asks_for_gigabytes_is_refused_before_it_gets_them(name: str) -> None:
     with pytest.raises(CheckpointError, match=r"damaged: .*in a pickle of"):
         read_metadata(io.BytesIO(GREEDY[name]), where="here")
-
-
-LONG = "x" * 300
-PLAIN = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.binary()
-    | st.sampled_from([2**70, LONG, LONG.encode()]),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner) | st.frozensets(st.integers()),
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(value=PLAIN, protocol=st.integers(0, 5))
-def test_no_real_pickle_is_called_excessive_and_the_scan_reaches_its_end(value: Any, protocol: int) -> None:
-    data = pickle.dumps(value, protocol)
-    assert excess_in(data) is None
-    poisoned = data[:-1] + b"r\xff\xff\xff\x7f."  # in place of STOP: found only by a scan that reads each opcode before it
-    assert excess_in(poisoned) is not None
-
-
-def test_every_opcode_is_skipped_or_looked_into() -> None:
-    known = {ord(opcode.code) for opcode in pickletools.opcodes}
-    alone = {code for code in known if _FIXED.match(bytes([code]) + bytes(16)).end() > 0}  # type: ignore[union-attr]
-    assert alone | set(_COUNTS) | set(_LINES) | {ord("r"), ord(".")} == known
 
 
 def test_a_class_of_ones_own_can_be_allowed(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_an_entrypoint_is_a_flow_with_a_default_and_a_help_text_for_every_settin
 def test_plug_ins_are_offered_in_the_form_with_their_own_settings_and_room_for_ones_own() -> None:
     schema = importlib.import_module("flows.full").full.parameters.model_dump()["definitions"]
     baseline = schema["ProbingConfig"]["properties"]["baseline"]["anyOf"]
-    assert [form["title"] for form in baseline] == [*plugin_names("millrace.probing.baselines"), "your own"]
+    names = plugin_names("millrace.probing.baselines")
+    assert [form["title"] for form in baseline] == ["embedded", *(name for name in names if name != "embedded"), "your own"]
     assert "scenes" in baseline[0]["properties"]
     provider = schema["ModelSettings"]["properties"]["provider"]["anyOf"]
     assert provider[0]["enum"] == plugin_names("millrace.llm.providers")
@@ -55,3 +56,62 @@ def test_schedules_are_switched_off_and_their_run_folders_are_told_apart_by_day(
         assert schedule["active"] is False
         # synthesis goes on with new seeds in one folder; the others would find theirs finished
         assert ("{date}" in schedule["parameters"]["run_dir"]) == (schedule["slug"] != "hourly")
+
+
+AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+
+
+@pytest.mark.parametrize("entry", AUTOMATIONS, ids=lambda entry: str(entry["name"]))
+def test_an_automation_is_about_the_runs_of_our_deployments_and_as_shipped_about_none(entry: dict[str, Any]) -> None:
+    from prefect.server.events.schemas.automations import EventTrigger
+    from prefect.server.events.schemas.events import RelatedResource, Resource
+
+    run = Resource.model_validate({"prefect.resource.id": "prefect.flow-run.1"})
+
+    def related(**labels: str) -> list[RelatedResource]:
+        return [RelatedResource.model_validate({f"prefect.resource.{key}": value for key, value in labels.items()})]
+
+    ours, theirs = (related(role="deployment", id=f"prefect.deployment.{name}") for name in ("ours", "theirs"))
+    shipped = EventTrigger.model_validate(entry["trigger"])
+    assert not any(shipped.covers_resources(run, each) for each in (ours, theirs, []))
+    entry["trigger"]["match_related"]["prefect.resource.id"] = ["prefect.deployment.ours"]  # as `register` does
+    registered = EventTrigger.model_validate(entry["trigger"])
+    assert registered.covers_resources(run, ours)
+    assert not registered.covers_resources(run, theirs)
+    assert not registered.covers_resources(run, related(role="flow", id="prefect.deployment.ours"))
+    assert not registered.covers_resources(run, [])
+
+
+def test_a_paused_or_suspended_run_is_not_taken_for_a_lost_one() -> None:
+    from prefect.server.events.schemas.automations import EventTrigger
+
+    lost = EventTrigger.model_validate(next(entry for entry in AUTOMATIONS if entry["name"] == "millrace-lost-runs")["trigger"])
+    for state in ("Paused", "Suspended", "TimedOut", "Completed", "Failed", "Cancelled", "Crashed", "heartbeat"):
+        assert lost.expects(f"prefect.flow-run.{state}"), state
+    assert lost.expects("millrace.flow-run.suspended")
+    assert not lost.expects("prefect.flow-run.Running")
+    assert not lost.starts_after("prefect.flow-run.Suspended")
+
+
+def test_a_run_that_leaves_because_it_is_suspended_says_so_after_its_last_heartbeat(tmp_path: Path, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from prefect.context import FlowRunContext
+    from prefect.exceptions import Pause
+
+    from millrace.orchestration import cancellation
+
+    said: list[dict[str, Any]] = []
+    run = SimpleNamespace(id="1", name="a run", deployment_id="ours")
+    monkeypatch.setattr(FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
+    monkeypatch.setattr(cancellation.CancelWatch, "start", lambda self: None)
+    monkeypatch.setattr(cancellation.CancelWatch, "close", lambda self: None)
+    monkeypatch.setattr("prefect.events.emit_event", lambda **event: said.append(event))
+    with pytest.raises(Pause), cancellation.obeying_cancel(tmp_path / "log"):
+        raise Pause
+    with cancellation.obeying_cancel(tmp_path / "log"):
+        pass
+    (event,) = said
+    assert event["event"] == "millrace.flow-run.suspended"
+    assert event["resource"]["prefect.resource.id"] == "prefect.flow-run.1"
+    assert event["related"][0]["prefect.resource.id"] == "prefect.deployment.ours"

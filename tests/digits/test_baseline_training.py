@@ -20,6 +20,7 @@ from torch.distributed.checkpoint import FileSystemReader
 
 from millrace.digits.baseline.cache import find_trained, keep_trained, trained_folder
 from millrace.digits.baseline.curriculum import examine
+from millrace.digits.baseline.embedded import BaselineSettings, open_baseline, preparation
 from millrace.digits.baseline.lesson_book import write_book
 from millrace.digits.baseline.lessons import ABSTAIN, studies
 from millrace.digits.baseline.train_program import draw_studies, ensure_trained
@@ -28,9 +29,8 @@ from millrace.digits.claim_vocabulary import ANSWERS
 from millrace.digits.scenes.recipes import BROAD, NARROW, SceneRecipe
 from millrace.errors import InputError, UsageError
 from millrace.probing.baselines import baseline_settings
-from millrace.probing.baselines.embedded import BaselineSettings, open_baseline, preparation
 from millrace.probing.claims import load_claims
-from tests.fixtures.baselines import TINY
+from tests.digits.conftest import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -251,7 +251,7 @@ def test_settings_and_preparation_do_not_load_torch() -> None:
     code = (
         "import sys; from millrace.probing.baselines import baseline_settings;"
         "import millrace.digits.baseline.train_program, millrace.probing.outcomes;"
-        "from millrace.probing.baselines.embedded import preparation; preparation(baseline_settings({}));"
+        "from millrace.digits.baseline.embedded import preparation; preparation(baseline_settings({}));"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from millrace.digits.baseline.embedded import EmbeddedBaseline
 from millrace.digits.claim_vocabulary import NOT_RELATED
 from millrace.digits.subjects import choose_subject
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
-from millrace.probing.baselines.embedded import EmbeddedBaseline
 from millrace.probing.claims import load_claims
 from millrace.probing.prompts import write_prompt
-from tests.probing.scenes import drawn_scenes
+from tests.digits.hand_scenes import drawn_scenes
 
 CLAIMS = load_claims("default")
 SCENES = drawn_scenes(12)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from millrace.digits.annotation import scene_of
 from millrace.digits.lake_build import LakePlan, build_lake, build_shard, default_lake, encode_scene, plan_lake
 from millrace.digits.scenes.captions import caption
 from millrace.digits.scenes.compose import Drawn, compose_scene, draw_scene
@@ -242,9 +243,9 @@ def _contents(folder: Path) -> list[tuple[str, bytes, str, bytes | None]]:
     rows = [row for file in lake_files(folder) for row in stream_rows(file)]
     assert all(isinstance(row, LakeRow) for row in rows)
     return [
-        (row.ref.image_id, row.image_bytes, scene_to_json(row.scene), row.label_map)
+        (row.ref.image_id, row.image_bytes, row.annotation.data.decode(), row.annotation.second_view)
         for row in rows
-        if isinstance(row, LakeRow) and row.scene
+        if isinstance(row, LakeRow) and row.annotation
     ]
 
 
@@ -279,13 +280,13 @@ def test_stored_label_maps_and_pictures_belong_together(scenes: Path) -> None:
     for file in lake_files(scenes):
         for row in stream_rows(file):
             assert isinstance(row, LakeRow)
-            assert row.scene is not None
-            labels = np.asarray(Image.open(BytesIO(row.label_map or b"")))
+            assert row.annotation is not None
+            labels = np.asarray(Image.open(BytesIO(row.annotation.second_view or b"")))
             assert labels.shape == (224, 224)
-            assert set(np.unique(labels).tolist()) == {0, *(digit.id for digit in row.scene.digits)}
+            assert set(np.unique(labels).tolist()) == {0, *(digit.id for digit in scene_of(row).digits)}
             kinds.add(Image.open(BytesIO(row.image_bytes)).format)
             (exchange,) = row.metadata["conversations"]
-            assert exchange["assistant"] == caption(row.scene)
+            assert exchange["assistant"] == caption(scene_of(row))
     assert kinds == {"JPEG", "PNG"}
 
 

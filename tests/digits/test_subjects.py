@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from millrace.digits.claim_vocabulary import QUARTERS, REGIONS
-from millrace.digits.subjects import Subject, choose_subject
+from millrace.digits.subjects import choose_subject
 from millrace.digits.truth import matches, truth_of
+from millrace.probing.annotated import Subject
 from millrace.probing.claims import load_claims
 from millrace.probing.prompts import write_prompt
-from tests.probing.scenes import digit, drawn_scenes, scene
+from tests.digits.hand_scenes import digit, drawn_scenes, scene
 
 CLAIMS = load_claims("default")
 SCENES = drawn_scenes(120)

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from millrace.digits.annotation import scene_of
 from millrace.digits.questions import verifier
 from millrace.digits.questions.verifier import verify
-from millrace.digits.scenes.scene import COLOURS, Scene
+from millrace.digits.scenes.scene import COLOURS, Scene, scene_to_json
 from millrace.errors import ItemFailed
 from millrace.lake.rows import LakeRow
 from millrace.qa.checking.question_checks import examine
@@ -87,10 +88,10 @@ def altered_annotations(stage: Stage, rng: random.Random) -> Iterator[tuple[Item
     for case in stage.cases():
         [before] = writer.write([Request(case)])
         for kind in ("label", "colour", "turn", "moved", "removed"):
-            scene = tampered(case.row.scene, kind, rng)
+            scene = tampered(scene_of(case.row), kind, rng)
             if scene is None:
                 continue
-            row = msgspec.structs.replace(case.row, scene=scene)
+            row = annotated(case.row, data=scene_to_json(scene).encode())
             [after] = writer.write([Request(Case(case.record, row))])
             if isinstance(after, ItemFailed) or isinstance(before, ItemFailed):
                 continue
@@ -98,8 +99,13 @@ def altered_annotations(stage: Stage, rng: random.Random) -> Iterator[tuple[Item
                 yield build_item(after, Request(case), 1, qa, "x") | {"mutation": kind}, row
 
 
-def tampered(scene: Scene | None, kind: str, rng: random.Random) -> Scene | None:
-    assert scene is not None
+def annotated(row: LakeRow, **changed: Any) -> LakeRow:
+    """The row with something else in its annotation."""
+    assert row.annotation is not None
+    return msgspec.structs.replace(row, annotation=msgspec.structs.replace(row.annotation, **changed))
+
+
+def tampered(scene: Scene, kind: str, rng: random.Random) -> Scene | None:
     if not scene.digits:
         return None
     at = rng.randrange(len(scene.digits))
@@ -146,18 +152,24 @@ def test_an_option_that_is_no_answer_is_refused(stage: Stage, items: list[Item])
     assert verify(told, rows_of(stage)[item["lineage"]["selection_id"]]).reason == "unreadable_option"
 
 
-@pytest.mark.parametrize("missing", ["label_map", "scene"])
+@pytest.mark.parametrize("missing", ["second_view", "annotation"])
 def test_without_a_second_view_nothing_is_called_verified(stage: Stage, items: list[Item], missing: str) -> None:
-    row = msgspec.structs.replace(rows_of(stage)[items[0]["lineage"]["selection_id"]], **{missing: None})
+    whole = rows_of(stage)[items[0]["lineage"]["selection_id"]]
+    row = annotated(whole, second_view=None) if missing == "second_view" else msgspec.structs.replace(whole, annotation=None)
     assert verify(items[0], row).status == "unable"
     assert examine(items[0] | {"verification": {"status": "unverified", "by": None}}, row).status == "unverified"
+
+
+def view_of(row: LakeRow) -> bytes | None:
+    assert row.annotation is not None
+    return row.annotation.second_view
 
 
 def test_another_picture_under_the_same_annotation_is_refused(stage: Stage, items: list[Item]) -> None:
     rows = rows_of(stage)
     own = rows[items[0]["lineage"]["selection_id"]]
     others = [row for row in rows.values() if row.ref.image_id != own.ref.image_id][:20]
-    findings = [verify(items[0], msgspec.structs.replace(own, label_map=other.label_map)) for other in others]
+    findings = [verify(items[0], annotated(own, second_view=view_of(other))) for other in others]
     assert all(finding.status == "refuted" for finding in findings)
 
 

@@ -52,7 +52,7 @@ def test_the_originals_columns_are_read_as_they_are(write_table: Write) -> None:
     assert row.ref.image_id == "train-7_0"
     assert (row.ref.file, row.ref.row, len(row.ref.sha256)) == ("train-7.parquet", 0, 16)
     assert row.metadata == {"conversations": [{"assistant": "A ramp.", "usr": "What is it?"}]}
-    assert (row.scene, row.label_map, row.path) == (None, None, None)
+    assert (row.annotation, row.path) == (None, None)
 
 
 COLUMNS = {
@@ -160,8 +160,7 @@ def test_strange_metadata_does_not_cost_the_image(write_table: Write) -> None:
         "nested": [{"a": [1]}],
     }
     (row,) = rows_of(write_table(columns))
-    assert row.scene is None
-    assert row.label_map is None
+    assert row.annotation is None
     assert row.metadata["nested"] == {"a": [1]}
     assert row.metadata["when"] == "unreadable timestamp[us]"
 
@@ -246,7 +245,7 @@ def test_a_single_image_is_found_again_by_its_ref(scenes: Path) -> None:
         for row in rows_of(file):
             again = read_row(scenes, row.ref)
             assert again.image_bytes == row.image_bytes
-            assert again.scene == row.scene
+            assert again.annotation == row.annotation
 
 
 def test_large_row_groups_are_read_forward_and_back(write_table: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,3 +309,10 @@ def test_memory_does_not_grow_with_the_lake(tmp_path: Path, row_group_size: int)
     count, early, late = map(int, out.stdout.split())
     assert count == 4000
     assert late - early < 60, f"grew from {early} to {late} MB while reading 400 MB"
+
+
+def test_a_row_without_an_image_keeps_the_id_it_has(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": ["cat", "dog"], "jpg": [b"", b"no image at all"]}), tmp_path / "a.parquet")
+    rows = list(stream_rows(tmp_path / "a.parquet"))
+    assert [row.ref.image_id for row in rows] == ["cat", "dog"]
+    assert isinstance(rows[0], BadRow)

@@ -189,14 +189,14 @@ def test_a_revoked_key_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     run(main())
 
 
-def test_an_empty_account_is_not_waited_for() -> None:
+def test_an_account_that_stays_empty_ends_the_run() -> None:
     async def broke(incoming: Incoming) -> Outgoing:
         return Outgoing(429, b'{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}')
 
     async def main() -> None:
         server = HttpServer(broke)
-        async with opened(await server.start()) as chat:
-            with pytest.raises(EndpointDown, match="quota"):
+        async with opened(await server.start(), give_up_after_s=6.0) as chat:
+            with pytest.raises(EndpointDown, match=r"account is empty.*quota"):
                 await chat.complete(question())
         await server.stop()
 

@@ -20,8 +20,9 @@ import pytest
 from millrace.errors import ItemFailed, UsageError
 from millrace.llm import Reply, Request, user
 from millrace.llm.client.blocking import BlockingChat
-from millrace.llm.estimate import Planned, estimate_lines, image_tokens, lines_of
+from millrace.llm.estimate import Planned, estimate_lines, lines_of
 from millrace.llm.failures import CallFailed, EndpointDown
+from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.mock_server.serve import main as serve_main
 from millrace.llm.open_chat import open_chat

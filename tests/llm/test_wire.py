@@ -15,11 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
 
-from millrace.llm.failures import AttemptFailed
-from millrace.llm.transport.exchange import Wire
+from millrace.errors import UsageError
+from millrace.llm.failures import AttemptFailed, EndpointDown
+from millrace.llm.open_chat import open_chat
+from millrace.llm.preflight import preflight
+from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.exchange import Wire, proxy_for
 from millrace.llm.transport.https import SlotTransport
-from tests.llm.servers import always, read_request, run, speaking
+from tests.llm.servers import always, question, read_request, run, speaking
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
@@ -133,6 +138,15 @@ def test_https_works_with_a_trusted_certificate_and_only_with_one(tmp_path: Path
             await wary.post("/", [b"{}"], timeout_s=10)
         assert caught.value.kind == "connection"
         await wary.close()
+        endpoint = EndpointSettings(base_url=url)
+        chat = open_chat(ModelSettings(model="m", endpoints=(endpoint,)), None)
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(EndpointDown, match=r"certificate that is not trusted .*SSL_CERT_FILE"):
+            await chat.complete(question())
+        with pytest.raises(UsageError, match="certificate that is not trusted"):
+            await preflight(open_chat(ModelSettings(model="m", endpoints=(endpoint,)), None), wait_s=30)
+        assert asyncio.get_running_loop().time() - started < 20, "no waiting makes a certificate trusted"
+        await chat.close()
         server.close()
 
     run(main())
@@ -143,5 +157,93 @@ def test_a_users_own_transport_is_used() -> None:
         mock = httpx.MockTransport(lambda request: httpx.Response(200, text=request.url.path))
         wire = Wire("http://nowhere.invalid/v1", [], transport=mock)
         assert (await wire.post("/x", [b"{}"], timeout_s=5)).body == b"/v1/x"
+
+    run(main())
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for spelled in (name, name.lower()):
+            monkeypatch.delenv(spelled, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "proxy"),
+    [
+        ("HTTPS_PROXY", "proxy.example:3128", "http://proxy.example:3128"),
+        ("https_proxy", "http://u:p@proxy.example:3128", "http://u:p@proxy.example:3128"),
+        ("ALL_PROXY", "http://proxy.example:3128", "http://proxy.example:3128"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080", "socks5://127.0.0.1:1080"),
+        ("all_proxy", "socks://127.0.0.1:1080", "socks5://127.0.0.1:1080"),
+        ("HTTPS_PROXY", "socks5h://127.0.0.1:1080", "socks5h://127.0.0.1:1080"),
+        ("HTTP_PROXY", "http://other.example:1", None),
+    ],
+)
+def test_a_proxy_is_read_as_other_programs_read_it(
+    proxies: pytest.MonkeyPatch, variable: str, value: str, proxy: str | None
+) -> None:
+    proxies.setenv(variable, value)
+    assert proxy_for(httpx.URL("https://api.example.com/v1")) == proxy
+    Wire("https://api.example.com/v1", [])
+    assert proxy_for(httpx.URL("http://127.0.0.1:8000/v1")) is None
+    proxies.setenv("NO_PROXY", "example.com")
+    assert proxy_for(httpx.URL("https://api.example.com/v1")) is None
+
+
+@pytest.mark.parametrize("value", ["ftp://proxy:1", "socks4://proxy:1", "http://", "http://proxy:port", "http://[::1"])
+def test_what_is_no_proxy_is_one_sentence_without_its_password(proxies: pytest.MonkeyPatch, value: str) -> None:
+    proxies.setenv("HTTPS_PROXY", value.replace("://", "://user:topsecret@"))
+    with pytest.raises(UsageError, match="the proxy") as caught:
+        Wire("https://api.example.com/v1", [])
+    assert "topsecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("headers", [{"x-title": "Mühle"}, {"x-title": "a\nb"}, {"x title": "a"}, {"": "a"}, {"x-täg": "a"}])
+def test_a_header_that_cannot_be_sent_is_refused_with_the_config(headers: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="header"):
+        EndpointSettings(base_url="http://h/v1", headers=headers)
+
+
+def test_an_api_version_is_part_of_every_request_and_a_key_is_not_taken() -> None:
+    endpoint = EndpointSettings(base_url="https://r.openai.azure.com/openai/deployments/d/?api-version=2024-10-21")
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(200, text="{}")
+
+    async def main() -> None:
+        wire = Wire(endpoint.base_url, [], transport=httpx.MockTransport(answer))
+        await wire.post("/chat/completions", [b"{}"], timeout_s=5)
+        await wire.get("/models?pageSize=1000", timeout_s=5)
+        assert wire.base_url == "https://r.openai.azure.com/openai/deployments/d"
+
+    run(main())
+    assert seen == [
+        "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+        "https://r.openai.azure.com/openai/deployments/d/models?pageSize=1000&api-version=2024-10-21",
+    ]
+    for query in ("key=1", "api_key=1", "api-version=1&sig=2", "access_token=3"):
+        with pytest.raises(ValidationError, match="api_key_env"):
+            EndpointSettings(base_url=f"https://h/v1?{query}")
+
+
+@pytest.mark.parametrize("url", ["http://h/v1 ", "http://hö/v1", "http://h:port/v1", "http://[::1/v1"])
+def test_an_address_that_is_none_is_refused_with_the_config(url: str) -> None:
+    with pytest.raises(ValidationError):
+        EndpointSettings(base_url=url)
+
+
+def test_a_socks_proxy_that_is_not_there_is_a_broken_connection_and_no_traceback(proxies: pytest.MonkeyPatch) -> None:
+    proxies.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+
+    async def main() -> None:
+        wire = Wire("http://api.example.com/v1", [])
+        with pytest.raises(AttemptFailed) as caught:
+            await wire.post("/x", [b"{}"], timeout_s=5)
+        assert caught.value.kind == "connection"
+        await wire.close()
 
     run(main())

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from millrace.digits.baseline.served import BaselineChat
-from millrace.digits.lake_build import build_lake
 from millrace.errors import RunFailed
 from millrace.lake.files import lake_files
 from millrace.llm import Reply, Request
@@ -42,8 +40,13 @@ def _closed_afterwards() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lake")
-    build_lake(folder, images=24, pool="probe", seed=3)
+    pytest.importorskip("millrace.digits.lake_build").build_lake(folder, images=24, pool="probe", seed=3)
     return folder
+
+
+def baseline_chat(baseline: CoinBaseline) -> Any:
+    """A chat model that answers as the baseline does."""
+    return pytest.importorskip("millrace.digits.baseline.served").BaselineChat(baseline)
 
 
 def chat(url: str, **changed: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
 
 def test_behind_a_faulty_endpoint_the_outcomes_are_the_same_and_none_is_charged_to_the_model(tmp_path: Path, lake: Path) -> None:
     here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
-    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (server, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (server, url):
         baseline = {"name": "endpoint", "chat": chat(url)}
         there = probed(run_folder(tmp_path / "there"), lake, baseline, {"name": "endpoint", "chats": [chat(url, model="judge")]})
         assert server.counts["requests"] > server.statistics()["answered"]
@@ -112,7 +115,7 @@ def test_behind_a_faulty_endpoint_the_outcomes_are_the_same_and_none_is_charged_
 
 
 def test_when_nobody_answers_any_more_the_run_ends_and_no_item_is_blamed(tmp_path: Path, lake: Path) -> None:
-    with served(BaselineChat(CoinBaseline(BaselineSettings()))) as (_, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings()))) as (_, url):
         pass
     run = run_folder(tmp_path / "run")
     with pytest.raises(RunFailed, match="no answer from"):
@@ -143,7 +146,7 @@ def test_questions_are_answered_as_in_this_process(tmp_path: Path, lake: Path) -
     questions.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     ask_shard(questions, tmp_path / "here.jsonl", lake, COIN)
     run = run_folder(tmp_path / "run")
-    with served(BaselineChat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (_, url):
+    with served(baseline_chat(CoinBaseline(BaselineSettings())), faults=FAULTS, retry_after_s=0.1) as (_, url):
         ask_shard(questions, run / "there.jsonl", lake, {"name": "endpoint", "chat": chat(url)})
     here, there = ((path).read_bytes().splitlines() for path in (tmp_path / "here.jsonl", run / "there.jsonl"))
     assert [orjson.loads(line) for line in there] == [orjson.loads(line) for line in here]
@@ -173,7 +176,8 @@ def voter(applies: bool, correct: bool) -> Callable[[Request], Reply | str]:
             wanted = request.schema["properties"]["values"]["properties"]
             return orjson.dumps({"offers": True, "values": dict.fromkeys(wanted, "blue thing")}).decode()
         if title == "vote":
-            vote = {"applies": applies, "is_correct": correct, "right_values": {"COUNT": "2"}, "explanation": "seen"}
+            slots = request.schema["properties"]["right_values"]["properties"]
+            vote = {"applies": applies, "is_correct": correct, "right_values": dict.fromkeys(slots, "2"), "explanation": "seen"}
             return orjson.dumps(vote).decode()
         slots = request.schema["properties"]["values"]["properties"]
         values = {slot: (rule.get("enum") or ["some words"])[0] for slot, rule in slots.items()}
@@ -275,7 +279,7 @@ def test_what_broke_off_or_was_withheld_is_a_class_of_its_own_and_no_failure(
 
 
 def test_a_model_that_thinks_past_its_limit_has_the_outcomes_of_one_that_does_not(tmp_path: Path, lake: Path) -> None:
-    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+    quick = baseline_chat(CoinBaseline(BaselineSettings()))
 
     class Thinking(ScriptedChat):
         async def complete(self, request: Request) -> Reply:
@@ -290,7 +294,7 @@ def test_a_model_that_thinks_past_its_limit_has_the_outcomes_of_one_that_does_no
 
 
 def test_a_server_that_takes_a_schema_and_ignores_it_makes_no_format_errors(tmp_path: Path, lake: Path) -> None:
-    quick = BaselineChat(CoinBaseline(BaselineSettings()))
+    quick = baseline_chat(CoinBaseline(BaselineSettings()))
     asked: list[bool] = []
 
     class Ignoring(ScriptedChat):
@@ -299,14 +303,15 @@ def test_a_server_that_takes_a_schema_and_ignores_it_makes_no_format_errors(tmp_
             asked.append(in_words)
             if not in_words:
                 return Reply(text="It is a seven, somewhere on the left, I'd say.")
-            first = msgspec.structs.replace(request, messages=request.messages[:2])
+            schema = orjson.loads(request.messages[-1].text.splitlines()[-1])
+            first = msgspec.structs.replace(request, messages=request.messages[:2], schema=schema)
             return await quick.complete(first)
 
     here = probed(run_folder(tmp_path / "here"), lake, COIN, ANNOTATION)
     with served(Ignoring(lambda request: "")) as (_, url):
         there = probed(run_folder(tmp_path / "there"), lake, {"name": "endpoint", "chat": chat(url)}, ANNOTATION)
     assert [outcome for _, _, _, outcome, _, _ in told(there)] == [outcome for _, _, _, outcome, _, _ in told(here)]
-    assert asked.count(True) >= len(there)
+    assert asked.count(False) < len(asked) / 2, "it is remembered, not found out for each question"
 
 
 def test_a_missing_vote_is_named_with_its_reason(tmp_path: Path, photos: Path) -> None:

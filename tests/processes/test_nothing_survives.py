@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -91,6 +92,22 @@ def test_no_process_survives_when_a_guard_is_stopped_before_its_supervisor_is_ki
         kill_and_reap(supervisor, [supervisor.pid])
         dead = witness.seconds_until_all_dead()
         os.kill(pids["guard"], signal.SIGKILL)
+        finish(supervisor)
+        assert dead is not None
+
+
+@pytest.mark.parametrize("stopped", [("guard", "inner"), ("inner", "guard"), ("inner",)], ids="+".join)
+def test_no_process_survives_when_guards_are_stopped_before_their_supervisor_is_killed(stopped, mode, nasty, witness):
+    for _ in range(KILLS):
+        supervisor, pids = start_supervisor(mode, nasty)
+        witness.wait_for_ready(NASTY_PROCESSES)
+        for name in stopped:
+            os.kill(pids[name], signal.SIGSTOP)
+        kill_and_reap(supervisor, [supervisor.pid])
+        dead = witness.seconds_until_all_dead()
+        for name in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[name], signal.SIGKILL)
         finish(supervisor)
         assert dead is not None
 

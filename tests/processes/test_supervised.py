@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from millrace.processes import kernel
+from millrace.processes.guard_launch import whole_lines
+from millrace.processes.log_pump import LogPump
 from millrace.processes.supervised import Limits, SupervisedProcess, supervised
 from millrace.training.launch import loopback_interface
 from millrace.training.programs import MEET_ON_LOOPBACK
@@ -344,3 +346,46 @@ def test_torchrun_with_two_ranks_works_inside_and_is_gone_after_a_stop(tmp_path)
         assert len(ranks) >= 2
     assert process.ending.leftover == []
     assert all(kernel.read_stat(rank.pid) is None for rank in ranks)
+
+
+def test_what_a_command_left_behind_when_it_ended_by_itself_is_counted(mode):
+    leaves = ["sh", "-c", "sleep 60 & sleep 60 & exit 0"]
+    with supervised(leaves, containment_mode=mode.partition("+")[0], cgroup="+" in mode, grace_s=0.0) as process:
+        assert process.wait(30) == 0
+    assert process.ending.outlived == 2
+    with supervised(["sh", "-c", "exit 0"], containment_mode=mode.partition("+")[0]) as process:
+        assert process.wait(30) == 0
+    assert process.ending.outlived == 0
+
+
+@pytest.mark.parametrize("delay_s", [0.005, 5.0])
+def test_a_line_that_follows_another_one_waits_no_longer_than_asked(delay_s, tmp_path):
+    """The guard wakes up for a line at once or after the delay: a time that is taken when a line arrives is that sharp."""
+    source, end = os.pipe()
+    pump = LogPump(source, str(tmp_path / "log"), 1 << 20, None, delay_s)
+    before = time.monotonic()
+    os.write(end, b"epoch 1\n")
+    assert pump.read()
+    assert before + delay_s <= pump.resume_at <= time.monotonic() + delay_s
+    assert pump.wants_input() == (pump.resume_at <= time.monotonic())
+    os.close(end)
+    os.close(source)
+
+
+def test_a_carriage_return_ends_a_line_as_a_progress_bar_draws_it():
+    code = "import sys, time\nfor part in ('10 %\\r', '20 %\\r', 'done\\r\\n', 'bye'): sys.stdout.write(part); sys.stdout.flush()"
+    lines: list[str] = []
+    with supervised([sys.executable, "-c", code], on_line=lines.append) as process:
+        process.wait(60)
+    assert lines == ["10 %", "20 %", "done", "bye"]
+
+
+def test_lines_are_the_same_however_their_bytes_come_in_pieces():
+    text = b"one\r\ntwo\n\r\nthree\rfour\r\r\nfive\r"
+    for size in range(1, len(text) + 1):
+        lines: list[bytes] = []
+        rest = b""
+        for start in range(0, len(text), size):
+            ended, rest = whole_lines(rest + text[start : start + size])
+            lines += ended
+        assert [*lines, rest] == [b"one", b"two", b"", b"three", b"four", b"", b"five\r"], size

@@ -57,7 +57,7 @@ def case(number: int) -> Case:
             "judge": {"by": "m", "kind": "judged"},
         },
     }
-    return Case(record, LakeRow(ImageRef(f"photo{number}", "a.parquet", number, ""), out.getvalue(), None, None, None, {}))
+    return Case(record, LakeRow(ImageRef(f"photo{number}", "a.parquet", number, ""), out.getvalue(), None, None, {}))
 
 
 def script(

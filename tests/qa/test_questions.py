@@ -12,6 +12,7 @@ import pytest
 
 from millrace.errors import ItemFailed, RunFailed, UsageError
 from millrace.filtering.routing import PIPELINES
+from millrace.qa.annotated import question_rules
 from millrace.qa.checking.check_shards import answers_rightly, check_shard, measure_difficulty
 from millrace.qa.settings import QaSettings, QuestionTypeRatio
 from millrace.qa.writers import Draft, Option, Request, open_writer
@@ -187,15 +188,16 @@ def test_difficulty_is_unknown_when_nobody_was_asked(items: list[Item]) -> None:
     assert measure_difficulty(items[0], {"id": "x", "answers": [], "error": "out of memory"})["baseline_correct"] is None
 
 
-def test_a_reply_counts_by_key_by_text_and_in_a_gap_by_meaning(items: list[Item]) -> None:
+def test_a_reply_counts_by_key_by_text_and_in_a_gap_by_meaning(stage: Stage, items: list[Item]) -> None:
     choice = next(item for item in items if item["question_type"] == "multiple_choice")
     wrong = next(key for key in "ABCD" if key != choice["answer"])
     assert answers_rightly(choice, choice["answer"].lower() + ".")
     assert answers_rightly(choice, choice["answer_text"].upper())
     assert not answers_rightly(choice, wrong)
     gap = next(item for item in items if item["question_type"] == "fill_in_blank" and item["task"]["aspect"] == "label")
+    rules = question_rules(stage.cases()[0].row)
     assert answers_rightly(gap, f" {gap['answer']}.")
-    assert answers_rightly(gap, f"digit {gap['answer']}")
+    assert answers_rightly(gap, f"digit {gap['answer']}", rules)
     assert not answers_rightly(gap, "nothing")
 
 

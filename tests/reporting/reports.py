@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from random import Random
 
+import pytest
 from PIL import Image
 
-from millrace.digits.scenes.compose import draw_scene
 from millrace.reporting.full_report import (
     Check,
     ClaimResult,
@@ -134,6 +134,7 @@ QUESTIONS = (
 
 def picture(number: int) -> tuple[bytes, tuple[str, ...]]:
     """A scene as JPEG bytes, and its factors."""
+    draw_scene = pytest.importorskip("millrace.digits.scenes.compose").draw_scene
     drawn = draw_scene(Random(number), pool="probe")
     file = BytesIO()
     Image.fromarray(drawn.rgb).save(file, "JPEG", quality=92)

@@ -109,3 +109,23 @@ def test_any_text_is_a_number_or_a_tool_error(text: str) -> None:
 def test_every_function_is_named_in_the_tools_description() -> None:
     description = open_environment().tools["calculator"].description
     assert all(name in description for name in FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("1e-400 * 10**400", "1"), ("1e-400 > 0", None), ("0.1 + 0.2", "3/10"), ("1e400 / 10**399", "10"), ("1_0.5 * 2", "21")],
+)
+def test_a_decimal_is_what_is_written_and_not_what_a_float_makes_of_it(expression: str, value: str | None) -> None:
+    if value is None:
+        with pytest.raises(ToolError):
+            calculate(expression)
+    else:
+        assert str(calculate(expression)) == value
+
+
+@pytest.mark.parametrize(
+    "expression", ["1e999999999", "1e-999999999", "round(1/3, 10**9)", "round(5, -10**9)", "round(1/3, 1/2)"]
+)
+def test_a_size_that_cannot_be_computed_is_refused_at_once(expression: str) -> None:
+    with pytest.raises(ToolError):
+        calculate(expression)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from millrace.plugins.loading import plugin_names
-from millrace.synthesis.environments import Environment, Observation, Tool, argument_errors
+from millrace.synthesis.environments import Environment, Observation, Tool, ToolError, argument_errors
 from millrace.synthesis.policies import signature
 from millrace.synthesis.policies.programmatic import ProgrammaticPolicy
 from millrace.synthesis.sampling import Limits, Tree, sample_trajectories
@@ -119,15 +119,19 @@ def test_a_tool_that_raises_becomes_an_observation_and_a_long_answer_is_cut() ->
     def fails() -> str:
         raise KeyError("x")
 
-    assert Tool("t", "", {"type": "object"}, fails).run({}) == Observation("error", "t: KeyError: 'x'")
+    assert Tool("t", "", {"type": "object"}, fails).run({}) == Observation("error", "t: KeyError: 'x'", "ended")
     long = Tool("t", "", {"type": "object"}, lambda: "x" * 50_000).run({}, max_chars=100)
     assert long.status == "ok"
     assert "cut after 100 of 50000" in long.text
 
 
+def _refusing(expressions: list[str]) -> str:
+    raise ToolError("not today")
+
+
 def test_error_observations_are_kept_in_the_tree_and_never_lead_on(opened: Opener) -> None:
     environment = opened("math")
-    broken = Tool("calculator", "", environment.tools["calculator"].parameters, lambda expressions: 1 / 0, bounded=True)  # type: ignore[arg-type, return-value]
+    broken = Tool("calculator", "", environment.tools["calculator"].parameters, _refusing, contained=True)
     environment.tools = {**environment.tools, "calculator": broken}
     tree = grown(environment)
     failed = [node for node in tree.nodes.values() if node.observation.status == "error"]

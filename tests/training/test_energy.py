@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millrace.training.doctor import examine, main
 from millrace.training.energy import Domain, Unavailable, codecarbon, nvml, rapl, zeus
@@ -451,3 +453,35 @@ def test_a_window_that_zeus_says_nothing_of_is_unknown_and_not_zero():
     meter = EnergyMeter(EnergySettings(), sources=[zeus.Zeus(monitor)])
     start = meter.snapshot()
     assert measured_total(meter, start) is None
+
+
+STEPS = st.lists(st.tuples(st.floats(0.0, 900.0), st.booleans()), min_size=1, max_size=60)
+"""Two seconds each: watts, and whether the counter begins anew at the end of them."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(0, 65_000))
+def test_whatever_wraps_or_begins_anew_a_window_is_right_or_unknown(tmp_path_factory, steps, first_j):
+    powercap = Powercap(tmp_path_factory.mktemp("powercap") / "powercap")
+    whole_uj = 65_532_610_987
+    counter_uj = first_j * 1_000_000
+    powercap.zone("intel-rapl:0", "package-0", counter_uj, whole=whole_uj)
+    now = [0.0]
+    source = rapl.open_source(powercap.settings(), clock=lambda: now[0], slept=lambda: 0.0)
+    meter = EnergyMeter(EnergySettings(), sources=[source])
+    start = before = meter.snapshot()
+    true_uj, any_reset = 0, False
+    for watts, reset in steps:
+        used_uj = int(watts * 2.0 * 1e6)
+        # What the counter stood at before it began anew must be told apart from a wrap (see the module's docstring).
+        begins_anew = reset and 2_000_000 < counter_uj < whole_uj - 2_100_000_000
+        counter_uj = used_uj % 1_000_000 if begins_anew else (counter_uj + used_uj) % whole_uj
+        true_uj, any_reset = true_uj + used_uj, any_reset or begins_anew
+        now[0] += 2.0
+        powercap.set("intel-rapl:0", counter_uj)
+        after = meter.snapshot()
+        (reading,) = meter.between(before, after)
+        assert reading.joules == (None if begins_anew else pytest.approx(used_uj / 1e6))
+        before = meter.snapshot()
+    (reading,) = meter.between(start, before)
+    assert reading.joules == (None if any_reset else pytest.approx(true_uj / 1e6))

@@ -10,10 +10,13 @@ import pytest
 
 from millrace.config import load_config, parse_config
 from millrace.errors import UsageError
-from millrace.training.dry_run import plan_lines
 from millrace.training.experiments import plan_runs
-from millrace.training.results.attempt_files import earlier_sets
+from millrace.training.foreground import Attempt
+from millrace.training.judgement import Verdict
+from millrace.training.meter import EnergyReading
+from millrace.training.results.attempt_files import attempt_record, earlier_sets, original_rows
 from millrace.training.settings import TrainingConfig
+from millrace.training.stage import plan_lines
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "training"
 
@@ -195,4 +198,115 @@ def test_parallel_and_solo_results_are_not_taken_for_each_other(tmp_path):
     path = tmp_path / "summary.csv"
     row = "experiment_id,repository,model,hyperparam_epochs\nexamples_mnist_rnn_001_parallel,examples,mnist_rnn,2\n"
     path.write_text(row)
-    assert list(earlier_sets([path])) == [("lstm", True)]
+    # as the original's own script, and as our workload that does the same
+    assert list(earlier_sets([path])) == [("examples/mnist_rnn", True), ("lstm", True)]
+
+
+def entry(repo: str, model: str, **more) -> dict:
+    return {"repo": repo, "model": model} | more
+
+
+@pytest.mark.parametrize("mode", ["nonparallel", "batch", "mixed"])
+def test_other_words_for_a_mode_draw_hyperparameters_as_they_did_in_the_original(mode):
+    for data in ({"mode": mode}, {}):
+        one = entry("examples", "mnist", mutate=["learning_rate"], **({} if data else {"mode": mode}))
+        (run,) = plan_runs(config(use_deduplication=False, experiments=[one], **data)).runs
+        assert (run.mode, run.mutated) == ("mutation", ("lr",))
+
+
+def test_what_the_original_skips_is_skipped_with_a_note_and_the_rest_is_run():
+    entries = [
+        entry("examples", "mnist_capsule"),
+        entry("Gone", "default"),
+        {"mode": "parallel", "foreground": entry("examples", "mnist")},
+        entry("bug-localization-by-dnn-and-rvsm", "default", mutate=["kfold", "max_iter"]),
+        entry("bug-localization-by-dnn-and-rvsm", "default", mutate=["kfold", "alpha", "seed"]),
+        entry("examples", "mnist_forward_forward", mode="default"),
+        entry("examples", "mnist_ff", mutate_params=["seed"], mode="nonparallel"),
+    ]
+    plan = plan_runs(config(use_deduplication=True, experiments=entries))
+    assert [(run.program.name, run.mutated) for run in plan.runs][:2] == [
+        ("tabular_mlp", ("seed", "weight_decay")), ("forward_forward", ()),
+    ]  # fmt: skip
+    assert len(plan.runs) == 3
+    for words in ("no model 'mnist_capsule'", "no repo 'Gone'", "needs a background", "none of the hyperparameters", "'mutate_params' means nothing"):  # fmt: skip  # noqa: E501
+        assert any(words in note for note in plan.notes), (words, plan.notes)
+
+
+def test_a_missing_history_of_the_original_is_a_note_and_not_the_end(tmp_path):
+    there = tmp_path / "there.csv"
+    there.write_text("experiment_id,repository,model,hyperparam_epochs\na,examples,mnist,3\n")
+    paths = [str(there), "results/summary_all.csv"]
+    settings = config(use_deduplication=True, historical_csvs=paths, experiments=[entry("examples", "mnist")])
+    assert settings.earlier_results == [there]
+    assert any("there is no results/summary_all.csv" in note for note in plan_runs(settings).notes)
+    unused = config(use_deduplication=False, historical_csvs=paths, experiments=[entry("examples", "mnist")])
+    assert (unused.earlier_results, unused.notes) == ([], [])
+
+
+def test_draws_of_the_originals_history_are_known_by_its_names_and_from_its_foreground_columns(tmp_path):
+    path = tmp_path / "raw_data.csv"
+    header = "experiment_id,repository,model,hyperparam_learning_rate,mode,fg_repository,fg_model,fg_hyperparam_learning_rate"
+    path.write_text(f"{header}\na,examples,mnist_rnn,0.25,,,,\nb_parallel,,,,parallel,examples,mnist_rnn,0.5\n")
+    choices = {"lr": {"distribution": "choice", "choices": [0.25, 0.5, 0.75], "default": 1.0}}
+    lstm = {"workload": "lstm", "mutate": ["lr"], "parameters": choices, "runs_per_config": 9}
+    parallel = lstm | {"name": "beside", "mode": "parallel", "backgrounds": [{"workload": "siamese"}]}
+    runs = plan_runs(config(experiments=[lstm, parallel]), earlier_sets([path])).runs
+    drawn = {mode: sorted(run.hyperparameters["lr"] for run in runs if run.mode == mode) for mode in ("mutation", "parallel")}
+    assert drawn == {"mutation": [0.5, 0.75], "parallel": [0.25, 0.75]}
+
+
+def test_the_originals_own_scripts_know_its_history_too(tmp_path):
+    path = tmp_path / "summary.csv"
+    path.write_text("experiment_id,repository,model,hyperparam_epochs\na,examples,mnist,1\nb,examples,mnist,2.000000\n")
+    epochs = {"flag": "-e", "type": "int", "default": 9, "range": [1, 4], "distribution": "uniform"}
+    models = {"examples": {"train_script": "train.sh", "models": ["mnist"], "supported_hyperparams": {"epochs": epochs}}}
+    settings = config(models=models, use_deduplication=True, historical_csvs=[str(path)], runs_per_config=9, experiments=[entry("examples", "mnist")])  # fmt: skip  # noqa: E501
+    runs = plan_runs(settings, earlier_sets(settings.earlier_results)).runs
+    assert sorted(run.hyperparameters["epochs"] for run in runs) == [3, 4]
+
+
+def test_summary_csv_has_the_originals_names_for_runs_hyperparameters_and_all_energy_columns():
+    settings = config(use_deduplication=False, experiments=[
+        entry("VulBERTa", "cnn", mode="default", hyperparameters={"learning_rate": 0.25}),
+        entry("bug-localization-by-dnn-and-rvsm", "default", mode="default", hyperparameters={"alpha": 0.5}),
+    ])  # fmt: skip
+    energy = [{"domain": "gpu:0", "joules": 300.0, "kind": "measured", "window_s": 2.0}]
+    attempts = [
+        attempt_record(run, Attempt(Verdict(None), {"duration_s": 2.0, "metrics": {"f1": 1.0}, "energy": energy}), 1, {})
+        for run in plan_runs(settings).runs
+    ]
+    first, second = original_rows(attempts)
+    assert (first["repository"], first["model"], first["hyperparam_learning_rate"]) == ("VulBERTa", "cnn", 0.25)
+    assert (second["repository"], second["hyperparam_alpha"]) == ("bug-localization-by-dnn-and-rvsm", 0.5)
+    names = [name for name in first if name.startswith("energy_")]
+    assert names == [
+        "energy_cpu_pkg_joules", "energy_cpu_ram_joules", "energy_cpu_total_joules", "energy_gpu_avg_watts",
+        "energy_gpu_max_watts", "energy_gpu_min_watts", "energy_gpu_total_joules", "energy_gpu_temp_avg_celsius",
+        "energy_gpu_temp_max_celsius", "energy_gpu_util_avg_percent", "energy_gpu_util_max_percent",
+    ]  # fmt: skip
+    assert (first["energy_gpu_avg_watts"], first["energy_gpu_total_joules"]) == (150.0, 300.0)
+    assert first["energy_gpu_max_watts"] is None
+
+
+def test_a_package_that_could_not_be_read_leaves_the_originals_cpu_columns_empty_and_not_smaller():
+    run = plan_runs(config(experiments=[{"workload": "lstm", "mode": "default"}])).runs[0]
+    readings = [
+        EnergyReading("cpu_package:0", 5.0, "measured", "rapl_powercap", "socket"),
+        EnergyReading("cpu_package:1", None, "unavailable", "rapl_powercap", "socket", missing_from="measured"),
+    ]
+    record = attempt_record(run, Attempt(Verdict(None), {"energy": [one.record() for one in readings]}), 1, {})
+    (row,) = original_rows([record])
+    assert (row["repository"], row["model"]) == ("examples", "mnist_rnn")
+    assert row["energy_cpu_pkg_joules"] is None
+    assert row["energy_cpu_total_joules"] is None
+
+
+def test_an_entry_of_the_original_for_no_run_and_a_governor_it_would_not_set_are_notes():
+    entries = [entry("examples", "mnist", runs_per_config=0), entry("examples", "mnist_rnn", mode="default")]
+    settings = config(use_deduplication=False, governor="userspace", experiments=entries)
+    plan = plan_runs(settings)
+    assert [run.program.name for run in plan.runs] == ["lstm"]
+    assert settings.energy.governor is None
+    assert any("0 runs" in note for note in plan.notes)
+    assert any("'userspace' is none of" in note for note in plan.notes)

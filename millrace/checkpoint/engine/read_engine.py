@@ -17,7 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from millrace.checkpoint.engine.read_plan import OpenFiles, Read
+from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.read_plan import Read
+from millrace.checkpoint.engine.stalls import StalledRead
 from millrace.checkpoint.engine.vector_io import Files, read_fully, will_need
 from millrace.checkpoint.formats.item_heads import check_descriptor
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
@@ -99,6 +101,7 @@ class Engine:
     """Workers over one queue of runs, with a bounded number under way. Use as a context manager.
 
     The calling thread is one of `threads`: it reads whenever it would have to wait. With one thread, or `inline`, it does all.
+    Where a read may have to wait for a server, though, the calling thread only looks whether the others come back.
     """
 
     def __init__(self, opened: OpenFiles, threads: int, *, inline: bool) -> None:
@@ -113,20 +116,23 @@ class Engine:
         self._limit = 2 * threads + 2
         self._scratches: list[Scratch] = []
         self._finished: list[Run] = []
-        self._inline = inline
+        self._watched = opened.watch.stall_s is not None and not opened.local
+        self._inline = inline and not self._watched
         self._workers: list[threading.Thread] = []
 
     def __enter__(self) -> Engine:
         if not self._inline:
-            for number in range(self.threads - 1):
+            for number in range(self.threads - (not self._watched)):
                 worker = threading.Thread(target=self._serve, name=f"checkpoint-read-{number}", daemon=True)
                 worker.start()
                 self._workers.append(worker)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for _worker in self._workers:
             self._todo.put(None)
+        if kind is not None and issubclass(kind, StalledRead):
+            return  # they may never come back; what they write to lives as long as they do
         for worker in self._workers:
             worker.join()
 
@@ -150,7 +156,8 @@ class Engine:
             self._take(run)
         else:
             if run.work is None and self.opened.cold[run.file]:
-                will_need(self.opened.handles[run.file], run.start, run.end - run.start)
+                with self.opened.use(run.file) as handle:
+                    will_need(handle, run.start, run.end - run.start)
             self._todo.put(run)
 
     def finished(self, *, wait: bool = False) -> list[Run]:
@@ -166,11 +173,21 @@ class Engine:
         In this order: runs that are done and not taken count as under way, and with enough of them the workers would get no more.
         """
         run = _next(self._done)
+        if self._watched:
+            self._take(run or self._watch_for_one())
+            return
         if run is None:
             run = _next(self._todo)
             if run is not None:
                 self._perform(run)
         self._take(run or self._done.get())
+
+    def _watch_for_one(self) -> Run:
+        while True:
+            try:
+                return self._done.get(timeout=self.opened.watch.look_s)
+            except queue.Empty:
+                self.opened.watch.check()
 
     def _take(self, run: Run) -> None:
         self._under_way -= 1
@@ -193,7 +210,8 @@ class Engine:
             if run.work is not None:
                 run.work()
             else:
-                read_fully(self.files, self.opened.handles[run.file], run.ranges, run.start)
+                with self.opened.use(run.file) as handle:
+                    read_fully(self.files, handle, run.ranges, run.start)
                 _check(run)
         except EOFError as error:
             _fail(run, f"the file ends at byte {error.args[0]}, while bytes {run.start} to {run.end} were read")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,10 +15,11 @@ from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMe
 from torch.distributed.checkpoint.planner import LoadItemType, ReadItem
 
 from millrace.checkpoint.engine.geometry import Box, is_dense
-from millrace.checkpoint.engine.vector_io import Files, in_page_cache, will_need
-from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head, HeadParser
+from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.vector_io import will_need
+from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
-from millrace.checkpoint.formats.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header
+from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import Problem
 
 Strictness = Literal["none", "size", "crc"]
@@ -80,59 +80,6 @@ class ReadPlan:
     stock: list[StockRead] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     payload_bytes: int = 0
-
-
-class OpenFiles:
-    """The files of a checkpoint, each opened once, by index."""
-
-    def __init__(self, folder: Path, files: Files) -> None:
-        self.folder = folder
-        self.files = files
-        self.names: list[str] = []
-        self.handles: list[int] = []
-        self.sizes: list[int] = []
-        self.cold: list[bool] = []
-        self.heads = HeadParser()
-        self._index: dict[str, int | None] = {}
-        self._blobs: dict[tuple[int, int], SafetensorsHeader] = {}
-
-    def index(self, name: str, problems: list[Problem]) -> int | None:
-        """The index of the file `name`; None, with a problem added the first time, where it can't be opened."""
-        known = self._index.get(name, -1)
-        if known != -1:
-            return known
-        self._index[name] = None
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            problems.append(Problem("the metadata names a file outside the checkpoint", name))
-            return None
-        try:
-            handle = self.files.open(self.folder / name)
-        except FileNotFoundError:
-            problems.append(Problem("the file is missing", name))
-            return None
-        except OSError as error:
-            problems.append(Problem(f"cannot be opened: {error.strerror or error}", name))
-            return None
-        self._index[name] = len(self.names)
-        self.names.append(name)
-        self.handles.append(handle)
-        self.sizes.append(self.files.size(handle))
-        self.cold.append(not in_page_cache(handle, self.sizes[-1]))
-        return self._index[name]
-
-    def blob(self, file: int, offset: int) -> SafetensorsHeader:
-        """The safetensors header that begins at `offset`."""
-        if (file, offset) not in self._blobs:
-            handle = self.handles[file]
-            length = header_length(self.files.read_at(handle, 8, offset))
-            self._blobs[file, offset] = parse_header(self.files.read_at(handle, length, offset + 8))
-        return self._blobs[file, offset]
-
-    def close(self) -> None:
-        """Close them all."""
-        for handle in self.handles:
-            self.files.close(handle)
-        self.handles.clear()
 
 
 def plan_reads(
@@ -249,7 +196,8 @@ def _announce(placed: list[tuple[ReadItem, int, Any]], kinds: list[Any], opened:
     for (item, file, info), kind in zip(placed, kinds, strict=True):
         if opened.cold[file] and (kind not in seen or item.lengths != kind[2]):
             seen.add(kind)
-            will_need(opened.handles[file], info.offset, HEAD_BYTES)
+            with opened.use(file) as handle:
+                will_need(handle, info.offset, HEAD_BYTES)
 
 
 def head_of(item: ReadItem, file: int, info: Any, opened: OpenFiles) -> Head:
@@ -265,7 +213,7 @@ def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> He
     """
     if isinstance(info, SafetensorsItem):
         return _plain_head(0, info.length, info.dtype, info.sizes)
-    data = opened.files.read_at(opened.handles[file], min(HEAD_BYTES, max(info.length, 16)), info.offset)
+    data = opened.read_at(file, min(HEAD_BYTES, max(info.length, 16)), info.offset)
     if data[:2] == b"PK" or data[8:9] != b"{":
         return opened.heads.parse(data[: info.length], info.length)
     found = opened.blob(file, info.offset).tensors.get(index.fqn)

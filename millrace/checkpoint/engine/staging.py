@@ -10,7 +10,8 @@ import psutil
 import torch
 
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces, pieces
-from millrace.checkpoint.engine.read_plan import OpenFiles, Read
+from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.read_plan import Read
 from millrace.checkpoint.engine.vector_io import read_fully
 
 MOST_STAGING_BYTES = 48 << 20
@@ -48,14 +49,15 @@ class Staging:
     def load(self, read: Read, box: Box, target: torch.Tensor) -> None:
         """Fill `target` with the part `box` of the tensor that `read` asks for. Raises OSError, EOFError."""
         buffers = self._buffers(target.device)
-        handle, dtype = self.opened.handles[read.file], read.head.dtype
+        dtype = read.head.dtype
         base = read.offset + read.head.data_offset
 
         def fetch(start: int, count: int) -> torch.Tensor:
             nbytes = count * dtype.itemsize
             buffer = buffers.next(nbytes)
             ranges = array("Q", (buffer.data_ptr(), nbytes))
-            read_fully(self.opened.files, handle, ranges, base + start * dtype.itemsize)
+            with self.opened.use(read.file) as handle:
+                read_fully(self.opened.files, handle, ranges, base + start * dtype.itemsize)
             return buffer[:nbytes].view(dtype)
 
         with buffers:
@@ -72,11 +74,11 @@ class _Buffers:
     """One buffer; a copy out of it has ended when the next read begins."""
 
     def __init__(self, nbytes: int) -> None:
-        self._buffer = torch.empty(nbytes, dtype=torch.uint8)
+        self._buffer = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
 
     def next(self, nbytes: int) -> torch.Tensor:
         if nbytes > self._buffer.numel():  # a single element wider than the limit
-            self._buffer = torch.empty(nbytes, dtype=torch.uint8)
+            self._buffer = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
         return self._buffer
 
     def __enter__(self) -> None:
@@ -90,7 +92,7 @@ class _CudaBuffers(_Buffers):
     """Two pinned buffers on a stream of their own: the disk fills one while the other goes to the device."""
 
     def __init__(self, nbytes: int, device: torch.device) -> None:
-        self._pair = [torch.empty(nbytes, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
+        self._pair = [torch.empty(nbytes, dtype=torch.uint8, device="cpu", pin_memory=True) for _ in range(2)]
         self._events = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._turn = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from array import array
 from pathlib import Path
 from typing import Protocol
@@ -27,7 +28,7 @@ if _preadv is not None:
 class Files(Protocol):
     """How bytes get from files into memory: the seam where tests put failing disks."""
 
-    def open(self, path: Path) -> int:
+    def open(self, path: Path | str) -> int:
         """A handle for reading `path`. Raises OSError."""
 
     def size(self, handle: int) -> int:
@@ -43,11 +44,41 @@ class Files(Protocol):
         """Give the handle back."""
 
 
+_KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFDIR: "folder"}
+
+
+def open_regular(path: Path) -> int:
+    """A handle for reading a file. Opening a FIFO would wait for a writer, and reading a device may never end.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    _refuse_strange(path.stat().st_mode, path)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _refuse_strange(os.fstat(handle).st_mode, path)  # it may have been exchanged since
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_regular(path: Path) -> bytes:
+    """All of a file. Raises OSError, also where it is no regular file."""
+    with os.fdopen(open_regular(path), "rb") as stream:
+        return stream.read()
+
+
+def _refuse_strange(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"a {_KINDS.get(stat.S_IFMT(mode), 'special file')} and no regular file", str(path))
+
+
 class PosixFiles:
     """The local file system."""
 
-    def open(self, path: Path) -> int:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def open(self, path: Path | str) -> int:
+        return open_regular(Path(path))
 
     def size(self, handle: int) -> int:
         return os.fstat(handle).st_size
@@ -101,20 +132,33 @@ def _read_by_objects(handle: int, ranges: array[int], start: int, count: int, of
     return os.preadv(handle, buffers, offset)
 
 
-def in_page_cache(handle: int, size: int, samples: int = 3) -> bool:
-    """Whether a file is probably in memory already, from a few pages of it. True where the system can't say."""
+def cache_state(handle: int, size: int, samples: int = 3) -> bool | None:
+    """Whether a file is probably in memory already, from a few pages of it; None where its file system can't say.
+
+    File systems of block devices and of memory answer without waiting; network file systems don't know the question.
+    """
     nowait = getattr(os, "RWF_NOWAIT", None)
     if nowait is None or size == 0:
-        return True
+        return None
     page = bytearray(1)
     for index in range(samples):
         try:
             os.preadv(handle, [page], (size - 1) * index // max(samples - 1, 1), nowait)
         except BlockingIOError:
             return False
-        except OSError:  # this file system can't answer without waiting
-            return True
+        except OSError:
+            return None
     return True
+
+
+def handle_limit() -> int:
+    """How many files this process may have open."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return 512
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 def will_need(handle: int, offset: int, nbytes: int) -> None:

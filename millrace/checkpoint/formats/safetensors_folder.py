@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.metadata import (
 
 from millrace.checkpoint.engine.gc_pause import gc_paused
 from millrace.checkpoint.engine.read_plan import SafetensorsItem
-from millrace.checkpoint.engine.vector_io import Files
+from millrace.checkpoint.engine.vector_io import Files, read_regular
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header
 from millrace.checkpoint.problems import CheckpointError, Problem
 
@@ -35,8 +35,8 @@ def safetensors_files(folder: Path) -> list[str]:
     if not index.exists():
         return sorted(path.name for path in folder.glob("*.safetensors"))
     try:
-        return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return sorted(set(json.loads(read_regular(index))["weight_map"].values()))
+    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(str(folder), [Problem(f"damaged: {error}", INDEX_NAME)]) from error
 
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from millrace.config import cache_folder
 from millrace.digits.baseline.trained_folder import read_card
 from millrace.errors import InputError, UsageError
+from millrace.probing import answer_words
 from millrace.probing.claims import load_claims
 from millrace.run.ids import content_id, hash_files
 
 if TYPE_CHECKING:
-    from millrace.probing.baselines.embedded import BaselineSettings
+    from millrace.digits.baseline.embedded import BaselineSettings
 
 HERE = Path(__file__).parent
 SCENES = HERE.parent / "scenes"
@@ -31,6 +32,7 @@ SCENES = HERE.parent / "scenes"
 CODE = (
     *(HERE / f"{name}.py" for name in ("curriculum", "inputs", "lesson_book", "lessons", "model", "train_program")),
     *(HERE.parent / f"{name}.py" for name in ("claim_vocabulary", "subjects", "truth")),
+    Path(answer_words.__file__),
     *(SCENES / f"{name}.py" for name in ("compose", "effects", "glyphs", "handwriting", "layout", "papers", "pools", "recipes")),
     SCENES / "scene.py",
 )

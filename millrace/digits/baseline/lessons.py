@@ -1,6 +1,6 @@
 """Lessons for the embedded baseline: narrow scenes, what is asked about them in many wordings, and the right answers.
 
-The same chooser and the same truth as in probing make them. Narrow are the scenes (`millrace.digits.scenes.recipes.NARROW`), and that is where the
+The same chooser and the same truth as in probing make them. Narrow are the scenes (`scenes.recipes.NARROW`), and that is where the
 model's weaknesses come from: nothing here knows what will go wrong.
 """
 
@@ -20,8 +20,9 @@ from millrace.digits.claim_vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answ
 from millrace.digits.scenes.compose import draw_scene
 from millrace.digits.scenes.recipes import NARROW, SceneRecipe
 from millrace.digits.scenes.scene import COLOURS, Scene
-from millrace.digits.subjects import WORDS, Subject, choose_subject
+from millrace.digits.subjects import WORDS, choose_subject
 from millrace.digits.truth import RULES, Selector, truth_of
+from millrace.probing.annotated import Subject
 from millrace.probing.claims import Claim, fill
 from millrace.run.ids import random_for
 

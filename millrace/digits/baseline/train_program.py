@@ -22,11 +22,11 @@ import orjson
 
 from millrace.config import load_config, parse_config
 from millrace.digits.baseline.cache import LIBRARIES, find_trained, keep_trained
+from millrace.digits.baseline.embedded import BaselineSettings
 from millrace.digits.baseline.lessons import Study, learnable, studies
 from millrace.digits.baseline.trained_folder import SCHEMA, Card, new_model, save_trained
 from millrace.digits.claim_vocabulary import ANSWERS
 from millrace.errors import MillraceError, UsageError
-from millrace.probing.baselines.embedded import BaselineSettings
 from millrace.probing.claims import load_claims
 
 if TYPE_CHECKING:

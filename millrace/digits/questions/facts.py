@@ -1,6 +1,6 @@
 """Answers computed from a scene's annotation: what is right, what is certainly wrong, and nothing in between.
 
-This is the generator's view: boxes and fields that the drawing program wrote down. The verifier (`verify.py`) has another view,
+This is the generator's view: boxes and fields that the drawing program wrote down. The verifier (`verifier.py`) has another view,
 pixels and the handwriting's own labels, and shares no code with this one.
 """
 
@@ -10,15 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from millrace.digits.scenes.scene import Scene, SceneDigit
 from millrace.errors import ItemFailed
+from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import (
     COUNTS,
     DIRECTIONS,
     HALVES,
-    LABELS,
     LADDERS,
     NONE,
     PLACES,
@@ -33,6 +31,8 @@ from millrace.qa.writing.answer_vocabulary import (
 
 Selector = Mapping[str, Any]
 
+LABELS = tuple(str(label) for label in range(10))
+
 READABLE = 0.7
 """Share of its ink a digit must show to be talked about."""
 NEAR_LINE = 0.02
@@ -45,20 +45,6 @@ OFF_RUNG = 1.25
 """A share of the area further than this factor from every rung is off the ladders."""
 LOOK_ALIKE = {"0": "68", "1": "74", "2": "37", "3": "852", "4": "917", "5": "63", "6": "50", "7": "14", "8": "309", "9": "475"}
 """Digits that are easily taken for each other in handwriting."""
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """One thing that can be asked about a failure's subject, and what is known about its answers."""
-
-    aspect: str
-    family: str
-    """Readings of one family are balanced against each other: their options come from one set of values."""
-    right: tuple[str, ...]
-    """Every right value; only `NONE` when the subject isn't there."""
-    wrong: dict[str, str]
-    """Certainly wrong value → what kind of distractor it is."""
-    sole: bool = True
-    """Whether a free answer can only be the right value."""
 
 
 def readings(pipeline: str, scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from millrace.digits.scenes.scene import scene_from_json
 from millrace.errors import InputError, ItemFailed
 from millrace.lake.images import decode_image
 from millrace.lake.rows import LakeRow
@@ -82,13 +83,13 @@ def look(row: LakeRow) -> Evidence:
     Raises:
         ItemFailed: "no_second_view" (there is no label map), "views_disagree" (the pixels contradict what they are said to be).
     """
-    if row.label_map is None or row.scene is None:
+    if row.annotation is None or row.annotation.second_view is None:
         raise ItemFailed("no_second_view", "the image has no label map to check an answer with")
-    owner = np.asarray(Image.open(io.BytesIO(row.label_map)).convert("L"))
+    owner = np.asarray(Image.open(io.BytesIO(row.annotation.second_view)).convert("L"))
     picture = np.asarray(decode_image(row.image_bytes), dtype=np.float32)
     if picture.shape[:2] != owner.shape:
         raise ItemFailed("views_disagree", f"picture {picture.shape[:2]} and label map {owner.shape} differ in size")
-    said = {digit.id: digit for digit in row.scene.digits}
+    said = {digit.id: digit for digit in scene_from_json(row.annotation.data).digits}
     found = {int(number) for number in np.unique(owner)} - {0}
     if found != said.keys():
         raise ItemFailed("views_disagree", f"the label map shows the digits {sorted(found)}, the annotation {sorted(said)}")

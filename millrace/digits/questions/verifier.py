@@ -1,11 +1,12 @@
 """The second opinion: does a finished question have exactly the answer that it claims?
 
-The question is read as a person would read it (`lexicon`), every option is held against what the pixels show (`evidence`), and
-the claim stands only if the answer is true and everything else false, each beyond the margins below. Nothing here is shared with
-the code that wrote the question (`compute`, `vocabulary`, `phrasing`): an error there does not repeat itself here.
+The question is read as a person would read it (`lexicon`), every option is held against what the pixels show
+(`pixel_evidence`), and the claim stands only if the answer is true and everything else false, each beyond the margins below.
+Nothing here is shared with the code that wrote the question (`facts`, `answer_vocabulary`, `phrasing`): an error there does not
+repeat itself here.
 
 Covers: wrong answers, second right options, options that can't be read, a question about another subject than recorded, an
-annotation that contradicts the image. Does not cover: bad style, and leaks (see `checks`).
+annotation that contradicts the image. Does not cover: bad style, and leaks (see `question_checks`).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Finding(msgspec.Struct, frozen=True):
     status: Literal["verified", "refuted", "unable"]
     reason: str = ""
     detail: str = ""
+    by: str = BY
 
 
 def verify(item: Mapping[str, Any], row: LakeRow) -> Finding:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from millrace.llm import ImagePart, Reply, Request
+from millrace.llm import ImagePart, Reply, Request, Usage
 from millrace.llm.client.more_room import is_cut_off, roomier
 from millrace.llm.client.retries import Retries, RetryBudget
 from millrace.llm.client.structured import asked_again, parsed, together
@@ -210,12 +210,20 @@ class DurableChat:
             reply = await endpoint.model.complete(request)
         except AttemptFailed as error:
             self.pool.failed(endpoint, error, first=first)
+            if error.usage is not None:
+                self._thrown_away(error.usage, request.stage)
             return error
         finally:
             self._sending -= 1
         latency_s = time.monotonic() - started
         self.pool.answered(endpoint, latency_s)
         return msgspec.structs.replace(reply, latency_s=latency_s)
+
+    def _thrown_away(self, usage: Usage, stage: str) -> None:
+        cost = cost_usd(usage, self._price)
+        self.ledger.thrown_away(usage, cost, stage, self.name)
+        if self.settings.max_cost_usd is not None and cost:
+            self._spent_usd = self.rates.spend(cost)
 
     def _settle(self, endpoint: Endpoint, outcome: Reply | AttemptFailed | None) -> None:
         if outcome is None:

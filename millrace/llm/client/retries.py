@@ -11,6 +11,9 @@ LONGEST_WAIT_S = 30.0
 OVERLOAD_WAIT_S = 1.0
 """After a 429 that doesn't say how long."""
 
+EMPTY_WAIT_S = 5.0
+"""The longest wait between two looks at an account that may be empty."""
+
 SAVED = 200.0
 PER_SUCCESS = 0.25
 
@@ -53,11 +56,15 @@ class Retries:
 
         Being told to wait and not being able to connect cost no attempt: the pool's breaker decides how long that goes on.
         """
-        if error.kind in {"rejected", "credentials"}:
+        if error.fatal or error.kind in {"rejected", "credentials"}:
             return None
         if error.kind == "overload":
             self._refusals += 1
-            asked = OVERLOAD_WAIT_S if error.retry_after_s is None else error.retry_after_s
+            asked = error.retry_after_s
+            if asked is None:
+                asked = (
+                    min(EMPTY_WAIT_S, OVERLOAD_WAIT_S * 2.0 ** min(self._refusals, 5)) if error.account_empty else OVERLOAD_WAIT_S
+                )
             spread = 0.05 + 0.1 * min(self._refusals, 5)  # those refused together should not come back together
             return asked + spread * random.random() * max(1.0, asked)
         if error.kind == "connection":

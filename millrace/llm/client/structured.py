@@ -26,6 +26,23 @@ def with_schema_in_words(request: Request) -> Request:
     return msgspec.structs.replace(request, messages=(*before, last))
 
 
+def says_schema(request: Request) -> bool:
+    """Whether the request has its schema in words already, as a re-ask has."""
+    return bool(request.messages) and orjson.dumps(request.schema).decode() in request.messages[-1].text
+
+
+def without_system_role(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages for a server that takes no system message: its words go in front of the first question."""
+    words = "\n\n".join(message.text for message in messages if message.role == "system")
+    others = [message for message in messages if message.role != "system"]
+    if not words:
+        return messages
+    if not others or others[0].role != "user":
+        return (user(words), *others)
+    first = msgspec.structs.replace(others[0], parts=(words + "\n\n", *others[0].parts))
+    return (first, *others[1:])
+
+
 def parsed(reply: Reply, schema: dict[str, Any]) -> Reply:
     """The reply with the value its text stands for; a refusal as it is, without a value.
 

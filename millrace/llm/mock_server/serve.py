@@ -30,6 +30,7 @@ from millrace.llm.mock_server.chat_bodies import body_of, request_of
 from millrace.llm.mock_server.faults import FAULTS, FaultPlan, Misfortune
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
+from millrace.llm.trial import is_trial
 
 
 class LocalServer:
@@ -50,6 +51,8 @@ class LocalServer:
         self.misfortune = Misfortune(plan)
         self.http = HttpServer(self.handle, host=host, port=port)
         self.counts: Counter[str] = Counter()
+        self.trials = 0
+        """Questions of preflights, which are in no other count."""
         self.answered: Counter[bytes] = Counter()
         self.arrivals: deque[float] = deque(maxlen=200_000)
         """When answered requests came in, on the monotonic clock."""
@@ -72,6 +75,7 @@ class LocalServer:
             "requests": self.counts["requests"],
             "answered": sum(self.answered.values()),
             "distinct": len(self.answered),
+            "trials": self.trials,
             "answered_twice": sum(count - 1 for count in self.answered.values()),
             "in_flight": self.in_flight,
             "most_in_flight": self.most_in_flight,
@@ -98,6 +102,9 @@ class LocalServer:
         return await self._chat(incoming.body)
 
     async def _chat(self, body: bytes) -> Outgoing:
+        if is_trial(body):  # a preflight's question is no part of a run: it meets no fault and needs no model
+            self.trials += 1
+            return self._named(body, default_reply(request_of(body)))
         self.counts["requests"] += 1
         arrived = time.monotonic()
         if self.misfortune.refuses(self.in_flight):
@@ -139,13 +146,17 @@ class LocalServer:
             reply = Reply(text="I can't help with that.", finish="refusal")
         if fault == "huge":
             reply = Reply(text="x" * 10_000_000)
+        answer = self._named(body, reply)
+        if answer.status == 200 and fault in {"half", "malformed"}:
+            return self.misfortune.instead(fault, answer.body)
+        return answer
+
+    def _named(self, body: bytes, reply: Reply) -> Outgoing:
+        """The reply under the name that it was asked for by, if the model goes by it."""
         name = self.names[0] if len(self.names) == 1 else orjson.loads(body).get("model")
         if name not in self.names:
             return _error(404, f"there is no model '{name}' here", "model_not_found")
-        answer = body_of(reply, name, self.counts["requests"])
-        if fault in {"half", "malformed"}:
-            return self.misfortune.instead(fault, answer)
-        return Outgoing(200, answer)
+        return Outgoing(200, body_of(reply, name, self.counts["requests"]))
 
 
 def _error(status: int, message: str, kind: str) -> Outgoing:

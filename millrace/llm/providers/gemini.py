@@ -6,9 +6,11 @@ prompt or answer is a reply with `finish="refusal"`, not an error, because askin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import orjson
 
 from millrace.config import Settings, parse_config
@@ -25,9 +27,17 @@ class Options(Settings):
 
     thinking_budget: int | None = None
     """Tokens for thinking; 0 switches it off where the model allows that, null leaves it to the model."""
+    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    """How much Gemini 3 and later think; null leaves it to the model. Earlier ones take `thinking_budget`."""
     safety_threshold: str | None = None
     """`BLOCK_NONE`, `BLOCK_ONLY_HIGH`, … for all categories; null leaves the defaults."""
 
+
+_SIGNS_CALLS = re.compile(r"gemini-([3-9]|\d\d)")
+"""From Gemini 3 on a call that comes back without the signature of the thought behind it is refused."""
+
+NO_SIGNATURE = "skip_thought_signature_validator"
+"""What Google says to send for a call whose signature is not known: https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 _CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 
@@ -48,7 +58,9 @@ _FINISH: dict[str, Finish] = {
 def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Resources) -> HttpChat:
     """The model at one endpoint."""
     options = parse_config(Options, settings.options, where="options of provider gemini")
-    return HttpChat(GeminiDialect(options), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared)
+    return HttpChat(
+        GeminiDialect(options, settings.model), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared
+    )
 
 
 class GeminiDialect:
@@ -56,8 +68,9 @@ class GeminiDialect:
 
     models_path = "/models?pageSize=1000"
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, model: str = "") -> None:
         self.options = options
+        self._signs_calls = _SIGNS_CALLS.search(model) is not None
 
     def headers(self, key: Secret | None) -> list[tuple[str, str]]:
         """The key goes into a header and never into the URL, where logs would show it."""
@@ -72,7 +85,7 @@ class GeminiDialect:
         source = iter(images)
         names = {call.id: call.name for message in request.messages for call in message.tool_calls}
         instruction = "\n\n".join(message.text for message in request.messages if message.role == "system")
-        turns = [_turn(message, source, names) for message in request.messages if message.role != "system"]
+        turns = [self._turn(message, source, names) for message in request.messages if message.role != "system"]
         body: dict[str, object] = {"contents": _merged(turns)}
         if instruction:
             body["systemInstruction"] = {"parts": [{"text": instruction}]}
@@ -95,8 +108,8 @@ class GeminiDialect:
             "seed": request.seed,
             "stopSequences": list(request.stop) or None,
         }
-        if self.options.thinking_budget is not None:
-            asked["thinkingConfig"] = {"thinkingBudget": self.options.thinking_budget}
+        thinking = {"thinkingBudget": self.options.thinking_budget, "thinkingLevel": self.options.thinking_level}
+        asked["thinkingConfig"] = {name: value for name, value in thinking.items() if value is not None} or None
         if request.schema is not None and structured != "prompt":
             asked["responseMimeType"] = "application/json"
             if structured == "native":
@@ -119,7 +132,7 @@ class GeminiDialect:
         candidate = mapping(candidates[0])
         parts = [part for part in items(mapping(candidate.get("content")).get("parts")) if isinstance(part, dict)]
         text = "".join(words(part.get("text")) for part in parts if not part.get("thought"))
-        calls = tuple(_call(mapping(part["functionCall"]), index) for index, part in enumerate(parts) if part.get("functionCall"))
+        calls = tuple(_call(part, index) for index, part in enumerate(parts) if part.get("functionCall"))
         reason = words(candidate.get("finishReason")) or "STOP"
         finish = _FINISH.get(reason)
         if finish is None:
@@ -132,23 +145,34 @@ class GeminiDialect:
             raise ValueError("thoughts and no answer" if thought else "an empty candidate")
         return Reply(text=text, finish="tool_calls" if calls else finish, tool_calls=calls, usage=usage, model=model)
 
+    def _turn(self, message: Message, images: Iterator[str], names: dict[str, str]) -> dict[str, Any]:
+        if message.role == "tool":
+            name = message.tool_name or names.get(message.tool_call_id or "", "tool")
+            return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"result": message.text}}}]}
+        parts: list[dict[str, Any]] = []
+        for part in message.parts:
+            if isinstance(part, ImagePart):
+                parts.append(_image(next(images)))
+            elif part:
+                parts.append({"text": part})
+        for place, call in enumerate(message.tool_calls):
+            written: dict[str, Any] = {"functionCall": {"name": call.name, "args": call.arguments}}
+            signature = call.attached.get("thoughtSignature")
+            if signature is None and self._signs_calls and place == 0:  # the first of a turn's calls carries it
+                signature = NO_SIGNATURE
+            parts.append(written if signature is None else {**written, "thoughtSignature": signature})
+        return {"role": "model" if message.role == "assistant" else "user", "parts": parts or [{"text": ""}]}
+
+    def usage(self, body: bytes) -> Usage:
+        """Of any body."""
+        try:
+            return _usage_of(mapping(mapping(loose_json(body)).get("usageMetadata")))
+        except ValueError:
+            return Usage()
+
     def model_names(self, body: bytes) -> list[str]:
         """The names of the list, without the `models/` in front."""
-        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body)["models"]]
-
-
-def _turn(message: Message, images: Iterator[str], names: dict[str, str]) -> dict[str, Any]:
-    if message.role == "tool":
-        name = message.tool_name or names.get(message.tool_call_id or "", "tool")
-        return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"result": message.text}}}]}
-    parts: list[dict[str, Any]] = []
-    for part in message.parts:
-        if isinstance(part, ImagePart):
-            parts.append(_image(next(images)))
-        elif part:
-            parts.append({"text": part})
-    parts += [{"functionCall": {"name": call.name, "args": call.arguments}} for call in message.tool_calls]
-    return {"role": "model" if message.role == "assistant" else "user", "parts": parts or [{"text": ""}]}
+        return [entry["name"].removeprefix("models/") for entry in orjson.loads(body).get("models") or []]
 
 
 def _image(written: str) -> dict[str, Any]:
@@ -174,8 +198,10 @@ def _declaration(tool: Any) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters}
 
 
-def _call(call: dict[str, Any], index: int) -> ToolCall:
-    return tool_call(str(call.get("name") or ""), call.get("args") or {}, str(call.get("id") or f"call_{index}"))
+def _call(part: dict[str, Any], index: int) -> ToolCall:
+    call, signature = mapping(part["functionCall"]), part.get("thoughtSignature")
+    made = tool_call(str(call.get("name") or ""), call.get("args") or {}, str(call.get("id") or f"call_{index}"))
+    return made if signature is None else msgspec.structs.replace(made, attached={"thoughtSignature": signature})
 
 
 def _usage_of(usage: dict[str, Any]) -> Usage:

@@ -11,6 +11,7 @@ import orjson
 
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
+from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
@@ -61,6 +62,9 @@ _BROKEN = re.compile(r"error|fail|abort|cancel|time_?d?_?out|interrupt|overload|
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Where servers write what the model thought."""
 
+_SENT_BACK = ("reasoning_content", "reasoning_details")
+"""Thoughts that belong to a call of tools: the next turn of the conversation needs them where the server keeps none itself."""
+
 _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
 
 
@@ -99,7 +103,8 @@ class OpenAIDialect:
             body["tools"] = [{"type": "function", "function": msgspec.structs.asdict(tool)} for tool in request.tools]
             body["tool_choice"] = request.tool_choice
         if request.schema is not None and structured == "native":
-            schema = {"name": "answer", "schema": request.schema, "strict": True}
+            strict = strict_problem(request.schema) is None
+            schema = {"name": "answer", "schema": request.schema, "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif request.schema is not None and structured == "json_object":
             body["response_format"] = {"type": "json_object"}
@@ -133,11 +138,22 @@ class OpenAIDialect:
             thought = any(message.get(name) for name in _REASONING)
             raise ValueError("thoughts and no answer" if thought else "an empty choice")
         usage, model = _usage_of(completion.get("usage")), words(completion.get("model"))
-        return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, usage=usage, model=model)
+        attached = {name: message[name] for name in _SENT_BACK if message.get(name)} if calls else {}
+        return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, attached=attached, usage=usage, model=model)
+
+    def usage(self, body: bytes) -> Usage:
+        """Of any body."""
+        try:
+            return _usage_of(mapping(loose_json(body)).get("usage"))
+        except ValueError:
+            return Usage()
 
     def model_names(self, body: bytes) -> list[str]:
-        """The ids of the list."""
-        return [entry["id"] for entry in orjson.loads(body)["data"]]
+        """The ids of the list, which some servers give bare."""
+        value = orjson.loads(body)
+        entries = value if isinstance(value, list) else value.get("data") or value.get("models") or []
+        named = (entry if isinstance(entry, str) else entry.get("id") or entry.get("name") for entry in entries)
+        return [name for name in named if isinstance(name, str)]
 
     def _message(self, message: Message, images: Iterator[str]) -> dict[str, object]:
         if message.role == "tool":
@@ -149,9 +165,11 @@ class OpenAIDialect:
                     "id": call.id,
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.invalid or orjson.dumps(call.arguments).decode()},
+                    **{name: call.attached[name] for name in ("extra_content",) if name in call.attached},
                 }
                 for call in message.tool_calls
             ]
+            written |= {name: message.attached[name] for name in _SENT_BACK if name in message.attached}
         return written
 
     def _content(self, message: Message, images: Iterator[str]) -> object:
@@ -185,7 +203,9 @@ def tool_call(name: str, raw: Any, call_id: str) -> ToolCall:
 def _tool_call(call: Any, index: int) -> ToolCall:
     function = mapping(mapping(call).get("function"))
     name = mapping(call).get("id")
-    return tool_call(words(function.get("name")), function.get("arguments"), str(name) if name else f"call_{index}")
+    made = tool_call(words(function.get("name")), function.get("arguments"), str(name) if name else f"call_{index}")
+    extra = mapping(mapping(call).get("extra_content"))  # Gemini's signatures, as its OpenAI-compatible API writes them
+    return msgspec.structs.replace(made, attached={"extra_content": extra}) if extra else made
 
 
 def _text_of(content: Any) -> str:

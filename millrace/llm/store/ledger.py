@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from millrace.llm import Reply
+from millrace.llm import Reply, Usage
 from millrace.llm.store.segments import SegmentWriter, line_of, read_segment
 from millrace.run.journal import write_atomic
 
@@ -39,6 +39,8 @@ class LedgerRow(msgspec.Struct, kw_only=True):
     """Calls whose server counted no tokens."""
     cut_off: int = 0
     """Answers that broke off at their longest length."""
+    discarded: int = 0
+    """Replies that could not be used and were asked for again; their tokens and cost count, as far as they tell them."""
     filtered: int = 0
     """Questions or answers that a filter of the server refused."""
 
@@ -50,11 +52,15 @@ class LedgerRow(msgspec.Struct, kw_only=True):
 
 SUMS = (
     *("calls", "requests", "input_tokens", "output_tokens", "cached_tokens"),
-    *("cost_usd", "unknown_cost", "unknown_tokens", "cut_off", "filtered"),
+    *("cost_usd", "unknown_cost", "unknown_tokens", "cut_off", "discarded", "filtered"),
 )
 
 _decoder = msgspec.json.Decoder(LedgerRow)
 _encoder = msgspec.json.Encoder()
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
 
 
 class Ledger:
@@ -70,7 +76,7 @@ class Ledger:
         """One answer was paid for."""
         usage = reply.usage
         row = LedgerRow(
-            day=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            day=_today(),
             stage=stage,
             model=reply.model,
             calls=1,
@@ -84,9 +90,28 @@ class Ledger:
             cut_off=int(reply.finish == "length"),
             filtered=int(reply.filtered),
         )
-        self._rows.setdefault((row.day, stage, row.model), LedgerRow(day=row.day, stage=stage, model=row.model)).add(row)
+        self._add(row)
+
+    def _add(self, row: LedgerRow) -> None:
+        name = (row.day, row.stage, row.model)
+        self._rows.setdefault(name, LedgerRow(day=row.day, stage=row.stage, model=row.model)).add(row)
         if self._writer is not None:
             self._writer.append(_encoder.encode(row))
+
+    def thrown_away(self, usage: Usage, cost_usd: float | None, stage: str, model: str) -> None:
+        """A reply came and could not be used."""
+        self._add(
+            LedgerRow(
+                day=_today(),
+                stage=stage,
+                model=model,
+                input_tokens=usage.input_tokens or 0,
+                output_tokens=usage.output_tokens or 0,
+                cached_tokens=usage.cached_tokens or 0,
+                cost_usd=cost_usd or 0.0,
+                discarded=1,
+            )
+        )
 
     @property
     def rows(self) -> list[LedgerRow]:

@@ -13,10 +13,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from millrace.llm import ImagePart, Reply, Request
+from millrace.llm import ImagePart, Reply, Request, ToolCall
 from millrace.llm.store.locations import Locations
 from millrace.llm.store.segments import SegmentWriter, checked, read_segment
 
@@ -44,9 +45,10 @@ def content_key(where: Sequence[object], request: Request, image_names: Sequence
         (
             message.role,
             [[next(names)] if isinstance(part, ImagePart) else part for part in message.parts],
-            message.tool_calls,
+            [_call(call) for call in message.tool_calls],
             message.tool_call_id,
             message.tool_name,
+            *([message.attached] if message.attached else ()),
         )
         for message in request.messages
     ]
@@ -66,6 +68,19 @@ def content_key(where: Sequence[object], request: Request, image_names: Sequence
         request.sample,
     )
     return hashlib.blake2b(_encoder.encode(asked), digest_size=_KEY_DIGITS // 2).digest()
+
+
+class _PlainCall(msgspec.Struct, frozen=True):
+    """A call as it was part of keys before servers attached anything to it."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    invalid: str | None
+
+
+def _call(call: ToolCall) -> object:
+    return call if call.attached else _PlainCall(call.id, call.name, call.arguments, call.invalid)
 
 
 class PaidReplies:

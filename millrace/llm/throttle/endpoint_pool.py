@@ -19,6 +19,10 @@ LONGEST_PAUSE_S = 5.0
 """An endpoint that refuses most of what it gets is left alone for what it asks for, at most for this; then it is asked again."""
 
 
+EMPTY_LASTS = 0.25
+"""An account that is called empty for this share of `give_up_after_s` (75 s of 300) is empty: limits per minute have passed."""
+
+
 class AttemptModel(Protocol):
     """A chat model that makes one attempt per call and raises `AttemptFailed`."""
 
@@ -51,6 +55,11 @@ class Endpoint:
         self.answers = 0
         self.refusing_since: float | None = None
         """Since when it has done nothing but refuse as overloaded; None after an answer."""
+
+        self.empty_since: float | None = None
+        """Since when all that it says is that the account may be empty; None after any other answer."""
+        self.account_empty = ""
+        """What it says where that has lasted."""
 
     @property
     def load(self) -> float:
@@ -122,7 +131,8 @@ class EndpointPool:
     def answered(self, endpoint: Endpoint, latency_s: float) -> None:
         """The endpoint answered."""
         endpoint.answers += 1
-        endpoint.refusing_since = None
+        endpoint.refusing_since = endpoint.empty_since = None
+        endpoint.account_empty = ""
         endpoint.breaker.succeeded()
         endpoint.limit.answered(latency_s)
         pause_s = endpoint.model.pause_s
@@ -139,6 +149,10 @@ class EndpointPool:
             endpoint.refusing_since = now if endpoint.refusing_since is None else endpoint.refusing_since
             if endpoint.limit.storm and error.retry_after_s:
                 endpoint.paused_until = max(endpoint.paused_until, now + min(error.retry_after_s, LONGEST_PAUSE_S))
+            endpoint.empty_since = (endpoint.empty_since or now) if error.account_empty else None
+            if endpoint.empty_since is not None and now - endpoint.empty_since > self._give_up_after_s * EMPTY_LASTS:
+                endpoint.account_empty = error.detail
+                self._check_empty()
             if now - endpoint.refusing_since > self._give_up_after_s:
                 self._check_dead()
             return
@@ -208,6 +222,11 @@ class EndpointPool:
         self._timer = None
         self._check_dead()
         self._wake()
+
+    def _check_empty(self) -> None:
+        if all(endpoint.account_empty for endpoint in self.endpoints):
+            said = "; ".join(dict.fromkeys(endpoint.account_empty for endpoint in self.endpoints))
+            self.stop(EndpointDown(f"the account is empty: {said}; nothing paid is lost: fill it up and run again"))
 
     def _check_dead(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -7,15 +7,19 @@ takes the bulk transport, `https://` and proxies the slot transport; a test or a
 from __future__ import annotations
 
 import asyncio
+import ssl
 import urllib.request
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import httpx
 
+from millrace.errors import UsageError
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.transport.http1 import BulkTransport, Pieces
 from millrace.llm.transport.https import SlotTransport
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A chat reply above this is a fault: 64 MB is some ten million tokens."""
@@ -41,8 +45,10 @@ class Wire:
         transport: httpx.AsyncBaseTransport | None = None,
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
-        url = httpx.URL(self.base_url)
+        url = httpx.URL(base_url)
+        self._query = url.query.decode("ascii")
+        """Part of every request, as Azure's `api-version` is."""
+        self.base_url = base_url.partition("?")[0].rstrip("/")
         self.place = f"{url.scheme}://{url.netloc.decode('ascii').rpartition('@')[2]}"
         """Scheme, host and port: what records and messages may show."""
         self._host = url.netloc.decode("ascii").rpartition("@")[2]
@@ -84,7 +90,13 @@ class Wire:
             raise AttemptFailed("connection", f"{self.place} does not accept a connection in {connect_s:g} s") from error
         except (httpx.TimeoutException, TimeoutError) as error:
             raise AttemptFailed("timeout", f"no complete answer from {self.place} in {timeout_s:g} s") from error
-        except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError) as error:
+        except httpx.ConnectError as error:
+            reason = certificate_problem(error)
+            if reason is None:
+                raise AttemptFailed("connection", f"{self.place}: {error}") from error
+            said = f"{self.place} shows a certificate that is not trusted ({reason}); name its CA in SSL_CERT_FILE"
+            raise AttemptFailed("connection", said, fatal=True) from error
+        except (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError) as error:
             raise AttemptFailed("connection", f"{self.place}: {error}") from error
         except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
             raise AttemptFailed("malformed", f"{self.place}: {error}") from error
@@ -106,13 +118,59 @@ class Wire:
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = httpx.URL(self.base_url + path)
+            whole = self.base_url + path
+            if self._query:
+                whole += ("&" if "?" in path else "?") + self._query
+            url = self._urls[path] = httpx.URL(whole)
         return url
 
 
+def certificate_problem(error: BaseException | None) -> str | None:
+    """What is wrong with a server's certificate, if that is what `error` stands for; None for every other error of the line."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message or str(error)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return str(error).rpartition("CERTIFICATE_VERIFY_FAILED")[2].strip("] :") or str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _transport_for(url: httpx.URL, max_reply_bytes: int) -> httpx.AsyncBaseTransport:
-    direct = url.host in {"localhost", "::1"} or url.host.startswith("127.") or urllib.request.proxy_bypass(url.host)
-    proxy = None if direct else urllib.request.getproxies().get(url.scheme)
+    proxy = proxy_for(url)
     if url.scheme == "http" and not proxy:
         return BulkTransport(max_reply_bytes=max_reply_bytes)
     return SlotTransport(proxy=proxy, max_reply_bytes=max_reply_bytes)
+
+
+def proxy_for(url: httpx.URL) -> str | None:
+    """The proxy that the environment names for `url` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` …); None for none.
+
+    Raises:
+        UsageError: it is not the address of a proxy.
+    """
+    if url.host in {"localhost", "::1"} or url.host.startswith("127.") or urllib.request.proxy_bypass(url.host):
+        return None
+    named = urllib.request.getproxies()
+    proxy = (named.get(url.scheme) or named.get("all") or "").strip()
+    if not proxy:
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"  # as curl and requests read it
+    scheme, _, rest = proxy.partition("://")
+    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    scheme = {"socks": "socks5", "socks4": "", "socks4a": ""}.get(scheme.lower(), scheme.lower())
+    if scheme not in PROXY_SCHEMES:
+        known = ", ".join(PROXY_SCHEMES)
+        raise UsageError(
+            f"the proxy {shown} for {url.host} is of a kind that is not known here; known: {known} (set HTTPS_PROXY)"
+        )
+    try:
+        if not httpx.URL(f"{scheme}://{rest}").host:
+            raise httpx.InvalidURL("no host")
+        httpx.Proxy(f"{scheme}://{rest}")
+    except (httpx.InvalidURL, ValueError, UnicodeError) as error:
+        raise UsageError(f"the proxy {shown} for {url.host} is no address ({error}); set HTTPS_PROXY, or NO_PROXY") from None
+    return f"{scheme}://{rest}"

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import httpx
 import msgspec
-import orjson
 
-from millrace.llm import ImagePart, Reply, Request
-from millrace.llm.client.structured import with_schema_in_words
+from millrace.llm import ImagePart, Reply, Request, Usage
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.images import EncodedImage, ImageEncoder
 from millrace.llm.keys import Secret
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.store.abilities import KnownAbilities
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.exchange import Answer, Wire
 from millrace.llm.transport.refusals import blocked_by_filter, failure_inside, failure_of, message_in, quota_pause
+from millrace.llm.transport.request_form import MOST_FORMS, RequestForm
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
+
+
+LIST_TIMEOUT_S = 10.0
+"""For the list of models, which only helps a message."""
 
 
 class Resources(NamedTuple):
@@ -31,6 +36,8 @@ class Resources(NamedTuple):
     bytes_in_flight: ByteBudget
     transport: httpx.AsyncBaseTransport | None = None
     """None: chosen by the URL."""
+    folder: Path | None = None
+    """The run's, for what is found out about endpoints; None keeps that in memory."""
 
 
 class Dialect(Protocol):
@@ -56,6 +63,10 @@ class Dialect(Protocol):
         """
         ...
 
+    def usage(self, body: bytes) -> Usage:
+        """The tokens that a body tells of, also where there is no usable reply in it."""
+        ...
+
     def model_names(self, body: bytes) -> list[str]:
         """The models in the answer to `GET` `models_path`."""
         ...
@@ -78,7 +89,8 @@ class HttpChat:
         self.shared = shared
         headers = [*endpoint.headers.items(), *dialect.headers(key)]
         self.wire = Wire(endpoint.base_url, headers, connect_timeout_s=settings.connect_timeout_s, transport=shared.transport)
-        self.structured: str = "native" if settings.structured == "auto" else settings.structured
+        known = KnownAbilities(shared.folder, endpoint.base_url, settings.model)
+        self.form = RequestForm(dialect.body, settings, known)
         self.pause_s: float | None = None
         """Set by an answer that says the quota is used up for that long; the client reads and clears it."""
 
@@ -93,34 +105,37 @@ class HttpChat:
         return self.wire.place
 
     async def complete(self, request: Request) -> Reply:
-        """One attempt (two when the server turns out not to know its JSON-schema mode).
+        """One attempt; a few more where the server says that it wants to be asked in another form, which is remembered.
 
         Raises:
             AttemptFailed: with its class.
             CallFailed: an image cannot be sent.
         """
-        while True:
-            mode = self.structured
-            try:
-                return await self._attempt(request, mode)
-            except AttemptFailed as error:
-                weaker = {"native": "json_object", "json_object": "prompt"}.get(mode)
-                if request.schema is None or weaker is None or self.settings.structured != "auto" or not _about_format(error):
-                    raise
-                if self.structured == mode:
-                    self.structured = weaker
+        for _ in range(MOST_FORMS):
+            mode, known = self.form.mode(request), self.form.known.now
+            answer, sent = await self._exchange(request, mode)
+            blocked = blocked_by_filter(answer, self.key)
+            if blocked is not None:  # asking again would say the same: this is the answer to this question
+                name = self.settings.model
+                return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
+            if answer.status == 200:
+                self.pause_s = quota_pause(answer.headers)
+                reply = self._read(answer)
+                self.form.note(request, mode, reply)
+                return self.form.stopped(reply, request)
+            if not self.form.learn(answer, sent, request, mode, known):
+                break
+        raise failure_of(answer, self.place, self.key)
 
     async def models(self) -> list[str] | None:
-        """The models the server lists; None if it has no list.
+        """The models the server lists; None if it has no list, or none for this key.
 
         Raises:
-            AttemptFailed: nobody answers, or the key is refused.
+            AttemptFailed: nobody answers, or with something that is no list.
         """
-        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(30.0, self.settings.timeout_s))
-        if answer.status in {404, 405, 501}:
-            return None
+        answer = await self.wire.get(self.dialect.models_path, timeout_s=min(LIST_TIMEOUT_S, self.settings.timeout_s))
         if answer.status != 200:
-            raise failure_of(answer, self.place, self.key)
+            return None
         try:
             return self.dialect.model_names(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -133,40 +148,26 @@ class HttpChat:
         """Close the connections."""
         await self.wire.close()
 
-    async def _attempt(self, request: Request, mode: str) -> Reply:
+    async def _exchange(self, request: Request, mode: str) -> tuple[Answer, set[str]]:
         timeout_s = request.timeout_s or self.settings.timeout_s
-        pieces = await self._pieces(request, mode)
+        pieces, sent = await self._pieces(request, mode)
         async with self.shared.bytes_in_flight.hold(sum(map(len, pieces))):
-            answer = await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s)
-        blocked = blocked_by_filter(answer, self.key)
-        if blocked is not None:  # asking again would say the same: this is the answer to this question
-            name = self.settings.model
-            return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
-        if answer.status != 200:
-            raise failure_of(answer, self.place, self.key)
-        self.pause_s = quota_pause(answer.headers)
-        return self._read(answer)
+            return await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s), sent
 
-    async def _pieces(self, request: Request, mode: str) -> list[bytes]:
+    async def _pieces(self, request: Request, mode: str) -> tuple[list[bytes], set[str]]:
         parts = [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
         if not parts:
-            return [self._json(request, mode, [])]
+            body, sent = self.form.body(request, mode, [])
+            return [body], sent
         encoded = [await self._encoded(part) for part in parts]
         written = [image.url or f"data:{image.media_type};base64,{_MARK}{index};" for index, image in enumerate(encoded)]
-        template = self._json(request, mode, written)
+        template, sent = self.form.body(request, mode, written)
         pieces: list[bytes] = []
         for index, image in enumerate(encoded):
             if image.url is None:
                 before, _, template = template.partition(f"{_MARK}{index};".encode())
                 pieces += (before, image.base64)
-        return [*pieces, template]
-
-    def _json(self, request: Request, mode: str, images: Sequence[str]) -> bytes:
-        asked = with_schema_in_words(request) if request.schema is not None and mode != "native" else request
-        body = self.dialect.body(asked, mode, images)
-        if self.settings.extra or request.extra:
-            body = {**body, **self.settings.extra, **request.extra}
-        return orjson.dumps(body)
+        return [*pieces, template], sent
 
     async def _encoded(self, part: ImagePart) -> EncodedImage:
         return await self.shared.images.encode(part, await self.shared.images.identify(part))
@@ -180,14 +181,9 @@ class HttpChat:
                 raise inside from error
             said = message_in(answer, self.key)[:120]
             raise AttemptFailed(
-                "malformed", f"{self.place} answered 200 with no chat reply ({error}): {said}", status=200
+                "malformed",
+                f"{self.place} answered 200 with no chat reply ({error}): {said}",
+                status=200,
+                usage=self.dialect.usage(answer.body),
             ) from error
         return msgspec.structs.replace(reply, model=reply.model or self.settings.model, endpoint=self.place)
-
-
-def _about_format(error: AttemptFailed) -> bool:
-    """Whether the server refused the request for its schema mode and not for something else."""
-    if error.status not in {400, 404, 415, 422, 501}:
-        return False
-    words = error.detail.lower()
-    return any(word in words for word in ("response_format", "json_schema", "json schema", "guided", "structured", "schema"))

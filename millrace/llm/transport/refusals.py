@@ -27,7 +27,7 @@ EMPTY_ACCOUNT = (
     "credit balance is too low",
     "exceeded your current quota, please check",
 )
-"""A 429 with one of these will not go away by waiting."""
+"""A 429 with one of these may mean an empty account; so do some limits per minute, which pass. Only time tells them apart."""
 
 FILTER_CODE = re.compile(
     r"content_?(filter|policy|moderation)|responsible_?ai|data_?inspection|moderation|sensitive_?(content|word)|prohibited_?content"
@@ -46,6 +46,9 @@ FILTER_WORDS = re.compile(
 """The same in words, where the code says nothing."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_TRY_AGAIN = re.compile(
+    r"(?:retry|try again|wait|reset\w*)\s+(?:in|after|for)?\s*((?:\d+(?:\.\d+)?\s*(?:ms|s|m|h)[a-z]*\s*)+)", re.I
+)
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -61,10 +64,8 @@ def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
     if status in {401, 402, 403} or (status == 400 and b"API_KEY_INVALID" in answer.body):  # Gemini's way of saying 401
         return AttemptFailed("credentials", where, status=status)
     if status == 429:
-        empty = any(word in said.lower() or word.encode() in answer.body[:4096] for word in EMPTY_ACCOUNT)
-        if empty:
-            return AttemptFailed("credentials", where, status=status, fatal=True)
-        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s)
+        empty = wait_s is None and any(word in said.lower() or word.encode() in answer.body[:4096] for word in EMPTY_ACCOUNT)
+        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s, account_empty=empty)
     if status in {503, 529}:
         return AttemptFailed("overload", where, status=status, retry_after_s=wait_s)
     if status >= 500 or status in {408, 409, 425} or status < 200:
@@ -113,6 +114,12 @@ def failure_inside(answer: Answer, place: str, key: Secret | None) -> AttemptFai
 
 def message_in(answer: Answer, key: Secret | None) -> str:
     """The server's own words, short, on one line, without the key."""
+    text = whole_message(answer)
+    return (key.redact(text) if key is not None else text)[:SHOWN]
+
+
+def whole_message(answer: Answer) -> str:
+    """All that the server says, on one line; not to be shown, because some repeat the key they were sent."""
     text = answer.body[:65536].decode("utf-8", "replace")
     try:
         value = orjson.loads(answer.body)
@@ -123,10 +130,7 @@ def message_in(answer: Answer, key: Secret | None) -> str:
             text = f"a web page{' titled ' + repr(title[1].strip()[:80]) if title else ''}"
     else:
         text = _text_of(value)
-    text = " ".join(text.split())
-    if key is not None:
-        text = key.redact(text)
-    return text[:SHOWN]
+    return " ".join(text.split())
 
 
 def wait_asked(answer: Answer) -> float | None:
@@ -144,11 +148,20 @@ def wait_asked(answer: Answer) -> float | None:
         date = email.utils.parsedate_tz(value)
         if date is not None:
             return _sane(email.utils.mktime_tz(date) - time.time())
-    if b"retryDelay" in answer.body:
-        found = re.search(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"', answer.body)
-        if found:
-            return _sane(float(found[1]))
-    return None
+    found = re.search(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"', answer.body) if b"retryDelay" in answer.body else None
+    if found:
+        return _sane(float(found[1]))
+    if answer.status != 429:
+        return None
+    resets = [duration(headers.get(f"x-ratelimit-reset-{what}")) for what in ("requests", "tokens")]
+    told = [reset for reset in resets if reset is not None]
+    if told:
+        return _sane(max(told))
+    said = _TRY_AGAIN.search(whole_message(answer))
+    if said is None:
+        return None
+    parts = _DURATION.findall(said[1].replace(" ", ""))
+    return _sane(sum(float(number) * _UNIT_S[unit] for number, unit in parts)) if parts else None
 
 
 def quota_pause(headers: httpx.Headers) -> float | None:

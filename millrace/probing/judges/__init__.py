@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from millrace.config import Settings
-from millrace.digits.subjects import Subject
 from millrace.plugins.loading import load_plugin, plugin_settings
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 

@@ -1,7 +1,7 @@
-"""The embedded judge: computes the right answer from the scene's annotation, so its verdicts are verified.
+"""The embedded judge: has the right answer computed from the image's annotation, so its verdicts are verified.
 
-Covers: the eight default claims on images with a `scene`. Does not cover: images without one, other claims, and subjects without
-a clear answer; all of these are `judge_uncertain`, never a guess.
+Covers: the claims that who understands the annotation can decide. Does not cover: images without one, other claims, and subjects
+without a clear answer; all of these are `judge_uncertain`, never a guess.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from millrace.config import Settings
-from millrace.digits.claim_vocabulary import NOT_RELATED, SLOT_KINDS, read_value
-from millrace.digits.scenes.scene import Scene
-from millrace.digits.subjects import Subject
-from millrace.digits.truth import Truth, truth_of
+from millrace.probing.annotated import ClaimRules, Subject, Truth, claim_rules
+from millrace.probing.answer_words import NOT_RELATED
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, Slot
 from millrace.probing.judges import Verdict
@@ -35,14 +33,14 @@ class AnnotationJudge:
 
     def judge(self, claim: Claim, subject: Subject, completion: Completion, row: Any) -> Verdict:
         """The verdict on `completion`."""
-        scene = getattr(row, "scene", None)
-        truth = truth_of(claim.claim_id, scene, subject.selectors) if isinstance(scene, Scene) else None
-        if truth is None or not truth.clear:
+        rules = claim_rules(row)
+        truth = rules.truth_of(claim.claim_id, row, subject.selectors) if rules is not None else None
+        if rules is None or truth is None or not truth.clear:
             return Verdict(
                 "judge_uncertain", "unverified", explanation="The annotation does not settle this claim.", by=self.name
             )
         accepted = {slot: _accepted(claim.slots[slot], values) for slot, values in truth.accepted.items()}
-        outcome, explanation = _outcome(claim, truth, accepted, completion)
+        outcome, explanation = _outcome(rules, claim, truth, accepted, completion)
         return Verdict(outcome, "verified", dict(truth.correct), accepted, explanation, self.name)
 
 
@@ -52,9 +50,11 @@ def open_judge(settings: JudgeSettings) -> AnnotationJudge:
     return AnnotationJudge()
 
 
-def _outcome(claim: Claim, truth: Truth, accepted: dict[str, list[str]], completion: Completion) -> tuple[str, str]:
+def _outcome(
+    rules: ClaimRules, claim: Claim, truth: Truth, accepted: dict[str, list[str]], completion: Completion
+) -> tuple[str, str]:
     answers = {slot: completion.values.get(slot, "") for slot in claim.answer_slots}
-    readings = {slot: _read(slot, claim.slots[slot], text) for slot, text in answers.items()}
+    readings = {slot: _read(rules, slot, claim.slots[slot], text) for slot, text in answers.items()}
     if not completion.related or all(reading == NOT_RELATED for reading in readings.values()):
         if truth.answerable:
             return "wrong_abstain", f"The claim applies; right is {_said(truth.correct)}."
@@ -70,15 +70,14 @@ def _outcome(claim: Claim, truth: Truth, accepted: dict[str, list[str]], complet
     return "correct", f"Right: {_said(truth.correct)}."
 
 
-def _read(slot_name: str, slot: Slot, text: str) -> str | None:
+def _read(rules: ClaimRules, slot_name: str, slot: Slot, text: str) -> str | None:
     """The value in its one spelling; None when it can't be read or the slot does not allow it."""
     if text.strip().upper().replace(" ", "_") == NOT_RELATED:
         return NOT_RELATED
-    kind = SLOT_KINDS.get(slot_name)
-    value = read_value(kind, text) if kind else None
-    if kind == "count" and value == ZERO:
+    value = rules.read_value(slot_name, text)
+    if slot_name == "COUNT" and value == ZERO:
         return NOT_RELATED
-    if kind is None or value is None or (slot.values and value not in {read_value(kind, allowed) for allowed in slot.values}):
+    if value is None or (slot.values and value not in {rules.read_value(slot_name, allowed) for allowed in slot.values}):
         return None
     return value
 

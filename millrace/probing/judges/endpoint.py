@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
-from millrace.digits.subjects import Subject
 from millrace.errors import ItemFailed
 from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
@@ -24,25 +23,13 @@ from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
+from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, fill
 from millrace.probing.judges import Verdict
 from millrace.probing.judges.annotation import AnnotationJudge
 
 ROLE = "You check statements about pictures. Look at the picture yourself first; do not trust the reply you are given."
-
-VOTE = {
-    "title": "vote",
-    "type": "object",
-    "properties": {
-        "applies": {"type": "boolean"},
-        "is_correct": {"type": "boolean"},
-        "right_values": {"type": "object", "additionalProperties": {"type": "string"}},
-        "explanation": {"type": "string"},
-    },
-    "required": ["applies", "is_correct", "right_values", "explanation"],
-    "additionalProperties": False,
-}
 
 
 class JudgeSettings(Settings):
@@ -110,7 +97,6 @@ class EndpointJudge:
         """
         if not claim.prefill_slots:
             return Subject({}, {}, answerable=True)
-        wanted = {name: {"type": "string"} for name in claim.prefill_slots}
         lines = [
             f"Statement: {claim.claim_template}",
             "Choose what the statement should be about, so that the picture settles it:",
@@ -119,20 +105,10 @@ class EndpointJudge:
             slot = claim.slots[name]
             lines.append(f"- {name}: {' '.join(filter(None, (slot.description, slot.selection_criteria))) or slot.type}")
         lines.append("If the picture offers nothing for it, set offers to false and every value to an empty string.")
-        schema = {
-            "title": "subject",
-            "type": "object",
-            "properties": {
-                "offers": {"type": "boolean"},
-                "values": {"type": "object", "properties": wanted, "required": list(wanted), "additionalProperties": False},
-            },
-            "required": ["offers", "values"],
-            "additionalProperties": False,
-        }
         reply = self._chats[0].complete(
             Request(
                 messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
-                schema=schema,
+                schema=subject_schema(claim),
                 temperature=self._settings.temperature,
                 max_tokens=self._settings.max_tokens,
                 stage="subject",
@@ -198,7 +174,7 @@ class EndpointJudge:
         ]
         return Request(
             messages=(system(ROLE), user(part, "\n".join(lines))),
-            schema=VOTE,
+            schema=vote_schema(claim),
             temperature=self._settings.temperature,
             max_tokens=self._settings.max_tokens,
             stage="judge",
@@ -215,6 +191,24 @@ def picture_of(image_bytes: bytes | None) -> ImagePart:
     if not image_bytes:
         raise ItemFailed("no_image", REASONS["no_image"])
     return ImagePart(data=image_bytes)
+
+
+def vote_schema(claim: Claim) -> dict[str, Any]:
+    """What a vote on `claim` must look like."""
+    values = _object({name: {"type": "string"} for name in claim.answer_slots})
+    yes_no = {"type": "boolean"}
+    fields = {"applies": yes_no, "is_correct": yes_no, "right_values": values, "explanation": {"type": "string"}}
+    return {"title": "vote", **_object(fields)}
+
+
+def subject_schema(claim: Claim) -> dict[str, Any]:
+    """What the choice of a claim's subject must look like."""
+    values = _object({name: {"type": "string"} for name in claim.prefill_slots})
+    return {"title": "subject", **_object({"offers": {"type": "boolean"}, "values": values})}
+
+
+def _object(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
 def outcome_of(vote: dict[str, Any], completion: Completion) -> str:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import msgspec
 from PIL import Image
 
-from millrace.digits.subjects import Subject, choose_subject
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow, ImageRef, LakeRow
+from millrace.probing.annotated import Subject, claim_rules
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
@@ -116,10 +116,11 @@ def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str]:
-    if row.scene is None:
+    rules = claim_rules(row)
+    if rules is None:
         return _subject_by_judge(probe, claim, row)
     share = probe.unanswerable_share
-    subject = choose_subject(claim, row.scene, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
+    subject = rules.choose_subject(claim, row, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
     return subject, "no_subject"
 
 
@@ -151,6 +152,7 @@ def _outcome(
 ) -> dict[str, Any]:
     decision = decide(probe.judge, claim, subject, completion, row)
     verdict = decision.verdict
+    rules = claim_rules(row)
     broken = isinstance(completion, Exception)
     who = {"name": probe.baseline.name, "fingerprint": probe.baseline.fingerprint}
     record = OutcomeRecord(
@@ -184,7 +186,7 @@ def _outcome(
             **({"votes": verdict.votes} if verdict.votes else {}),
             **({"missing": verdict.missing} if verdict.missing else {}),
         },
-        factors=row.scene.factors if row.scene else (),
+        factors=rules.factors(row) if rules is not None else (),
         error=decision.error,
     )
     return _builtins(record)

@@ -12,9 +12,9 @@ from typing import Any
 
 from millrace.errors import ItemFailed
 from millrace.lake.reader import LakeReader
+from millrace.qa.annotated import QuestionRules, question_rules
 from millrace.qa.checking.question_checks import Check, examine, plain
 from millrace.qa.settings import QaSettings
-from millrace.qa.writing.answer_vocabulary import read_value
 from millrace.qa.writing.case import row_of_record
 from millrace.qa.writing.write_shards import StageReport, dropped_path
 from millrace.run.journal import read_jsonl, write_jsonl
@@ -58,7 +58,7 @@ def check_item(
     except ItemFailed as failure:
         return rejection(item, failure.reason, failure.detail)
     examination = examine(item, row)
-    difficulty = measure_difficulty(item, asked)
+    difficulty = measure_difficulty(item, asked, question_rules(row))
     checks = list(examination.checks)
     if qa.keep == "baseline_fails" and examination.failure is None:
         fails = difficulty["baseline_correct"] is False
@@ -80,23 +80,25 @@ def check_item(
     return checked
 
 
-def measure_difficulty(item: Mapping[str, Any], asked: Mapping[str, Any] | None) -> dict[str, Any]:
+def measure_difficulty(
+    item: Mapping[str, Any], asked: Mapping[str, Any] | None, rules: QuestionRules | None = None
+) -> dict[str, Any]:
     """What the baseline made of the final question. `baseline_correct` is None when it was not asked or could not answer."""
     answers = [str(answer) for answer in (asked or {}).get("answers") or []]
     blind = [str(answer) for answer in (asked or {}).get("blind_answers") or []]
-    right = sum(answers_rightly(item, answer) for answer in answers)
+    right = sum(answers_rightly(item, answer, rules) for answer in answers)
     found: dict[str, Any] = {
         "baseline_correct": None if not answers else 2 * right > len(answers),
         "asked": len(answers),
         "answers": answers,
     }
     if blind:
-        found["blind_correct"] = 2 * sum(answers_rightly(item, answer) for answer in blind) > len(blind)
+        found["blind_correct"] = 2 * sum(answers_rightly(item, answer, rules) for answer in blind) > len(blind)
     return found
 
 
-def answers_rightly(item: Mapping[str, Any], answer: str) -> bool:
-    """Whether a reply is the right one: the option's key or text; in a gap any accepted wording."""
+def answers_rightly(item: Mapping[str, Any], answer: str, rules: QuestionRules | None = None) -> bool:
+    """Whether a reply is the right one: the option's key or text; in a gap any accepted wording, or words that mean the value."""
     if item["options"]:
         said = answer.strip().rstrip(".):")
         return said.upper() == item["answer"] or plain(answer) == plain(item["answer_text"])
@@ -104,7 +106,9 @@ def answers_rightly(item: Mapping[str, Any], answer: str) -> bool:
     if plain(answer) in {plain(text) for text in accepted}:
         return True
     aspect = item["task"]["aspect"]
-    return bool(aspect) and item["language"] == "en" and read_value(aspect, answer) == item["task"]["value"]
+    if rules is None or not aspect or item["language"] != "en":
+        return False
+    return rules.read_value(aspect, answer) == str(item["task"]["value"])
 
 
 def rejection(item: Mapping[str, Any], reason: str, detail: str, stage: str = "check") -> dict[str, Any]:

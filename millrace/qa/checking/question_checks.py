@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from millrace.digits.questions.verifier import BY, verify
 from millrace.lake.rows import LakeRow
+from millrace.qa.annotated import question_rules
 from millrace.qa.items import KEYS, full_question
 
 Item = Mapping[str, Any]
@@ -55,13 +55,14 @@ def _examined(item: Item, row: LakeRow) -> Examination:
         if detail:
             return Examination(checks, "unverified", None)
     status, by = item["verification"]["status"], item["verification"]["by"]
-    finding = verify(item, row) if item["task"]["aspect"] else None
+    rules = question_rules(row) if item["task"]["aspect"] else None
+    finding = rules.verify(item, row) if rules is not None else None
     if finding is None or finding.status == "unable":
         return Examination(checks, status, by)
     passed = finding.status == "verified"
     detail = "" if passed else f"{finding.reason}: {finding.detail}"
     checks.append(Check("unique_answer" if finding.reason == "second_answer" else "verified", passed, detail))
-    return Examination(checks, "verified" if passed else "unverified", BY if passed else None)
+    return Examination(checks, "verified" if passed else "unverified", finding.by if passed else None)
 
 
 def answer_fits_type(item: Item) -> str:

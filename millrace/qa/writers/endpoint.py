@@ -26,9 +26,18 @@ from millrace.llm.settings import ModelSettings
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writers.template import TemplateWriter
-from millrace.qa.writing.model_prompts import FORMS, answer_schema, baseline_values, draft_schema, draft_words, shown_to_answerer
+from millrace.qa.writing.model_prompts import (
+    FORMS,
+    MOST_ACCEPTED,
+    answer_schema,
+    baseline_values,
+    draft_problem,
+    draft_schema,
+    draft_words,
+    shown_to_answerer,
+)
 from millrace.qa.writing.option_balance import Plan
-from millrace.qa.writing.phrasing import load_phrasing
+from millrace.qa.writing.wordings import YES_NO
 from millrace.run.ids import content_id, random_for
 
 VERSION = "1"
@@ -166,6 +175,9 @@ class EndpointWriter:
         if reply.value is None:
             return ItemFailed("writer_refused", reply.text[:200])
         form, value = self._form(request), reply.value
+        problem = draft_problem(form, value)
+        if problem is not None:
+            return ItemFailed("bad_draft", problem)
         baseline = {text.casefold() for text in baseline_values(request.case.record).values()}
         known: dict[str, Any] = {
             "question_type": form,
@@ -179,7 +191,11 @@ class EndpointWriter:
             return Draft(**known, right=self._decision(value["right"]), wrong=(self._decision(not value["right"], "negation"),))
         right = value["right"].strip()
         if form == "fill_in_blank":
-            return Draft(**known, right=Option(right, right, "right"), accepted=tuple(value["accepted"]))
+            return Draft(
+                **known,
+                right=Option(right, right, "right"),
+                accepted=tuple(text for text in value["accepted"][:MOST_ACCEPTED] if text.strip()),
+            )
         wrong = tuple(
             Option(text.strip(), text.strip(), "baseline_answer" if text.strip().casefold() in baseline else "plausible")
             for text in value["wrong"]
@@ -187,8 +203,8 @@ class EndpointWriter:
         return Draft(**known, right=Option(right, right, "right"), wrong=wrong)
 
     def _decision(self, yes: bool, kind: str = "right") -> Option:
-        phrasing = load_phrasing(self._qa.language)
-        return Option(phrasing.answer_yes, "yes", kind) if yes else Option(phrasing.answer_no, "no", kind)
+        words = YES_NO[self._qa.language]
+        return Option(words.yes, "yes", kind) if yes else Option(words.no, "no", kind)
 
     def _agreed(self, works: Sequence[_Work]) -> list[Draft | ItemFailed]:
         """The drafts that the answerers answer alike and that can't be answered without the picture."""

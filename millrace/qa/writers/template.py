@@ -1,7 +1,7 @@
-"""The embedded writer: wordings from phrasings/, answers computed from the annotation, distractors drawn by the plan.
+"""The embedded writer: answers and wordings from who understands the annotation, distractors drawn by the plan.
 
-Covers: the eight pipelines that a digit scene can answer, in English and Chinese. Does not cover: images without an annotation,
-and the four pipelines that need knowledge of the world; both are refused with a reason.
+Covers: the pipelines that an annotation can answer, in the languages that its kind has words for. Does not cover: images without
+an annotation, and pipelines that need knowledge of the world; both are refused with a reason.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import msgspec
 
 from millrace.config import Settings
 from millrace.errors import ItemFailed
+from millrace.qa.annotated import question_rules
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.answer_vocabulary import NONE
 from millrace.qa.writing.case import Case, Choice, choices_for, has_options
-from millrace.qa.writing.option_balance import PRESENCE, Plan, stated
-from millrace.qa.writing.phrasing import Phrasing, load_phrasing
+from millrace.qa.writing.option_balance import Plan, stated
+from millrace.qa.writing.wordings import YES_NO, Wordings, YesNo
 from millrace.run.ids import random_for
 
 VERSION = "1"
@@ -41,7 +42,6 @@ class TemplateWriter:
     def __init__(self, qa: QaSettings, plan: Plan) -> None:
         self._qa = qa
         self._plan = plan
-        self._phrasing = load_phrasing(qa.language)
         self.fingerprint = f"template/{VERSION}/{qa.language}"
 
     def write(self, requests: Sequence[Request]) -> list[Draft | ItemFailed]:
@@ -50,25 +50,33 @@ class TemplateWriter:
 
     def _one(self, request: Request) -> Draft | ItemFailed:
         try:
-            form, choice = self._form(request)
+            choices = choices_for(request.case, self._qa.seed)
+            wordings = self._wordings(request.case)
+            form, choice = self._form(request, choices, wordings)
         except ItemFailed as failure:
             return failure
         rng = random_for(self._qa.seed, request.case.id, "words", str(request.variant), str(request.attempt))
-        words = self._phrasing.words(request.case.record.get("selectors") or {}, rng)
+        words = wordings.words(request.case.record.get("selectors") or {}, rng)
         draft = {
             "multiple_choice": _multiple_choice,
             "fill_in_blank": _fill_in_blank,
             "yes_no": _yes_no,
             "presence": _presence,
         }[form]
-        return draft(_Work(self._phrasing, self._plan, choice, words, rng))
+        return draft(_Work(wordings, YES_NO[self._qa.language], self._plan, choice, words, rng))
 
-    def _form(self, request: Request) -> tuple[str, Choice]:
+    def _wordings(self, case: Case) -> Wordings:
+        rules = question_rules(case.row)
+        found = rules.wordings(self._qa.language) if rules is not None else None
+        if found is None:
+            raise ItemFailed("no_wordings", f"there are no words for questions about it in the language '{self._qa.language}'")
+        return found
+
+    def _form(self, request: Request, choices: list[Choice], wordings: Wordings) -> tuple[str, Choice]:
         """The form and the reading for this variant: the plan's chances, decided by the record's own hash."""
-        choices = choices_for(request.case, self._qa.seed)
-        drawn = [(form, choice) for choice in choices if (form := self._drawn(request.case, choice)) is not None]
+        drawn = [(form, choice) for choice in choices if (form := self._drawn(request.case, choice, wordings)) is not None]
         # A second question about a failure takes what is left, balanced or not: another form, or another aspect.
-        further = [(form, choice) for choice in choices for form in self._able(choice)]
+        further = [(form, choice) for choice in choices for form in self._able(choice, wordings)]
         offered = drawn if request.variant == 0 else [*drawn, *further]
         distinct = {(form, choice.reading.aspect): (form, choice) for form, choice in reversed(offered)}
         ordered = sorted(distinct.values(), key=offered.index)
@@ -77,10 +85,10 @@ class TemplateWriter:
         reason = "no_further_form" if request.variant else "no_balanced_form"
         raise ItemFailed(reason, "every form of question would give the answer away, or is not wanted (question_type_ratio)")
 
-    def _drawn(self, case: Case, choice: Choice) -> str | None:
+    def _drawn(self, case: Case, choice: Choice, wordings: Wordings) -> str | None:
         family = self._plan.family(choice.reading.family)
         shares = self._qa.question_type_ratio.shares()
-        able = self._able(choice)
+        able = self._able(choice, wordings)
         rng = random_for(self._qa.seed, case.id, "form", choice.reading.family)
         for form in ("multiple_choice", "yes_no", "fill_in_blank"):
             chance = family.forms.get(form, {}).get(choice.right, shares[form])
@@ -88,13 +96,13 @@ class TemplateWriter:
                 return form
         presence = family.forms.get("presence", {})
         kind = "absent" if choice.right == NONE else "denied" if choice.baseline == NONE else ""
-        if choice.reading.aspect in PRESENCE and rng.random() < presence.get(kind, 0.0):
+        if choice.reading.presence and rng.random() < presence.get(kind, 0.0):
             return "presence"
         if self._qa.blind_check == "report" and able:
             return able[0]
         return None
 
-    def _able(self, choice: Choice) -> list[str]:
+    def _able(self, choice: Choice, wordings: Wordings) -> list[str]:
         """Forms that this reading can take and that are wanted at all."""
         shares = self._qa.question_type_ratio.shares()
         possible = {
@@ -102,15 +110,16 @@ class TemplateWriter:
             "yes_no": choice.right != NONE and bool(stated(choice.reading.wrong)),
             "fill_in_blank": choice.reading.sole and choice.right != NONE,
         }
-        templates = self._phrasing.questions[choice.reading.aspect]
-        return [form for form, can in possible.items() if can and shares[form] and templates.get(form)]
+        aspect = choice.reading.aspect
+        return [form for form, can in possible.items() if can and shares[form] and wordings.templates(aspect, form)]
 
 
 class _Work:
     """What every form needs: words, the chosen reading, randomness of this question's own."""
 
-    def __init__(self, phrasing: Phrasing, plan: Plan, choice: Choice, words: dict[str, str], rng: Random) -> None:
+    def __init__(self, phrasing: Wordings, yes_no: YesNo, plan: Plan, choice: Choice, words: dict[str, str], rng: Random) -> None:
         self.phrasing = phrasing
+        self.yes_no = yes_no
         self.choice = choice
         self.aspect = choice.reading.aspect
         self.family = plan.family(choice.reading.family)
@@ -127,10 +136,10 @@ class _Work:
 
     def explanation(self) -> str:
         """Why the right answer is right."""
-        told = self.phrasing.explanations
         if self.choice.right == NONE:
-            return self.phrasing.say(told.nothing[self.aspect], self.words)
-        return self.phrasing.say(getattr(told, self.aspect), self.words, self.phrasing.name(self.aspect, self.choice.right))
+            return self.phrasing.say(self.phrasing.nothing[self.aspect], self.words)
+        told = self.phrasing.explanations[self.aspect]
+        return self.phrasing.say(told, self.words, self.phrasing.name(self.aspect, self.choice.right))
 
     def draw(self, form: str, count: int) -> list[str]:
         """Wrong values, drawn by the plan."""
@@ -186,13 +195,13 @@ def _yes_no(work: _Work) -> Draft:
 def _presence(work: _Work) -> Draft:
     true = work.choice.right != NONE
     question, template = work.sentence("yes_no", aspect="presence")
-    told = work.phrasing.explanations.present if true else work.phrasing.explanations.absent
+    told = work.phrasing.explanations["present" if true else "absent"]
     draft = _decided(work, true, question, template, statement=None, kind="baseline_answer")
     return msgspec.structs.replace(draft, explanation=work.phrasing.say(told, work.words), form="presence")
 
 
 def _decided(work: _Work, true: bool, question: str, template: str, *, statement: str | None, kind: str) -> Draft:
-    yes, no = Option(work.phrasing.answer_yes, "yes", "right"), Option(work.phrasing.answer_no, "no", "right")
+    yes, no = Option(work.yes_no.yes, "yes", "right"), Option(work.yes_no.no, "no", "right")
     right, other = (yes, no) if true else (no, yes)
     return Draft(
         question_type="yes_no",

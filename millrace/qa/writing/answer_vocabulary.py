@@ -29,14 +29,12 @@ QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 HALVES = ("top half", "bottom half", "left half", "right half")
 POINTS = ("up", "right", "down", "left")
 TURNS = ("upright", "turned clockwise", "upside down", "turned counter-clockwise")
-LABELS = tuple(str(label) for label in range(10))
 COUNTS = tuple(str(count) for count in range(8))
 LADDERS = (("0.7%", "1.4%", "2.8%", "5.5%", "11%", "22%"), ("1%", "2%", "4%", "8%", "16%", "32%"))
 """Two scales of area shares in steps of two, half a step apart: the rung nearest to any share is within a fifth of it, and its
 neighbours on the same ladder are clearly wrong."""
 
 VALUES: dict[str, tuple[str, ...]] = {
-    "label": LABELS,
     "region": REGIONS,
     "direction": DIRECTIONS,
     "place": PLACES,
@@ -46,7 +44,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "point": POINTS,
     "turn": TURNS,
 }
-"""Aspect → every answer to it but `NONE`."""
+"""Aspect → every answer to it but `NONE`, where the answers do not depend on what kind of things is asked about."""
 
 _SAME = {"center": "centre", "central": "centre", "upper": "top", "lower": "bottom", "middle centre": "centre", "upwards": "up"}
 
@@ -59,7 +57,9 @@ def read_value(aspect: str, words: str) -> str | None:
     text = re.sub(r"[\s_]+", " ", words.strip().strip(".").casefold())
     if text in ("not related", "none", "n/a"):
         return "0" if aspect == "count" else NONE
-    if aspect in ("label", "count"):
+    if aspect not in VALUES:
+        return None
+    if aspect == "count":
         numbers = re.findall(r"\d+", text)
         value = str(int(numbers[0])) if len(numbers) == 1 else ""
         return value if value in VALUES[aspect] else None

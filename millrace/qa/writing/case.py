@@ -1,4 +1,4 @@
-"""One failure as the question stage sees it: the selection record, its scene, and what can be asked of it."""
+"""One failure as the question stage sees it: the selection record, its image, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from millrace.digits.questions.facts import Reading, readings
 from millrace.errors import ItemFailed
 from millrace.lake.reader import LakeReader
 from millrace.lake.rows import ImageRef, LakeRow
-from millrace.qa.writing.answer_vocabulary import LADDERS, NONE, nearest_rung, read_value, rung_percent
+from millrace.qa.annotated import QuestionRules, Reading, question_rules
+from millrace.qa.writing.answer_vocabulary import LADDERS, NONE, nearest_rung, rung_percent
 from millrace.qa.writing.pipelines import load_pipelines
 from millrace.run.ids import random_for
 from millrace.run.journal import read_jsonl
@@ -84,7 +84,7 @@ def row_of_record(record: dict[str, Any], reader: LakeReader | None) -> LakeRow:
     if reader is not None and ref.file:
         return reader.read(ref)
     if source.get("jpg"):
-        return LakeRow(ref, base64.b64decode(source["jpg"]), None, None, None, {})
+        return LakeRow(ref, base64.b64decode(source["jpg"]), None, None, {})
     raise ItemFailed("missing_file", f"record {record.get('id')} has neither a place in a lake nor an embedded image")
 
 
@@ -97,11 +97,12 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
     if case.pipeline not in load_pipelines():
         raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{case.pipeline}'")
     if not load_pipelines()[case.pipeline].slots:
-        raise ItemFailed("not_computable", f"digit scenes cannot answer what the pipeline '{case.pipeline}' asks")
-    if case.row.scene is None:
-        raise ItemFailed("no_annotation", "the image has no scene annotation to compute an answer from")
+        raise ItemFailed("not_computable", f"no annotation can answer what the pipeline '{case.pipeline}' asks")
+    rules = question_rules(case.row)
+    if rules is None:
+        raise ItemFailed("no_annotation", "the image has no annotation to compute an answer from")
     try:
-        offered = readings(case.pipeline, case.row.scene, case.record.get("selectors") or {})
+        offered = rules.readings(case.pipeline, case.row, case.record.get("selectors") or {})
     except ItemFailed:
         raise
     except Exception as error:  # a record that makes no sense is a record dropped, not a run ended
@@ -110,11 +111,11 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
     found = []
     for reading in offered:
         right = rng.choice(reading.right)
-        found.append((Choice(reading, right, baseline_value(case, reading)), rng.random()))
+        found.append((Choice(reading, right, baseline_value(case, reading, rules)), rng.random()))
     return [choice for choice, _ in sorted(found, key=lambda entry: (_preference(entry[0]), entry[1]))]
 
 
-def baseline_value(case: Case, reading: Reading) -> str | None:
+def baseline_value(case: Case, reading: Reading, rules: QuestionRules) -> str | None:
     """What the baseline answered, as a value of the reading that is certainly wrong; None when it is no such value."""
     lineage = case.record["lineage"]
     if lineage["outcome"] == "wrong_abstain":
@@ -122,7 +123,7 @@ def baseline_value(case: Case, reading: Reading) -> str | None:
     said = ((lineage.get("baseline") or {}).get("values")) or {}
     for slot, aspect in load_pipelines()[case.pipeline].slots.items():
         if aspect == reading.aspect and slot in said:
-            value = _fitted(read_value(aspect, str(said[slot])), reading)
+            value = _fitted(rules.read_value(aspect, str(said[slot])), reading)
             return value if value in reading.wrong else None
     return None
 

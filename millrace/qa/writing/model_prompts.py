@@ -13,6 +13,10 @@ from millrace.qa.writing.pipelines import load_pipelines
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
+WRONG_OPTIONS = 3
+MOST_ACCEPTED = 5
+SHORTEST_QUESTION = 8
+
 FORMS = {
     "multiple_choice": "a question with one right answer and three wrong but plausible ones (a few words each, no synonyms)",
     "yes_no": "a question that is answered by yes or no",
@@ -53,15 +57,27 @@ def draft_words(request: Request, form: str, language: str) -> str:
 
 def draft_schema(form: str) -> dict[str, Any]:
     """What a draft must look like."""
-    text: dict[str, Any] = {"type": "string", "minLength": 1}
-    fields: dict[str, Any] = {"question": {"type": "string", "minLength": 8}, "right": text, "explanation": {"type": "string"}}
+    text: dict[str, Any] = {"type": "string"}
+    fields: dict[str, Any] = {"question": text, "right": text, "explanation": text}
     if form == "yes_no":
         fields["right"] = {"type": "boolean"}
     if form == "multiple_choice":
-        fields["wrong"] = {"type": "array", "items": text, "minItems": 3, "maxItems": 3}
+        fields["wrong"] = {"type": "array", "items": text, "description": f"exactly {WRONG_OPTIONS}"}
     if form == "fill_in_blank":
-        fields["accepted"] = {"type": "array", "items": text, "maxItems": 5}
+        fields["accepted"] = {"type": "array", "items": text, "description": f"at most {MOST_ACCEPTED} other wordings"}
     return _object(f"draft {form}", fields)
+
+
+def draft_problem(form: str, value: Mapping[str, Any]) -> str | None:
+    """What is wrong with a draft that its schema cannot say (strict modes know no limits); None when nothing is."""
+    texts = [value["question"], *([] if form == "yes_no" else [value["right"]]), *value.get("wrong", ())]
+    if not all(text.strip() for text in texts):
+        return "a part of the draft is empty"
+    if len(value["question"].strip()) < SHORTEST_QUESTION:
+        return f"'{value['question']}' is no question"
+    if form == "multiple_choice" and len(value["wrong"]) != WRONG_OPTIONS:
+        return f"{len(value['wrong'])} wrong options instead of {WRONG_OPTIONS}"
+    return None
 
 
 def shown_to_answerer(draft: Draft, rng: Random) -> tuple[str, dict[str, Option]]:

@@ -30,9 +30,6 @@ Above a quarter, a value is right too often to be shown three times as often as 
 falsely as often as truly. For gaps it bounds what always naming the commonest answer achieves.
 """
 
-PRESENCE = frozenset({"region", "percent", "point", "turn"})
-"""Aspects of a single subject: of those it can also be asked whether it is there at all."""
-
 
 class Cell(NamedTuple):
     """Failures that are alike as far as options go."""
@@ -58,7 +55,7 @@ def cell_of(choice: Choice) -> Cell:
     reading = choice.reading
     wrong = tuple(sorted(reading.wrong))
     sole = reading.sole and choice.right != NONE
-    return Cell(reading.family, choice.right, wrong, choice.baseline, has_options(reading), sole, reading.aspect in PRESENCE)
+    return Cell(reading.family, choice.right, wrong, choice.baseline, has_options(reading), sole, reading.presence)
 
 
 class Draw(msgspec.Struct):

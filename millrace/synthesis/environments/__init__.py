@@ -44,6 +44,8 @@ class Observation:
 
     status: Literal["ok", "error"]
     text: str
+    cause: Literal["", "refused", "ended"] = ""
+    """Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +58,56 @@ class Tool:
     """JSON schema of the arguments object."""
     call: Callable[..., str]
     """Called with the arguments by name; raises `ToolError` to refuse."""
-    bounded: bool = False
-    """It returns within a limit of its own, so it is called directly instead of in a thread that can be given up."""
+    contained: bool = False
+    """Its own call runs in a process that is ended when it takes too long or too much; other tools are given such a process."""
+    host: Caller | None = None
+    """Where it runs (see `toolset`); None: here, in a thread that can be given up and not be ended."""
 
     def run(self, parameters: Mapping[str, Any], *, timeout_s: float = 30.0, max_chars: int = 20_000) -> Observation:
         """Check the arguments, call, and turn everything that goes wrong into an error observation.
 
         Args:
             parameters: what the policy wrote; it may be anything.
-            timeout_s: after this an unbounded tool is given up (its daemon thread is left behind) and the observation says so.
+            timeout_s: after this the call is ended and the observation says so.
             max_chars: longer answers are cut, with a note at the end.
         """
         wrong = argument_errors(self.parameters, parameters)
         if wrong:
-            return Observation("error", f"{self.name}: {wrong}")
-        try:
-            text = self.call(**parameters) if self.bounded else _within(timeout_s, self.call, parameters)
-        except ToolError as error:
-            return Observation("error", f"{self.name}: {error}"[:max_chars])
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation, never the end of a run
-            return Observation("error", f"{self.name}: {type(error).__name__}: {error}"[:max_chars])
-        if len(text) > max_chars:
-            text = f"{text[:max_chars]}\n[cut after {max_chars} of {len(text)} characters]"
-        return Observation("ok", text)
+            return Observation("error", f"{self.name}: {wrong}", "refused")
+        if self.host is not None:
+            return self.host.call(self.name, parameters, timeout_s=timeout_s, max_chars=max_chars)
+        if self.contained:
+            return called(self, parameters, max_chars)
+        return _within(timeout_s, self, parameters, max_chars)
+
+
+class Caller(Protocol):
+    """Where tools run."""
+
+    def call(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float, max_chars: int) -> Observation:
+        """What the tool of that name answers."""
+        ...
+
+
+def called(tool: Tool, parameters: Mapping[str, Any], max_chars: int) -> Observation:
+    """What a call gives, made here and now.
+
+    Raises:
+        MemoryError: there is no more memory to be had.
+    """
+    try:
+        text = tool.call(**parameters)
+    except ToolError as error:
+        return Observation("error", f"{tool.name}: {error}"[:max_chars], "refused")
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation, never the end of a run
+        return Observation("error", f"{tool.name}: {type(error).__name__}: {error}"[:max_chars], "ended")
+    if not isinstance(text, str):
+        return Observation("error", f"{tool.name}: it answered a {type(text).__name__}, not a text", "ended")
+    if len(text) > max_chars:
+        text = f"{text[:max_chars]}\n[cut after {max_chars} of {len(text)} characters]"
+    return Observation("ok", text)
 
 
 def argument_errors(schema: Mapping[str, Any], parameters: Any) -> str:
@@ -90,23 +119,20 @@ def argument_errors(schema: Mapping[str, Any], parameters: Any) -> str:
     return "; ".join(sorted(problems))[:1000]
 
 
-def _within(timeout_s: float, call: Callable[..., str], parameters: Mapping[str, Any]) -> str:
-    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+def _within(timeout_s: float, tool: Tool, parameters: Mapping[str, Any], max_chars: int) -> Observation:
+    answers: queue.SimpleQueue[Observation] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            answers.put(("ok", call(**parameters)))
-        except Exception as error:  # noqa: BLE001 - carried over to the waiting thread
-            answers.put(("error", error))
+            answers.put(called(tool, parameters, max_chars))
+        except MemoryError:
+            answers.put(Observation("error", f"{tool.name}: there was no memory left for it", "ended"))
 
     threading.Thread(target=work, daemon=True, name="tool").start()
     try:
-        kind, value = answers.get(timeout=timeout_s)
+        return answers.get(timeout=timeout_s)
     except queue.Empty:
-        raise ToolError(f"no answer within {timeout_s:g} s; the call was given up") from None
-    if kind == "error":
-        raise value
-    return str(value)
+        return Observation("error", f"{tool.name}: no answer within {timeout_s:g} s; the call was given up", "ended")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Prompts with the name and arguments of the verifier that scores a new answer: for reinforcement learning.
 
-`millrace.synthesis.verification.score(verifier, args["chain"], answer)` is the reward.
+`millrace.synthesis.scoring.reward.reward_of(row["verifier_args"], response)` is the reward.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[s
         "prompt": item["question"],
         "answer": item["answer"],
         "answer_type": item["answer_type"],
+        "aliases": item["aliases"],
         "verifier": item["verifier"]["name"],
         "verifier_args": item["verifier"]["args"],
         "difficulty": item["quality"]["difficulty"],

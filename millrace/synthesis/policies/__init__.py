@@ -50,6 +50,7 @@ class Node:
             "action": {"tool_name": taken.tool_name, "parameters": taken.parameters} if taken else None,
             "observation": self.observation.text,
             "status": self.observation.status,
+            "cause": self.observation.cause,
             "note": self.note,
             "hop": {"op": self.op, "args": self.args, "value": self.value} if self.op else None,
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import random
 import threading
@@ -155,7 +157,7 @@ class BackgroundLoop:
         began, cause = clock.now(), "start_failed"
         try:
             check_free_memory(job)
-            keep_command(self.folder / "command.sh", command, cwd, env)
+            keep_command(self.folder / "command.sh", command, cwd, env, self.folder)
             with supervised(
                 command,
                 log=self.folder / "output.log",
@@ -163,6 +165,7 @@ class BackgroundLoop:
                 env=env,
                 cwd=cwd,
                 on_line=seen.take_line,
+                line_delay_s=seen.line_delay_s,
                 max_log_bytes=int(job.max_log_mb * (1 << 20)),
                 limits=limits_for(job),
             ) as process:
@@ -170,13 +173,15 @@ class BackgroundLoop:
                     self._process, self._seen = process, seen
                     if self._paused:
                         process.pause()
-                self._containment = vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(job)}
+                self._containment = vars(process.containment) | {
+                    "gpu_memory_limited_by": gpu_memory_limited_by(job, self.program)
+                }
                 cause = self._watch(process, seen)
             return self._account(process, seen, began, cause, values)
         except ItemFailed as reason:
             cause, self.detail = reason.reason, reason.detail
         except (OSError, RunFailed) as error:
-            cause, self.detail = ("command_missing" if isinstance(error, FileNotFoundError) else "start_failed"), str(error)
+            cause, self.detail = _why_not_started(error), str(error)
         finally:
             with self._lock:
                 self._process = None
@@ -221,10 +226,14 @@ class BackgroundLoop:
             if cause == "out_of_memory" and self.settings.resources.memory_limit_mb:
                 cause = "memory_limit"
             self.detail = verdict.detail if ending.returncode else self.detail
+            lasted_s = clock.now() - seen.began_at
+            if cause == "completed" and self._did_nothing(seen, lasted_s):
+                cause, self.detail = "ended_at_once", _why_at_once(lasted_s, ending.outlived)
         with self._lock:
             self._process = None
             self._base += seen.samples_total or 0
-            self._totals["iterations"] += seen.iterations if self.program.external is None else int(cause == "completed")
+            ended_well = cause in {"completed", "ended_at_once"}
+            self._totals["iterations"] += seen.iterations if self.program.external is None else int(ended_well)
             self._totals["epochs"] += len(seen.epochs)
             self._cpu_s += ending.cpu_s or 0.0
             self._log_bytes += ending.log_bytes or 0
@@ -245,6 +254,12 @@ class BackgroundLoop:
                 }
             )
         return trained_s, cause not in {"completed", "stopped"}
+
+    def _did_nothing(self, seen: Observation, lasted_s: float) -> bool:
+        """Whether a process that ended well was over before it could load the machine: such a one is not started for ever."""
+        restart = self.settings.restart
+        trained = seen.epochs or seen.samples_total or seen.metrics
+        return restart.policy == "always" and lasted_s < restart.shortest_s and not trained
 
     def _on_event(self, event: Event) -> None:
         with self._lock:
@@ -268,7 +283,8 @@ class BackgroundLoop:
             self.spans.switch(state == "training", now)
             self.state, self._state_since = state, now
             line = json.dumps({"event": "state", "t": now, "background": self.id, "state": state, "detail": self.detail})
-        with (self.folder / "states.jsonl").open("a") as file:
+        # Told apart from the state itself: on a full disk the load goes on, and the report has it all.
+        with contextlib.suppress(OSError), (self.folder / "states.jsonl").open("a") as file:
             file.write(line + "\n")
         self._wake.set()
 
@@ -309,6 +325,22 @@ class BackgroundLoop:
                 "gaps": self.spans.gaps(start, end),
                 "containment": self._containment,
             }
+
+
+def _why_not_started(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "disk_full"
+    return "command_missing" if isinstance(error, FileNotFoundError) else "start_failed"
+
+
+def _why_at_once(lasted_s: float, outlived: int) -> str:
+    if outlived:
+        return (
+            f"it ended after {lasted_s:.2f} s and left {outlived} process{'es' * (outlived > 1)} behind, ended too: it puts "
+            "itself into the background; start it so that it stays (no --daemon, no & at the end)"
+        )
+    why = f"it ended well after {lasted_s:.2f} s without an epoch, so it loads nothing"
+    return f"{why}; give it more to do, or set restart.shortest_s to 0"
 
 
 def interpolate(points: list[tuple[float, float]], at: float) -> float:

@@ -42,8 +42,12 @@ class Backgrounds:
         self._stopped = threading.Event()
 
     def __enter__(self) -> Backgrounds:
-        for loop in self.loops:
-            loop.start()
+        try:
+            for loop in self.loops:
+                loop.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

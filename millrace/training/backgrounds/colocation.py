@@ -184,10 +184,64 @@ def compare(epochs: Sequence[dict[str, Any]], alone: dict[str, Any] | None, seed
             "background": share,
             "sum": kept + share if kept is not None and share is not None else None,
             "mean_slowdown": (1 / kept + 1 / share) / 2 if kept and share else None,
+            **_throughput_interval(epochs, alone or {}, seed),
         },
         "background_samples_per_s": {"alone": rate, "beside_the_foreground": beside},
         "metric_difference": metric_differences(epochs),
         "contaminated": _contaminated(epochs),
+    }
+
+
+def _throughput_interval(epochs: Sequence[Mapping[str, Any]], alone: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """How surely the sum is known: a bootstrap over the pairs of windows, the shared epochs and the parts of the time alone.
+
+    Empty without the parts (the run was not measured so); with fewer than 3 of any of them there is no interval, and a reason.
+    """
+    parts = [rate for rate in alone.get("samples_per_s_parts") or [] if rate]
+    if not parts:
+        return {}
+    ratios = pairs(epochs)
+    rates = [
+        epoch["background_samples"] / epoch["wall_s"]
+        for epoch in epochs
+        if epoch["load"] == "shared" and epoch.get("background_samples") is not None and epoch["wall_s"] > 0
+    ]
+    found: dict[str, Any] = {"low": None, "high": None, "alone_s": alone.get("window_s")}
+    if min(len(ratios), len(rates), len(parts)) < LEAST_FOR_AN_INTERVAL:
+        return found | {"reason": "fewer than 3 pairs, shared epochs or parts of the time alone: no interval"}
+    generator = random.Random(seed)
+    sums = []
+    for _ in range(BOOTSTRAPS):
+        slowdown = math.exp(statistics.fmean(math.log(ratio) for ratio in generator.choices(ratios, k=len(ratios))))
+        beside = statistics.fmean(generator.choices(rates, k=len(rates)))
+        sums.append(1 / slowdown + beside / statistics.fmean(generator.choices(parts, k=len(parts))))
+    sums.sort()
+    edge = int(0.025 * BOOTSTRAPS)
+    return found | {"low": sums[edge], "high": sums[-edge - 1]}
+
+
+def adjusted(epochs: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
+    """What came of a load that was steered: how much of it was on, and how often the limit on the slowdown was passed.
+
+    An epoch's slowdown is its time over the mean of the solo epochs before it. The load is only changed between epochs, so an
+    epoch that is too slow is over when it is noticed: the limit is aimed at and not kept.
+    """
+    solo: list[float] = []
+    slowdowns: list[float] = []
+    levels: list[float] = []
+    for epoch in epochs:
+        if epoch["load"] == "solo":
+            solo.append(epoch["wall_s"])
+        elif epoch["load"] != "warm_up" and solo and epoch.get("level") is not None:
+            slowdowns.append(epoch["wall_s"] / statistics.fmean(solo))
+            levels.append(epoch["level"])
+    return {
+        "limit": limit,
+        "epochs": len(slowdowns),
+        "over": sum(slowdown > limit for slowdown in slowdowns),
+        "worst": max(slowdowns, default=None),
+        "typical": statistics.median(slowdowns) if slowdowns else None,
+        "mean_level": statistics.fmean(levels) if levels else None,
     }
 
 

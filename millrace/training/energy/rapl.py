@@ -4,7 +4,8 @@ They count a whole socket, never a process. Root only since kernel 5.10, and hid
 energy_uj files (or a udev rule) opens them; see `python -m flows.training doctor`.
 
 A counter that goes down has either wrapped around or begun anew (after a suspend, a reset of the socket). It has wrapped only if
-the energy that this would mean is what the socket can have used since the last look; else that stretch is unknown.
+the energy that this would mean is what the socket can have used since the last look; else that stretch is unknown. Does not
+cover: a counter that begins anew in the last percents of its range, and one that has passed its old value again at the next look.
 """
 
 from __future__ import annotations

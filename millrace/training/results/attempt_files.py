@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from millrace.compat.experiment_files import OURS, original_names, our_set
 from millrace.errors import InputError
 from millrace.run.journal import read_json, write_atomic, write_json
 from millrace.training.experiments import PlannedRun
 from millrace.training.foreground import Attempt
+from millrace.training.launch import in_force
 from millrace.training.parameters import Value, spell
 
 SCHEMA = "millrace.training/1"
@@ -28,8 +30,8 @@ def attempt_record(run: PlannedRun, attempt: Attempt, number: int, extra: Mappin
         "title": run.title,
         "mode": run.mode,
         "workload": run.program.name,
-        "processes": run.job.processes,
-        "device": run.job.resources.device,
+        **in_force(run.job, run.program),
+        **({"original": run.job.original} if run.job.original else {}),
         "hyperparameters": run.hyperparameters,
         "hyperparameters_spelled": {name: spell(value) for name, value in run.hyperparameters.items()},
         "mutated": list(run.mutated),
@@ -103,15 +105,17 @@ def tidy_rows(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def original_rows(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same under the original project's column names. What it called average and peak GPU power is not measured: empty."""
+    """The same under the original project's column names. Peak power, temperature and use of a GPU are not measured: empty."""
     rows = []
     for record in final_attempts(attempts):
         readings = record.get("energy") or []
         # A package that could not be read makes the sum unknown; it is not left out of it.
         kept = [one for one in readings if "measured" in (one["kind"], one.get("missing_from"))]
         energy = {one["domain"]: one["joules"] for one in kept}
-        repo, _, model = record["workload"].rpartition("/")
-        package, dram = _sum(energy, "cpu_package"), _sum(energy, "dram")
+        original = record.get("original") or _original_of(record["workload"])
+        repo, _, model = (original or record["workload"]).rpartition("/")
+        passed = original_names(original, record["hyperparameters"]) if original else record["hyperparameters"]
+        gpu, window_s = _sum(energy, "gpu"), next((one["window_s"] for one in kept if one["domain"].startswith("gpu:")), None)
         rows.append(
             {
                 "experiment_id": record["id"] + ("_parallel" if record["mode"] == "parallel" else ""),
@@ -121,15 +125,38 @@ def original_rows(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "training_success": record["ok"],
                 "duration_seconds": record.get("duration_s"),
                 "retries": record["attempt"] - 1,
-                **{f"hyperparam_{name}": value for name, value in sorted(record["hyperparameters"].items())},
+                **{f"hyperparam_{name}": value for name, value in sorted(passed.items())},
                 **{f"perf_{name}": value for name, value in sorted((record.get("metrics") or {}).items())},
-                "energy_cpu_pkg_joules": package,
-                "energy_cpu_ram_joules": dram,
+                **dict.fromkeys(ORIGINAL_ENERGY),
+                "energy_cpu_pkg_joules": _sum(energy, "cpu_package"),
+                "energy_cpu_ram_joules": _sum(energy, "dram"),
                 "energy_cpu_total_joules": _sum(energy, "cpu_package", "dram"),
-                "energy_gpu_total_joules": _sum(energy, "gpu"),
+                "energy_gpu_avg_watts": gpu / window_s if gpu is not None and window_s else None,
+                "energy_gpu_total_joules": gpu,
             }
         )
     return rows
+
+
+ORIGINAL_ENERGY = (
+    "energy_cpu_pkg_joules", "energy_cpu_ram_joules", "energy_cpu_total_joules", "energy_gpu_avg_watts", "energy_gpu_max_watts",
+    "energy_gpu_min_watts", "energy_gpu_total_joules", "energy_gpu_temp_avg_celsius", "energy_gpu_temp_max_celsius",
+    "energy_gpu_util_avg_percent", "energy_gpu_util_max_percent",
+)  # fmt: skip
+"""The original's energy columns, in its order."""
+
+
+def _original_of(workload: str) -> str | None:
+    """The repository/model that a workload of ours does the same as, where it is one and not a stand-in."""
+    same = [f"{repo}/{model}" for (repo, model), (name, difference) in OURS.items() if name == workload and difference is None]
+    return same[0] if same else None
+
+
+def _in_original_order(names: Sequence[str]) -> list[str]:
+    """The original's order: what names a run, hyperparameters, metrics, energy; each of the two in the middle by name."""
+    kinds = ("hyperparam_", "perf_", "energy_")
+    first = [name for name in names if not name.startswith(kinds)]
+    return first + [name for kind in kinds[:2] for name in sorted(names) if name.startswith(kind)] + list(ORIGINAL_ENERGY)
 
 
 def _sum(energy: Mapping[str, float | None], *prefixes: str) -> float | None:
@@ -144,7 +171,8 @@ def write_tables(folder: Path, attempts: Sequence[dict[str, Any]], *, original: 
     rows = tidy_rows(attempts)
     written = [_write_csv(folder / "results.csv", rows), _write_parquet(folder / "results.parquet", rows)]
     if original:
-        written.append(_write_csv(folder / "summary.csv", original_rows(attempts)))
+        old = original_rows(attempts)
+        written.append(_write_csv(folder / "summary.csv", old, _in_original_order(_columns(old))))
     return written
 
 
@@ -152,11 +180,11 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Path:
     import io
 
     text = io.StringIO()
-    writer = csv.DictWriter(text, _columns(rows), restval="")
+    writer = csv.DictWriter(text, columns or _columns(rows), restval="")
     writer.writeheader()
     for row in rows:
         writer.writerow(
@@ -209,29 +237,25 @@ def _sets_in(path: Path) -> Iterable[tuple[str, bool, dict[str, Value]]]:
     if not path.exists():
         raise InputError(f"earlier_results: there is no {path}")
     for row in _rows(path):
-        for ours, repo, prefix in (("workload", None, "hyperparameter_"), (None, "repository", "hyperparam_")):
-            name = row.get(ours) if ours else None
-            parallel = row.get("mode") == "parallel"
-            if repo and row.get(repo):
-                name = _workload_of(str(row[repo]), str(row.get("model") or "default"))
-                parallel = str(row.get("experiment_id", "")).endswith("_parallel") or row.get("is_parallel") in {
-                    "True",
-                    "1",
-                    True,
-                }
-            values = {
-                key.removeprefix(prefix): value
-                for key, value in row.items()
-                if key.startswith(prefix) and value not in {"", None}
-            }
-            if name and values:
-                yield str(name), parallel, values
+        if row.get("workload"):
+            if values := _with_prefix(row, "hyperparameter_"):
+                yield str(row["workload"]), row.get("mode") == "parallel", values
+            continue
+        # The original's own table; its raw data has a parallel run's foreground in columns of their own.
+        for prefix in ("", "fg_"):
+            repo, model = row.get(f"{prefix}repository"), str(row.get(f"{prefix}model") or "default")
+            values = _with_prefix(row, f"{prefix}hyperparam_")
+            if not repo or not values:
+                continue
+            named = str(row.get("experiment_id") or "").endswith("_parallel")
+            parallel = bool(prefix) or named or row.get("mode") == "parallel" or row.get("is_parallel") in {"True", "1", True}
+            yield (repo if repo == model else f"{repo}/{model}"), parallel, values  # as its own script
+            if ours := our_set(repo, model, values):
+                yield ours[0], parallel, ours[1]  # and as what does the same here
 
 
-def _workload_of(repo: str, model: str) -> str:
-    from millrace.compat.experiment_files import OURS
-
-    return OURS[repo, model][0] if (repo, model) in OURS else (repo if repo == model else f"{repo}/{model}")
+def _with_prefix(row: Mapping[str, Any], prefix: str) -> dict[str, Value]:
+    return {key.removeprefix(prefix): value for key, value in row.items() if key.startswith(prefix) and value not in {"", None}}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from millrace.training.campaign import Campaign
 from millrace.training.parameters import spell
 from millrace.training.results import tables
 from millrace.training.results.attempt_files import all_attempts, final_attempts
+from millrace.training.results.findings import TERMS, findings, higher_is_better, labels_of, main_metric
 from millrace.training.results.plots import Curve, Point, curves, pareto, scatter
 from millrace.training.results.tables import UNKNOWN, brief, figure, percent, seconds
 
@@ -33,17 +34,22 @@ def report_data(title: str, description: str, folder: Path, notes: Sequence[str]
     final = final_attempts(attempts)
     good = [record for record in final if record["ok"]]
     parallel = [record for record in good if record.get("comparison")]
+    labels = labels_of(final)
     return {
         "title": title,
         "description": description,
         "setting": read_json(folder / "setting.json"),
         "notes": list(notes),
-        "runs": [_run(record) for record in final],
-        "comparisons": [_comparison(record) for record in parallel],
+        "runs": [_run(record, labels[record["id"]]) for record in final],
+        "comparisons": [_comparison(record, labels[record["id"]]) for record in parallel],
         "failures": [_failure(record) for record in attempts if not record["ok"]],
         "groups": [_group(name, [r for r in good if _group_name(r) == name]) for name in dict.fromkeys(map(_group_name, good))],
-        "energy": [reading | {"run": brief(record["title"])} for record in attempts for reading in record.get("energy") or []],
-        "findings": _findings(final, parallel),
+        "energy": [
+            reading | {"run": labels[record["id"]] or brief(record["title"])}
+            for record in attempts
+            for reading in record.get("energy") or []
+        ],
+        "findings": findings(final, labels),
         "totals": {
             "runs": len(final),
             "ok": len(good),
@@ -61,24 +67,14 @@ def render(data: dict[str, Any]) -> str:
     page = environment.get_template("report_template.html.j2")
     charts = {run["id"]: _curves(run) for run in data["runs"] if run["epochs"]}
     plots = {group["name"]: _plots(group) for group in data["groups"]}
-    return page.render(data=data, curves=charts, plots=plots, tables=tables, unknown=UNKNOWN)
+    return page.render(data=data, curves=charts, plots=plots, tables=tables, unknown=UNKNOWN, terms=TERMS)
 
 
-def higher_is_better(metric: str) -> bool:
-    """Losses and errors are better when low, everything else when high."""
-    return not any(word in metric.lower() for word in ("loss", "error", "perplexity", "bits"))
-
-
-def main_metric(record: dict[str, Any]) -> str | None:
-    """The metric that the plots show: the first one that a complete training of this workload reports."""
-    metrics = record.get("metrics") or {}
-    return next(iter(sorted(metrics, key=lambda name: (not higher_is_better(name), name != "test_accuracy", name))), None)
-
-
-def _run(record: dict[str, Any]) -> dict[str, Any]:
+def _run(record: dict[str, Any], label: str) -> dict[str, Any]:
     metric = main_metric(record)
     return {
         "id": record["id"],
+        "label": label,
         "title": brief(record["title"]),
         "workload": record["workload"],
         "mode": record["mode"],
@@ -99,12 +95,12 @@ def _run(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _comparison(record: dict[str, Any]) -> dict[str, Any]:
+def _comparison(record: dict[str, Any], label: str) -> dict[str, Any]:
     overlaps = [one["overlap_fraction"] for one in record["backgrounds"] if one["overlap_fraction"] is not None]
     differences = record["comparison"].get("metric_difference") or {}
     shown = dict.fromkeys(filter(None, (main_metric(record), "loss")))
     own = {
-        "title": brief(record["title"]),
+        "title": label or brief(record["title"]),
         "overlap": statistics.fmean(overlaps) if overlaps else None,
         "metric_difference": {name: differences[name] for name in shown if name in differences},
     }
@@ -147,46 +143,6 @@ def _group(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
         "cost_kind": "measured" if by_energy else "cpu_time",
         "rows": rows,
     }
-
-
-def _findings(final: list[dict[str, Any]], parallel: list[dict[str, Any]]) -> list[str]:
-    said: list[str] = []
-    for record in parallel:
-        name = brief(record["title"])
-        slowdown, throughput = record["comparison"]["slowdown"], record["comparison"]["throughput"]
-        if slowdown["estimate"] is not None:
-            low, high = slowdown["low"], slowdown["high"]
-            range_ = f" (95 % interval {low:.2f} to {high:.2f})" if low is not None else " (too few windows for an interval)"
-            said.append(f"{name}: an epoch takes {slowdown['estimate']:.2f} times as long beside the backgrounds{range_}.")
-        if throughput["sum"] is not None:
-            pays = "colocation pays" if throughput["sum"] > 1 else "running one after the other would be faster"
-            said.append(f"{name}: together they do {throughput['sum']:.2f} times the work of one alone; {pays}.")
-        said += _learned(record)
-        if record["comparison"]["contaminated"]["baseline_contaminated"]:
-            said.append(f"{name}: strangers used the CPUs during the solo windows; compare CPU seconds, not wall time.")
-    for record in final:
-        for whose, step in (record.get("clock_steps") or {}).items():
-            if step:
-                clock = "this machine's wall clock" if whose == "machine_s" else "its program's wall clock"
-                said.append(f"{brief(record['title'])}: {clock} was set by {step:+,.1f} s meanwhile; no figure here rests on it.")
-    failed = [record for record in final if not record["ok"]]
-    if failed:
-        said.append(f"{len(failed)} of {len(final)} runs failed; their attempts and what they cost are listed below.")
-    kinds = {reading["kind"] for record in final for reading in record.get("energy") or []}
-    if kinds and "measured" not in kinds:
-        said.append("No energy was measured on this host; the table below says why. CPU seconds are the cost figure here.")
-    return said
-
-
-def _learned(record: dict[str, Any]) -> list[str]:
-    """What the windows say about the main metric."""
-    metric = main_metric(record)
-    found = (record["comparison"].get("metric_difference") or {}).get(metric)
-    if metric is None or not found or found["low"] is None:
-        return []
-    words = f"{brief(record['title'])}: {metric.replace('_', ' ')} differs by {found['estimate']:+.3g} beside the backgrounds"
-    same = "0 lies within: no effect on what is learned was seen" if found["low"] <= 0 <= found["high"] else "0 lies outside"
-    return [f"{words} (95 % interval {found['low']:+.3g} to {found['high']:+.3g}; {same})."]
 
 
 def _curves(run: dict[str, Any]) -> list[Markup]:

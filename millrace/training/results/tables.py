@@ -73,6 +73,7 @@ def comparisons(data: dict[str, Any]) -> dict[str, Table]:
             f"{figure(one['epoch_s']['solo'], 's')} → {figure(one['epoch_s']['shared'], 's')}",
             f"{figure(one['epoch_cpu_s']['solo'], 's')} → {figure(one['epoch_cpu_s']['shared'], 's')}",
             figure(one["throughput"]["sum"]),
+            ends({"low": None, "reason": None, **one["throughput"]}),
             percent(one["overlap"]),
         ]
         for one in found
@@ -91,10 +92,10 @@ def comparisons(data: dict[str, Any]) -> dict[str, Table]:
         ]
         for one in found
     ]
-    throughput = "throughput, sum"
+    times = ("epoch, solo → shared", "CPU, solo → shared")
     return {
         "slowdown": Table(
-            ("Run", "slowdown", "95 % interval", "pairs", "epoch, solo → shared", "CPU, solo → shared", throughput, "overlap"),
+            ("Run", "slowdown", "95 % interval", "pairs", *times, "throughput, sum", "its interval", "overlap"),
             slowdown,
         ),
         "learned": Table(("Run", "metric", "shared − solo", "95 % interval", "blocks"), learned, frozenset({1})),
@@ -113,7 +114,8 @@ def runs(data: dict[str, Any]) -> Table:
         failed = Markup('<br><span class="bad">{}</span>').format(run["failure"]) if not run["ok"] else ""
         metrics = ", ".join(f"{name}\u00a0{figure(value)}" for name, value in run["metrics"].items())
         times = (seconds(run["duration_s"]), figure(run["cpu_s"], "s"), str(run["attempt"]))
-        rows.append([Markup("{}{}").format(run["title"], failed), passed or "all defaults", metrics or "none", *times])
+        title = f"{run['label']} · {run['title']}" if run["label"] else run["title"]
+        rows.append([Markup("{}{}").format(title, failed), passed or "all defaults", metrics or "none", *times])
     return Table(("Run", "hyperparameters passed", "metrics", "time", "CPU", "attempt"), rows, frozenset({1, 2}))
 
 
@@ -162,7 +164,7 @@ def strangers(data: dict[str, Any]) -> Table:
     """What others on the machine did meanwhile."""
     rows = [
         [
-            run["title"],
+            run["label"] or run["title"],
             figure(run["host"]["others_busy_cpus"]),
             percent(run["host"]["psi_cpu_some"]),
             figure(run["host"]["run_delay_s"], "s"),

@@ -10,6 +10,7 @@ Exit 0 means that every epoch was done. Checkpoints are torch.distributed.checkp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import math
@@ -47,17 +48,23 @@ class Events:
         if self.file is None:
             return
         line = json.dumps({"event": event, "t": clock.now(), **facts}, allow_nan=False, default=str) + "\n"
-        self.file.write(line)
         try:
             sys.stdout.write(line)
             sys.stdout.flush()
         except BrokenPipeError:  # nobody listens any more; the file has it, and the training goes on
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        try:
+            self.file.write(line)
+        except OSError:  # a full disk: whoever listens has heard it
+            with contextlib.suppress(OSError):
+                self.file.close()
+            self.file = Path(os.devnull).open("w")  # noqa: SIM115 - as the file that it stands for
 
     def close(self) -> None:
         """Nothing more will be said."""
         if self.file is not None:
-            self.file.close()
+            with contextlib.suppress(OSError):
+                self.file.close()
 
 
 class Stopped(Exception):

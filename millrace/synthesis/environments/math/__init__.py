@@ -74,7 +74,6 @@ class MathEnvironment:
                     "additionalProperties": False,
                 },
                 call=calculator,
-                bounded=True,
             ),
             "cas": Tool(
                 name="cas",
@@ -87,7 +86,6 @@ class MathEnvironment:
                     "additionalProperties": False,
                 },
                 call=cas,
-                bounded=True,
             ),
         }
 

@@ -19,6 +19,9 @@ from millrace.synthesis.environments import ToolError
 MAX_BITS = 20_000
 """The largest integer, in bits (about 6,000 digits): every allowed operation on such numbers takes well under a millisecond."""
 
+MAX_EXPONENT = 5_000
+"""Of a decimal as it is written: about as many digits as `MAX_BITS` has."""
+
 MAX_NODES = 400
 """The largest expression, in syntax nodes."""
 
@@ -45,6 +48,9 @@ def calculate(expression: str) -> Number:
         raise ToolError(f"not an arithmetic expression: {error}") from error
     if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
         raise ToolError(f"the expression has more than {MAX_NODES} parts")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            node.value = _decimal(ast.get_source_segment(expression.strip(), node) or "")
     try:
         return _value(tree.body)
     except ZeroDivisionError as error:
@@ -53,6 +59,14 @@ def calculate(expression: str) -> Number:
         raise ToolError("the expression is nested too deeply") from error
     except (ValueError, TypeError, OverflowError) as error:
         raise ToolError(str(error)) from error
+
+
+def _decimal(written: str) -> Any:
+    """The number that is written, which a float need not be: `1e-400` is not 0, nor `0.1` what 64 bits make of it."""
+    digits, _, exponent = written.replace("_", "").lower().partition("e")
+    if exponent and abs(int(exponent)) > MAX_EXPONENT:
+        raise ToolError(f"the exponent of {written[:40]} is beyond {MAX_EXPONENT}")
+    return Fraction(digits) * Fraction(10) ** int(exponent or 0)
 
 
 def calculator(expressions: list[str]) -> str:
@@ -87,8 +101,8 @@ def _value(node: ast.expr) -> Number:
             raise ToolError("True and False are not numbers here")
         case ast.Constant(value=int() as number):
             return _sized(number)
-        case ast.Constant(value=float() as number):
-            return Fraction(repr(number))
+        case ast.Constant(value=Fraction() as number):
+            return _sized(number)
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             return -_value(inner)
         case ast.UnaryOp(op=ast.UAdd(), operand=inner):
@@ -158,6 +172,11 @@ def _root(value: Number) -> Number:
     return Fraction(math.isqrt(top), math.isqrt(bottom))
 
 
+def _rounded(value: Number, digits: Number) -> Number:
+    places = _whole("round", digits, -1_000, 1_000)
+    return round(Fraction(value), places) if places else round(Fraction(value))
+
+
 def _integers(name: str, values: tuple[Number, ...]) -> list[int]:
     return [_whole(name, value, -(2**MAX_BITS), 2**MAX_BITS) for value in values]
 
@@ -175,7 +194,7 @@ BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
-    "round": lambda value, digits=0: round(Fraction(value), int(digits)) if digits else round(Fraction(value)),
+    "round": lambda value, digits=0: _rounded(value, digits),
     "floor": math.floor,
     "ceil": math.ceil,
     "min": min,

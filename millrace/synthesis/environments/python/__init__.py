@@ -106,7 +106,7 @@ def interpreter(sandbox: Sandbox) -> Tool:
             "additionalProperties": False,
         },
         call=python_interpreter,
-        bounded=True,
+        contained=True,
     )
 
 

@@ -64,6 +64,7 @@ def coded(
         name=name, takes=takes, gives=gives, tool="python_interpreter", draw=constants,
         act=lambda args, values: {"expressions": [f"v = {values[-1]!r}", written(args)]}, read=read,
         en=en, zh=zh, answers=gives in ("text", "integer") if answers is None else answers, weight=weight,
+        answer_type="date" if name == "as_date" else gives if gives in ("text", "integer") else "list",
     )  # fmt: skip
 
 

@@ -76,7 +76,6 @@ class RagEnvironment:
                     "additionalProperties": False,
                 },
                 call=self.corpus.local_search,
-                bounded=True,
             ),
             "local_read": Tool(
                 name="local_read",
@@ -88,7 +87,6 @@ class RagEnvironment:
                     "additionalProperties": False,
                 },
                 call=self.corpus.local_read,
-                bounded=True,
             ),
         }
         self.replay_tools = self.tools
@@ -104,6 +102,10 @@ class RagEnvironment:
             if len(places) == len(self.corpus.places):
                 break
         return Start(kind="corpus", value=[f"{name}#{number}" for name, number in found[:6]], match=match)  # type: ignore[arg-type]
+
+    def prepare(self) -> None:
+        """Make the index now; called where the tools run, so that no call is charged for it."""
+        self.corpus.ranked("-", 1)
 
     def close(self) -> None:
         """Nothing to let go of."""

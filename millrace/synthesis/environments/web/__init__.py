@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import random
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,7 @@ class WebEnvironment:
         self.operators: dict[str, Operator] = {}
         self.verifier: Verifier | None = None
         self._names: list[str] = []
+        self._serve: Callable[[], object] = lambda: None
         try:
             if options.search_url:
                 self._open_online(options, (fetcher or _public_fetcher)(options))
@@ -120,16 +122,26 @@ class WebEnvironment:
         pages = pages_of(Path(options.site_folder)) if options.site_folder else build_pages()
         if not pages:
             raise InputError(f"the folder {options.site_folder} holds no .html file")
-        site = Site(pages)
-        self._closing.append(site.close)
-        fetcher = Fetcher(trusted=[site.url.removeprefix("http://")], allowed=["127.0.0.1"], timeout_s=options.timeout_s)
-        self._closing.append(fetcher.close)
-        crawled = crawl(site.url, fetcher, "/" if "/" in pages else min(pages))
-        found = [(where, *read_page(text)[:2]) for where, text in sorted(crawled.items())]
-        index = SearchIndex([f"{title} {title} {text}" for _, title, text in found])
         top_k = min(options.web_search_top_k, 10)
+        opened: list[tuple[Site, Fetcher, list[tuple[str, str, str]], SearchIndex]] = []
+        lock = threading.Lock()
+
+        def served() -> tuple[Site, Fetcher, list[tuple[str, str, str]], SearchIndex]:
+            with lock:
+                if not opened:  # only where the tools run is there a server
+                    site = Site(pages)
+                    self._closing.append(site.close)
+                    trusted = [site.url.removeprefix("http://")]
+                    fetcher = Fetcher(trusted=trusted, allowed=["127.0.0.1"], timeout_s=options.timeout_s)
+                    self._closing.append(fetcher.close)
+                    crawled = crawl(site.url, fetcher, "/" if "/" in pages else min(pages))
+                    found = [(where, *read_page(text)[:2]) for where, text in sorted(crawled.items())]
+                    index = SearchIndex([f"{title} {title} {text}" for _, title, text in found])
+                    opened.append((site, fetcher, found, index))
+                return opened[0]
 
         def search(queries: list[str]) -> str:
+            _, _, found, index = served()
             lines = []
             for query in queries:
                 lines.append(f"Results for '{query}':")
@@ -139,11 +151,13 @@ class WebEnvironment:
             return "\n".join(lines)
 
         def visit(url: str) -> tuple[str, str]:
+            site, fetcher, _, _ = served()
             where = url.removeprefix(site.url)
             if not where.startswith("/"):
                 raise ToolError(f"'{url}' is not a page of this site; addresses start with '/'")
             return where, read_page(fetcher.get(site.url + where).text)[1]
 
+        self._serve = served
         self.tools = _tools(search, visit)
         digest = hashlib.sha256("\0".join(f"{where}\0{text}" for where, text in sorted(pages.items())).encode()).hexdigest()
         self.versions = {"site": f"folder sha256 {digest[:16]}"}
@@ -165,6 +179,10 @@ class WebEnvironment:
         if named:
             return Start(kind="name", value=max(named, key=len), match="keyword")
         return Start(kind="name", value=rng.choice(self._names), match="fallback")
+
+    def prepare(self) -> None:
+        """Serve and crawl the site now; called where the tools run, so that no call is charged for it."""
+        self._serve()
 
     def close(self) -> None:
         """Stop the site and the connections."""

@@ -72,10 +72,14 @@ PICKS: dict[str, tuple[Callable[[list[tuple[str, int, int]]], str], str, str]] =
 }  # fmt: skip
 
 
+ANSWER_TYPES = {"entry": "name", "zone": "name", "region": "name", "code": "code", "arc": "integer", "text": "text"}
+"""Kind of value → how an answer of that kind is scored; coordinates are told by their form."""
+
+
 def _visit(name: str, takes: str, gives: str, en: str, zh: str, applies: Applies, read: Read, **more: Any) -> Operator:
     """An operator that visits the page of its input."""
     return Operator(
-        name=name, takes=takes, gives=gives, tool="web_visit", draw=applies, en=en, zh=zh,
+        name=name, takes=takes, gives=gives, tool="web_visit", draw=applies, en=en, zh=zh, answer_type=ANSWER_TYPES.get(gives, ""),
         act=lambda args, values: {"urls": [address(takes, values[-1])], "goal": name.replace("_", " ")},
         read=lambda args, values, text: read(page_in(text, address(takes, values[-1])), args, values), **more,
     )  # fmt: skip
@@ -96,7 +100,7 @@ def _both(name: str, gives: str, en: str, zh: str, read: Callable[[list[str]], V
         return [address("zone", values[-1]), address("zone", values[args["other"]])]
 
     return Operator(
-        name=name, takes="zone", gives=gives, tool="web_visit", draw=draw, en=en, zh=zh, weight=1.6,
+        name=name, takes="zone", gives=gives, tool="web_visit", draw=draw, en=en, zh=zh, weight=1.6, answer_type="integer",
         act=lambda args, values: {"urls": urls(args, values), "goal": name.replace("_", " ")},
         read=lambda args, values, text: read([after(page_in(text, where), "Principal location") for where in urls(args, values)]),
     )  # fmt: skip

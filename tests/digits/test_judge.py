@@ -9,14 +9,15 @@ import pytest
 
 from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS, percent
 from millrace.digits.scenes.scene import Scene
-from millrace.digits.subjects import Subject, choose_subject
-from millrace.digits.truth import Truth, truth_of
+from millrace.digits.subjects import choose_subject
+from millrace.digits.truth import truth_of
+from millrace.probing.annotated import Subject, Truth
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, load_claims
 from millrace.probing.judges import Verdict, judge_settings, open_judge
 from millrace.probing.outcomes import decide, failure_id_of, failure_rate
 from millrace.records import FAILURES, OUTCOMES, SUCCESSES, Outcome
-from tests.probing.scenes import digit, drawn_scenes, row, scene
+from tests.digits.hand_scenes import digit, drawn_scenes, row, scene
 
 CLAIMS = load_claims("default")
 JUDGE = open_judge(judge_settings({"name": "annotation"}))

@@ -1,7 +1,7 @@
 """The embedded baseline: a small vision-language model that is trained on the spot and has real weaknesses.
 
-It has seen few, large, mostly upright digits in good light (`millrace.digits.scenes.recipes.NARROW`), and what lies outside of that it sees badly.
-It reads English only; words it has not learned are skipped. Needs no network, no key and no GPU.
+It has seen few, large, mostly upright digits in good light (`millrace.digits.scenes.recipes.NARROW`), and what lies outside of
+that it sees badly. It reads English only; words it has not learned are skipped. Needs no network, no key and no GPU.
 """
 
 from __future__ import annotations

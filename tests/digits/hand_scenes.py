@@ -10,7 +10,8 @@ from PIL import Image
 
 from millrace.digits.scenes.compose import draw_scene
 from millrace.digits.scenes.recipes import BROAD, SceneRecipe
-from millrace.digits.scenes.scene import Scene, SceneDigit
+from millrace.digits.scenes.scene import Scene, SceneDigit, scene_to_json
+from millrace.lake.annotations import Annotation
 
 SIDE = 200
 
@@ -35,7 +36,7 @@ def scene(*digits: SceneDigit, factors: tuple[str, ...] = ()) -> Scene:
 
 def row(annotated: Scene | None) -> Any:
     """As much of a lake row as a judge looks at."""
-    return SimpleNamespace(scene=annotated)
+    return SimpleNamespace(annotation=annotated and Annotation("digit_scene", scene_to_json(annotated).encode()))
 
 
 def drawn_scenes(count: int, *, recipe: SceneRecipe = BROAD, pool: str = "probe") -> list[tuple[Image.Image, Scene, Any]]:

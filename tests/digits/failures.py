@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from millrace.digits.annotation import scene_of
 from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS
 from millrace.digits.lake_build import build_lake
 from millrace.digits.subjects import choose_subject
@@ -47,11 +48,11 @@ def wrong_answer(claim: Claim, right: dict[str, list[str]], rng: Any) -> dict[st
 
 def outcome_of(row: LakeRow, claim: Claim, seed: int) -> dict[str, Any] | None:
     """A failure on this image and claim, as the probing writes it; None where there is nothing to ask."""
-    assert row.scene is not None
-    subject = choose_subject(claim, row.scene, seed=seed, image_id=row.ref.image_id)
+    scene = scene_of(row)
+    subject = choose_subject(claim, scene, seed=seed, image_id=row.ref.image_id)
     if subject is None:
         return None
-    truth = truth_of(claim.claim_id, row.scene, subject.selectors)
+    truth = truth_of(claim.claim_id, scene, subject.selectors)
     assert truth is not None
     rng = random_for(seed, row.ref.image_id, claim.claim_id, "stand-in")
     abstains = subject.answerable and rng.random() < 0.2
@@ -65,8 +66,8 @@ def outcome_of(row: LakeRow, claim: Claim, seed: int) -> dict[str, Any] | None:
             "file": row.ref.file,
             "row": row.ref.row,
             "sha256": row.ref.sha256,
-            "width": row.scene.width,
-            "height": row.scene.height,
+            "width": scene.width,
+            "height": scene.height,
         },
         "claim_id": claim.claim_id,
         "claim_set": "default",
@@ -92,7 +93,7 @@ def outcome_of(row: LakeRow, claim: Claim, seed: int) -> dict[str, Any] | None:
             "accepted": accepted,
             "explanation": "",
         },
-        "factors": list(row.scene.factors),
+        "factors": list(scene.factors),
         "error": None,
     }
 

@@ -1,0 +1,36 @@
+"""The eight default claims, decided from a digit scene: `millrace.probing.annotated.ClaimRules` for the embedded world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from millrace.digits import claim_vocabulary, subjects, truth
+from millrace.digits.annotation import scene_of
+from millrace.digits.truth import Selector
+from millrace.probing.annotated import Subject, Truth
+
+if TYPE_CHECKING:
+    from millrace.lake.rows import LakeRow
+    from millrace.probing.claims import Claim
+
+
+def choose_subject(claim: Claim, row: LakeRow, *, seed: int, image_id: str, unanswerable_share: float) -> Subject | None:
+    """See `millrace.digits.subjects.choose_subject`."""
+    return subjects.choose_subject(claim, scene_of(row), seed=seed, image_id=image_id, unanswerable_share=unanswerable_share)
+
+
+def truth_of(claim_id: str, row: LakeRow, selectors: Mapping[str, Selector]) -> Truth | None:
+    """See `millrace.digits.truth.truth_of`."""
+    return truth.truth_of(claim_id, scene_of(row), selectors)
+
+
+def read_value(slot: str, text: str) -> str | None:
+    """The value that an answer in this slot means; None when it can't be read."""
+    kind = claim_vocabulary.SLOT_KINDS.get(slot)
+    return claim_vocabulary.read_value(kind, text) if kind else None
+
+
+def factors(row: LakeRow) -> tuple[str, ...]:
+    """What makes the picture hard, read off the finished picture when it was drawn."""
+    return scene_of(row).factors

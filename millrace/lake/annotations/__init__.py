@@ -1,0 +1,91 @@
+"""An annotation is what is known about a picture beforehand, beside it in its row: bytes of some kind. One kind is one plug-in.
+
+The lake only carries the bytes. Who understands a kind registers for it, as an entry point of an installed package:
+
+    [project.entry-points."millrace.lake.annotations"]
+    my_kind = "my_package.my_kind"
+
+The module named has a `KIND`, an `AnnotationKind`. It is imported wherever rows are read, so it should import little; what
+understands the annotation stands in other modules, which `KIND` names and which are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from millrace.plugins.loading import load_plugin, plugin_names
+
+PACKAGE = "millrace.lake.annotations"
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """One picture's annotation."""
+
+    kind: str
+    """The plug-in's name."""
+    data: bytes
+    """What was written down, in the kind's own form."""
+    second_view: bytes | None = None
+    """The same said once more from another source (a label map, masks), for who checks an answer; None when there is none."""
+
+
+class AnnotationKind(msgspec.Struct, frozen=True):
+    """How rows carry annotations of one kind, and who understands them."""
+
+    columns: tuple[str, ...]
+    """Columns of a parquet file that hold them, the main one first. They count as no metadata."""
+    read: Callable[[Mapping[str, Any]], Annotation | None]
+    """The annotation in a row's cells (by column; None for an empty one); None when they hold something else.
+
+    Raises `ItemFailed("bad_annotation")` for one that is of this kind and broken: the row is then dropped with that reason.
+    """
+    claims: str = ""
+    """Dotted path of the module that decides claims (`millrace.probing.annotated.ClaimRules`); "" when nobody does."""
+    questions: str = ""
+    """Dotted path of the module that writes and checks questions (`millrace.qa.annotated.QuestionRules`); "" when nobody does."""
+
+
+@lru_cache(maxsize=1)
+def annotation_kinds() -> Mapping[str, AnnotationKind]:
+    """Every kind that somebody registered for, by name, in the order in which a row's columns are tried."""
+    return {name: load_plugin(PACKAGE, name, "annotation kind").KIND for name in plugin_names(PACKAGE)}
+
+
+@lru_cache(maxsize=1)
+def annotation_columns() -> frozenset[str]:
+    """The columns of all kinds."""
+    return frozenset(column for kind in annotation_kinds().values() for column in kind.columns)
+
+
+def has_annotations(columns: tuple[str, ...]) -> bool:
+    """Whether a file with these columns has one that some kind is kept in."""
+    return any(kind.columns[0] in columns for kind in annotation_kinds().values())
+
+
+def read_annotation(cell: Callable[[str], Any]) -> Annotation | None:
+    """The annotation of a row: the first kind that finds its own in it; None when none does.
+
+    Args:
+        cell: gives a column's value, None for a column that is not there.
+
+    Raises:
+        ItemFailed: it is broken ("bad_annotation").
+    """
+    for kind in annotation_kinds().values():
+        found = kind.read({column: cell(column) for column in kind.columns})
+        if found is not None:
+            return found
+    return None
+
+
+def understood_by(annotation: Annotation | None, ability: str) -> ModuleType | None:
+    """The module that understands the annotation; `ability` is `claims` or `questions`. None when there is no such module."""
+    kind = None if annotation is None else annotation_kinds().get(annotation.kind)
+    path = getattr(kind, ability) if kind is not None else ""
+    return importlib.import_module(path) if path else None

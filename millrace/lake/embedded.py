@@ -1,0 +1,61 @@
+"""The lake that is made on the spot when a config names none: whose it is is the matter of a plug-in.
+
+    [project.entry-points."millrace.lake.embedded"]
+    default = "my_package.my_lake"
+
+The module named has two functions, `plan_lake(*, images, seed, rows_per_shard)` and `build_shard(plan, number)`. A plan can be
+pickled and has the fields of `LakePlan`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+from millrace.errors import InputError
+from millrace.plugins.entry_points import entry_points
+
+GROUP = "millrace.lake.embedded"
+
+
+class LakePlan(Protocol):
+    """A lake that can be made. The same plan gives the same images, byte for byte."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, or will be."""
+        ...
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are still to be made."""
+        ...
+
+
+def plan_lake(*, images: int, seed: int, rows_per_shard: int) -> LakePlan:
+    """The plan of the embedded lake.
+
+    Raises:
+        InputError: no package that makes one is installed.
+    """
+    plan: LakePlan = _maker().plan_lake(images=images, seed=seed, rows_per_shard=rows_per_shard)
+    return plan
+
+
+def build_shard(plan: LakePlan, number: int) -> Path:
+    """Make one shard of the lake, unless it is there; returns its file.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    file: Path = _maker().build_shard(plan, number)
+    return file
+
+
+def _maker() -> ModuleType:
+    path = entry_points(GROUP).get("default")
+    if path is None:
+        raise InputError("there is no embedded lake in this installation; set probing.lake.path to a folder of .parquet files")
+    return importlib.import_module(path)

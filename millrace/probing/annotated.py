@@ -1,0 +1,80 @@
+"""What probing asks of an annotation: what a claim may be about on this picture, and which answers are right.
+
+Who understands a kind of annotation (`millrace.lake.annotations`) names a module for it that has the functions of `ClaimRules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from millrace.lake.annotations import understood_by
+
+if TYPE_CHECKING:
+    from millrace.lake.rows import LakeRow
+    from millrace.probing.claims import Claim
+
+UNANSWERABLE_SHARE = 0.15
+"""Share of the claims asked that do not apply: enough for a useful rate, few enough that answering stays the rule."""
+
+Selectors = dict[str, dict[str, Any]]
+"""By slot: what is meant, for programs, in the kind's own terms. They travel with an outcome to the question stage."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What a claim's prefilled slots are filled with."""
+
+    values: dict[str, str]
+    """By slot: the words."""
+    selectors: Selectors
+    """By slot: the same for programs."""
+    answerable: bool
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """The right answers to one claim about one subject."""
+
+    answerable: bool
+    """False: the claim does not apply, and the right answer is to say so."""
+    clear: bool
+    """False: a careful person might answer otherwise, so it should not be asked and can't be judged."""
+    correct: dict[str, str] = {}
+    """The best answer by slot; empty when unanswerable or unclear."""
+    accepted: dict[str, tuple[str, ...]] = {}
+    """Every right answer by slot. For a percentage only the exact one: the slot's tolerance is the judge's matter."""
+
+
+NOT_ANSWERABLE = Truth(answerable=False, clear=True)
+UNCLEAR = Truth(answerable=True, clear=False)
+
+
+class ClaimRules(Protocol):
+    """How claims are decided from one kind of annotation. A module with these functions; none may look at the pixels."""
+
+    def choose_subject(
+        self, claim: Claim, row: LakeRow, *, seed: int, image_id: str, unanswerable_share: float
+    ) -> Subject | None:
+        """The subject of `claim` on this picture; None when the picture offers none that has a clear answer.
+
+        The same arguments give the same subject.
+        """
+        ...
+
+    def truth_of(self, claim_id: str, row: LakeRow, selectors: Mapping[str, Mapping[str, Any]]) -> Truth | None:
+        """What is right for a claim about this subject; None for a claim that the annotation can't decide."""
+        ...
+
+    def read_value(self, slot: str, text: str) -> str | None:
+        """The value that an answer means, in the spelling of `Truth`; None when it can't be read or could mean two."""
+        ...
+
+    def factors(self, row: LakeRow) -> tuple[str, ...]:
+        """Properties of the picture that may go with failures."""
+        ...
+
+
+def claim_rules(row: LakeRow) -> ClaimRules | None:
+    """Who decides claims about this picture; None when it has no annotation, or one that nobody understands."""
+    return cast("ClaimRules | None", understood_by(getattr(row, "annotation", None), "claims"))

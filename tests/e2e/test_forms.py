@@ -1,0 +1,127 @@
+"""Every run form of every deployment, as a person meets it: in headless Chromium, in both UIs that Prefect ships."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from millrace.errors import MillraceError
+from millrace.orchestration.local_api import install_database
+from millrace.plugins.loading import plugin_names
+from millrace.probing.baselines import baseline_settings
+from millrace.probing.judges import judge_settings
+from millrace.qa.writers import writer_settings
+from tests.e2e.services import Server
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the extra `test`")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.flow,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+DEPLOYMENTS = ["checkpoint", "filtering", "full", "probing", "qa", "synthesis", "training"]
+UIS = {"v1": "", "v2": "/v2"}
+PLUGINS = [
+    ("probing", "baseline", "millrace.probing.baselines", baseline_settings),
+    ("probing", "judge", "millrace.probing.judges", judge_settings),
+    ("qa", "writer", "millrace.qa.writers", writer_settings),
+]
+"""The plug-ins that the form of `full` offers, in its order: section, field, folder, and who reads the settings."""
+
+
+class Browser:
+    """Run forms of a Prefect server with every deployment and no worker: what is submitted stays scheduled."""
+
+    def __init__(self, server: Server, context: Any) -> None:
+        self.server = server
+        self.context = context
+        found = server.http.post("/deployments/filter", json={}).json()
+        self.deployments = {one["name"]: one["id"] for one in found}
+
+    def open(self, ui: str, deployment: str) -> Any:
+        page = self.context.new_page()
+        page.set_default_timeout(90_000)
+        address = f"{self.server.api.removesuffix('/api')}{UIS[ui]}/deployments/deployment/{self.deployments[deployment]}/run"
+        page.goto(address, wait_until="networkidle")
+        page.get_by_role("button", name="Submit").last.wait_for()
+        assert page.url == address
+        return page
+
+    def submit(self, page: Any, deployment: str) -> dict[str, Any] | None:
+        """The parameters of the run that the button makes; None: the form was refused."""
+        before = {run["id"] for run in self.runs(deployment)}
+        page.get_by_role("button", name="Submit").last.click()
+        for _ in range(600):  # a minute: nothing else tells a refused form from a slow machine
+            for run in self.runs(deployment):
+                if run["id"] not in before:
+                    parameters: dict[str, Any] = run["parameters"]
+                    return parameters
+            page.wait_for_timeout(100)
+        return None
+
+    def runs(self, deployment: str) -> list[dict[str, Any]]:
+        wanted = {"flow_runs": {"deployment_id": {"any_": [self.deployments[deployment]]}}}
+        found: list[dict[str, Any]] = self.server.http.post("/flow_runs/filter", json=wanted).json()
+        return found
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("forms")
+    database = folder / "prefect.db"
+    install_database(database)
+    server = Server(f"sqlite+aiosqlite:///{database}", folder)
+    server.env["PREFECT_UI_API_URL"] = server.api
+    server.start()
+    try:
+        server.deploy()
+        with sync_api.sync_playwright() as playwright:
+            arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+            yield Browser(server, chromium.new_context(viewport={"width": 1280, "height": 2000}))
+            chromium.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("ui", UIS)
+def test_every_form_can_be_submitted_as_it_opens_and_its_run_takes_what_was_submitted(browser: Browser, ui: str) -> None:
+    assert sorted(browser.deployments) == DEPLOYMENTS
+    for deployment in DEPLOYMENTS:
+        page = browser.open(ui, deployment)
+        parameters = browser.submit(page, deployment)
+        assert parameters is not None, f"{deployment} in {ui}: the form cannot be submitted as it opens"
+        flow = getattr(importlib.import_module(f"flows.{deployment}"), deployment)
+        config = flow.validate_parameters(parameters)["config"]
+        assert config == type(config)(), f"{deployment} in {ui}: submitting the form untouched changes settings"
+        page.close()
+
+
+@pytest.mark.parametrize("ui", UIS)
+@pytest.mark.parametrize(("section", "field", "package", "read"), PLUGINS, ids=[field for _, field, _, _ in PLUGINS])
+def test_every_plug_in_can_be_chosen_and_submitted(
+    browser: Browser, ui: str, section: str, field: str, package: str, read: Any
+) -> None:
+    for name in plugin_names(package):
+        page = browser.open(ui, "full")
+        earlier = PLUGINS[: [row[1] for row in PLUGINS].index(field)]
+        place = sum(name in plugin_names(other) for _, _, other, _ in earlier)
+        page.get_by_text(name, exact=True).nth(place).click()
+        parameters = browser.submit(page, "full")
+        assert parameters is not None, f"{field} '{name}' in {ui} cannot be submitted"
+        chosen = parameters["config"][section][field]
+        assert chosen["name"] == name
+        said = ""
+        try:
+            read(chosen)
+        except MillraceError as error:  # a model's name and address have no default: the flow says so before it starts anything
+            said = str(error)
+        assert not said or ("endpoint" in said and "\n" not in said)
+        page.close()
