@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training", "digits", "lake", "llm"}
+DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm"}
 MAY_IMPORT_DOMAINS = {
     "probing": {"lake", "llm"},
     "qa": {"lake", "llm"},
@@ -18,8 +18,9 @@ MAY_IMPORT_DOMAINS = {
     "synthesis": {"llm"},
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
     "digits": {"lake", "llm", "probing", "qa"},
+    "boxes": {"lake", "probing", "qa"},
 }
-PLUG_INS = ("digits",)
+PLUG_INS = ("digits", "boxes")
 """Rooms that the product finds as it finds a user's own package."""
 KNOWS_PREFECT = ("flows", "tasks", "deployments", "millrace/orchestration")
 LARGEST_ROOM = 16

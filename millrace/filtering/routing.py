@@ -23,8 +23,9 @@ PIPELINES = (
     "object_orientation",
     "object_counting",
     "object_intra_class_instance_positioning",
+    "object_presence",
 )
-"""The twelve question pipelines a failure can be sent to."""
+"""The question pipelines a failure can be sent to."""
 
 log = logging.getLogger(__name__)
 

@@ -280,3 +280,6 @@ _RULES: dict[str, Callable[[Scene, Mapping[str, Selector]], list[Reading]]] = {
     "object_orientation": _orientation,
 }
 """Pipeline → how its answers are read off an annotation."""
+
+PIPELINES = tuple(_RULES)
+"""What digit scenes can answer."""

@@ -27,7 +27,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def load_pipelines() -> dict[str, Pipeline]:
-    """All twelve, by key."""
+    """All of them, by key."""
     text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
     return msgspec.convert(yaml.safe_load(text), dict[str, Pipeline])
 
