@@ -10,10 +10,10 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from millrace.errors import UsageError, did_you_mean
@@ -110,6 +110,18 @@ def configs_folder() -> Path:
     """The shipped settings: in the library's folder once installed, at the top of a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.exists() else Path(__file__).parents[1] / "configs"
+
+
+def _shipped(path: Path | None) -> Path | None:
+    """A path that begins with `configs/` and is not there leads into the shipped folder, wherever that was installed."""
+    if path is None or path.exists() or path.is_absolute() or path.parts[:1] != ("configs",):
+        return path
+    inside = configs_folder().joinpath(*path.parts[1:])
+    return inside if inside.exists() else path
+
+
+ShippedPath = Annotated[Path | None, AfterValidator(_shipped)]
+"""A path that shipped settings may give as `configs/…`."""
 
 
 def shipped_configs(flow: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".yaml", ".json", ".j2", ".txt", ".typed"}
+DATA = {".yaml", ".json", ".j2", ".txt", ".typed", ".jpg", ".parquet"}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ def test_the_installed_command_works_beside_flows_and_tasks_of_somebody_else(ins
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('somebody else\\'s')")
     printed = millrace(installed, tmp_path, "full", "--config", "quick", "--dry-run")
     assert "images: 200 embedded digit scenes" in printed
-    assert "12 question pipelines" in printed
+    assert "question pipelines" in printed
+    printed = millrace(installed, tmp_path, "full", "--config", "boxes", "--dry-run")
+    assert f"images: {installed / 'millrace' / 'configs' / 'full' / 'photographs'} (1 files, 7 rows)" in printed
     assert "seeds: 198 in" in millrace(installed, tmp_path, "synthesis", "--config", "math", "--dry-run")
     program = "import millrace.flows.full as flow, millrace.tasks.qa; print(flow.__file__, flow.full.definition.tasks)"
     command = [sys.executable, "-c", program]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from millrace.config import OPERATIONAL, Settings, plugin_field
+from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
 from millrace.plugins.form_fields import NameOf, SettingsOf
 from millrace.probing.claims import ClaimSet, load_claims
 
@@ -15,7 +15,7 @@ from millrace.probing.claims import ClaimSet, load_claims
 class LakeSettings(Settings):
     """The images to probe."""
 
-    path: Path | None = None
+    path: ShippedPath = None
     """A folder of parquet files; empty makes the embedded lake of digit scenes."""
     images: PositiveInt = 800
     """Images in the embedded lake."""
