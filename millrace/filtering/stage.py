@@ -18,7 +18,7 @@ PART_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Filtering(Stage):
-    """Selects failures and routes each to the questions that could mend it."""
+    """Selects failures and routes each to the kind of question that exercises it."""
 
     config: FilteringSettings
     outcomes: Path | None = None

@@ -1,4 +1,4 @@
-"""The lake that is made on the spot when a config names none: whose it is is the matter of a plug-in.
+"""The lake that is made on the spot when a config names none; a plug-in makes it.
 
     [project.entry-points."millrace.lake.embedded"]
     default = "my_package.my_lake"

@@ -66,7 +66,7 @@ def obeying_cancel(output: Path) -> Iterator[None]:
     try:
         yield
     except Pause:
-        _say_suspended(context.flow_run)
+        _report_suspended(context.flow_run)
         raise
     finally:
         watch.close()
@@ -94,7 +94,7 @@ def has_worker() -> bool:
     return os.environ.get("PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS", "true").lower() == "false"
 
 
-def _say_suspended(flow_run: Any) -> None:
+def _report_suspended(flow_run: Any) -> None:
     """Tell the automation for lost runs (deployments/automations.yaml) that a process ends because its run is suspended.
 
     It may have been suspended from the UI a while ago; the heartbeats that came since would make the silence look like a loss.

@@ -29,7 +29,7 @@ DONE = b"done\n"
 WORKER_FIRST_S = 8.0
 GIVE_UP_S = 45.0
 LEFT_ALONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED", "PAUSED", "SCHEDULED"}
-"""States that need no last word: final ones, and those in which a run has no process (suspended, or waiting for a start)."""
+"""States that are not changed: final ones, and those in which a run has no process (suspended, or waiting for a start)."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.orchestration.final_state import main; main()"

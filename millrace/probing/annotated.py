@@ -1,6 +1,6 @@
 """What probing asks of an annotation: what a claim may be about on this picture, and which answers are right.
 
-Who understands a kind of annotation (`millrace.lake.annotations`) names a module for it that has the functions of `ClaimRules`.
+A kind of annotation (`millrace.lake.annotations`) names the module for it, which has the functions of `ClaimRules`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Truth(msgspec.Struct, frozen=True):
     correct: dict[str, str] = {}
     """The best answer by slot; empty when unanswerable or unclear."""
     accepted: dict[str, tuple[str, ...]] = {}
-    """Every right answer by slot. For a percentage only the exact one: the slot's tolerance is the judge's matter."""
+    """Every right answer by slot. For a percentage only the exact one: the judge applies the slot's tolerance."""
 
 
 NOT_ANSWERABLE = Truth(answerable=False, clear=True)

@@ -70,7 +70,7 @@ def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: st
 
     Args:
         config: the run's settings.
-        plan: the shard's seeds (see `plan.py`).
+        plan: the shard's seeds (see `runs/shard_plan.py`).
         path: where the finished shard is to be.
         launch: names the run of the flow that asks; tries of a seed are counted within it.
 

@@ -1,6 +1,6 @@
 """Lessons for the embedded baseline: narrow scenes, what is asked about them in many wordings, and the right answers.
 
-The same chooser and the same truth as in probing make them. Narrow are the scenes (`lake.recipes.NARROW`), and that is where the
+The same chooser and the same truth as in probing make them. Narrow are the scenes (`recipes.NARROW`), and that is where the
 model's weaknesses come from: nothing here knows what will go wrong.
 """
 

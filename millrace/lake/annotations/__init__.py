@@ -1,6 +1,6 @@
 """An annotation is what is known about a picture beforehand, beside it in its row: bytes of some kind. One kind is one plug-in.
 
-The lake only carries the bytes. Who understands a kind registers for it, as an entry point of an installed package:
+The lake only carries the bytes. A package that understands a kind registers for it by an entry point:
 
     [project.entry-points."millrace.lake.annotations"]
     my_kind = "my_package.my_kind"
@@ -32,7 +32,7 @@ class Annotation(msgspec.Struct, frozen=True):
     data: bytes
     """What was written down, in the kind's own form."""
     second_view: bytes | None = None
-    """The same said once more from another source (a label map, masks), for who checks an answer; None when there is none."""
+    """The same said once more from another source (a label map, masks), for the check of an answer; None when there is none."""
 
 
 class AnnotationKind(msgspec.Struct, frozen=True):

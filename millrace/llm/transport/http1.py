@@ -7,7 +7,7 @@ millisecond whatever is in flight.
 Covers: keep-alive, chunked and plain bodies, IPv6, connect / write / read timeouts from httpx's extensions, a limit on a reply's
 size, pieces of a body sent without joining them, a connection that the server closed while it was idle (one silent reconnect,
 only where no byte was answered); every error of the socket and of the parser comes out as an httpx exception.
-Does not cover: TLS (`slot.py`), proxies, streaming of replies, `Expect: 100-continue`, upgrades. Bound to the loop it is used in.
+Does not cover: TLS (`https.py`), proxies, streaming of replies, `Expect: 100-continue`, upgrades. Bound to its event loop.
 """
 
 from __future__ import annotations

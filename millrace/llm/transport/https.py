@@ -1,6 +1,6 @@
 """HTTPS (and proxies) for bulk calls: httpx's own transport, one connection each, kept on a stack.
 
-A pool of one connection has nothing to search through, so httpcore's cost per event stays constant (see `transport.py`); TLS,
+A pool of one connection has nothing to search through, so httpcore's cost per event stays constant (see `http1.py`); TLS,
 certificates and proxies are httpx's. About two and a half times the CPU of the plain transport.
 """
 

@@ -1,6 +1,6 @@
 """A baseline that never looks: it draws one of the allowed answers by the words of the claim and the picture's own hash.
 
-Whatever a model gets right less often than this one, it does not see. And it makes failures of every kind of claim on pictures
+What a model gets right no more often than this baseline, it does not see. It also fails at claims of every kind on pictures
 of any kind, so that questions can be written about a data set before there is a model to test.
 """
 

@@ -1,6 +1,6 @@
 """What a program can ask of Python: operators over texts, word lists, integer lists and integers, each one line of real code.
 
-An operator's code runs in the sandbox; the verifier (`verifiers/python.py`) computes the same without the library calls used here.
+An operator's code runs in the sandbox; the verifier (`verifier.py`) computes the same without the library calls used here.
 """
 
 # ruff: noqa: E501 - the tables read best with one operator's two wordings on a line each, and Chinese counts double

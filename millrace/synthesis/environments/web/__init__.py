@@ -1,7 +1,7 @@
 """The web: search and visit. By default a real site on loopback, made of the tz database and crawled with real requests.
 
 With `search_url` the same two tools go online: a Serper-compatible search service (key from the environment variable
-`SERPER_API_KEY`) and fetches of public pages under the rules of `tools.fetch`. Only the atlas has operators that a program can
+`SERPER_API_KEY`) and fetches of public pages under the rules of `fetch.py`. Only the atlas has operators that a program can
 plan with and a verifier; elsewhere a chat model acts, and nothing is called verified.
 """
 
