@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace.checkpoint.arguments import flow_arguments
 from millrace.checkpoint.settings import CheckpointConfig
-from millrace.checkpoint.stage import ACTIONS
+from millrace.checkpoint.stage import ACTIONS, flow_arguments
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
