@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
-from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
-from torch.distributed.checkpoint.planner_helpers import _create_chunk_list
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
 from torch.futures import Future
 
 from millrace.checkpoint.checksums import CheckedItem, crc_problems
-from millrace.checkpoint.engine.coverage import covers, is_covered
+from millrace.checkpoint.engine.coverage import holes
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
 from millrace.checkpoint.engine.loading import Loading
 from millrace.checkpoint.engine.open_files import OpenFiles
@@ -46,7 +45,7 @@ from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
 from millrace.checkpoint.seal import read_seal
 from millrace.checkpoint.settings import STALL_S
-from millrace.checkpoint.unread import UnreadMetadata
+from millrace.checkpoint.unread import UnreadMetadata, why_no_metadata
 from millrace.checkpoint.whole_items import WholeItems
 
 SMALL_LOAD = 4 << 20
@@ -194,7 +193,9 @@ class ParallelFileSystemReader(FileSystemReader):
                 names = watch.wait_for(lambda: remote_safetensors(self._remote, str(self.path)))
                 if names:
                     return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, names))
-            raise CheckpointError(str(self.path), [Problem(self._why_no_metadata(error), name)]) from error
+            raise CheckpointError(
+                str(self.path), [Problem(why_no_metadata(Path(self.path) if self._local else None, error), name)]
+            ) from error
 
     def _folder(self) -> Path | str:
         """Where the files are: for a checkpoint of a single file, the folder around it."""
@@ -241,7 +242,7 @@ class ParallelFileSystemReader(FileSystemReader):
         try:
             start = perf_counter()
             placed = watch.wait_for(lambda: self._placed(plan, opened))
-            placed.problems += self._holes(plan, planner)
+            placed.problems += holes(plan, planner, self._tensors)
             metrics.payload_bytes = placed.payload_bytes
             metrics.cold_files = sum(opened.cold)
             metrics.plan_s = perf_counter() - start
@@ -264,25 +265,6 @@ class ParallelFileSystemReader(FileSystemReader):
 
     def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
         return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
-
-    def _holes(self, plan: LoadPlan, planner: LoadPlanner) -> list[Problem]:
-        """The tensors of which a destination asks for more than is stored: the plan has no request for what is missing."""
-        wanted: Any = getattr(planner, "state_dict", None)
-        wanted = wanted if isinstance(wanted, Mapping) else {}
-        names = dict.fromkeys(item.storage_index.fqn for item in plan.items if item.type == LoadItemType.TENSOR)
-        problems = []
-        for name in names | dict.fromkeys(wanted):
-            one = self._tensors.get(name)
-            if not isinstance(one, TensorStorageMetadata) or is_covered(one):
-                continue
-            try:
-                boxes = _create_chunk_list(wanted[name]) if name in wanted else None
-            except ValueError:  # not a tensor: the planner has its own use for it
-                continue
-            if boxes is None or not all(covers(one.chunks, box.offsets, box.sizes) for box in boxes):
-                what = f"the metadata lists {len(one.chunks)} parts of it, and they do not cover its shape {list(one.size)}"
-                problems.append(Problem(f"{what}: a part is missing", tensor=name))
-        return problems
 
     def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes | None]:
         """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
@@ -444,13 +426,3 @@ class ParallelFileSystemReader(FileSystemReader):
             return io.BytesIO(self._bytes.read_at(handle, self._bytes.size(handle), 0))
         finally:
             self._bytes.close(handle)
-
-    def _why_no_metadata(self, error: OSError) -> str:
-        folder = Path(self.path) if self._local else None
-        if folder is None or not isinstance(error, FileNotFoundError):
-            return f"cannot be read: {error.strerror or error}"
-        if not folder.exists():
-            return "there is no such folder"
-        if any(folder.glob("*.distcp")):
-            return "missing although there are data files: the checkpoint is still being written, or its writer was stopped"
-        return "missing: this folder holds no checkpoint"

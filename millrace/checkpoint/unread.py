@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch.distributed.checkpoint.metadata import Metadata
@@ -24,3 +25,14 @@ class UnreadMetadata(Metadata):
         if name in Metadata.__dataclass_fields__:
             raise object.__getattribute__(self, "_error")
         return object.__getattribute__(self, name)
+
+
+def why_no_metadata(folder: Path | None, error: OSError) -> str:
+    """What to say of a checkpoint whose metadata file gave this error. `folder` is None for one behind a URL."""
+    if folder is None or not isinstance(error, FileNotFoundError):
+        return f"cannot be read: {error.strerror or error}"
+    if not folder.exists():
+        return "there is no such folder"
+    if any(folder.glob("*.distcp")):
+        return "missing although there are data files: the checkpoint is still being written, or its writer was stopped"
+    return "missing: this folder holds no checkpoint"

@@ -79,7 +79,7 @@ def test_a_file_cut_at_any_byte_names_its_tensors(saved: Path, tmp_path: Path, f
         assert all(problem.offset is not None for problem in error.problems)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=st.integers(0, 2), place=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["cut", "flip", "zeros", "swap"]))
 def test_under_crc_a_damaged_checkpoint_never_gives_a_wrong_tensor(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, file: int, place: float, kind: str

@@ -12,6 +12,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint._extension import ExtensionRegistry, StreamTransformExtension
 
+from millrace.checkpoint.engine.vector_io import PosixFiles
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same
@@ -111,3 +112,26 @@ def test_a_damaged_compressed_item_leaves_the_plain_ones_untouched_under_crc(tmp
         load(state, ParallelFileSystemReader(tmp_path, verify="crc", _extension_registry=registry))
     assert not cause_of(raised.value).touched
     assert not state["plain"]["w"].any()
+
+
+class Counting(PosixFiles):
+    """Counts opens."""
+
+    opens = 0
+
+    def open(self, path: Any) -> int:
+        self.opens += 1
+        return super().open(path)
+
+
+@pytest.mark.parametrize("verify", ["size", "crc"])
+def test_a_file_of_many_compressed_items_is_opened_once(tmp_path: Path, registry: ExtensionRegistry, verify: Any) -> None:
+    state = {f"w{number}": filled(7, seed=number) for number in range(40)}
+    writer = dcp.FileSystemWriter(tmp_path, sync_files=False, _extensions=[Deflate()])
+    dcp.save(dict(state), storage_writer=writer, no_dist=True)
+    files = Counting()
+    reader = ParallelFileSystemReader(tmp_path, verify=verify, files=files, _extension_registry=registry)
+    ours = load({name: torch.zeros(7) for name in state}, reader)
+    assert all(same(ours[name], one) for name, one in state.items())
+    assert reader.metrics.stock_items == 40
+    assert files.opens == 1

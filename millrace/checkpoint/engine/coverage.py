@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner
+from torch.distributed.checkpoint.planner_helpers import _create_chunk_list
+
+from millrace.checkpoint.problems import Problem
 
 Corners = np.ndarray[Any, np.dtype[np.int64]]
 """One row of indices per part: its first or last-plus-one element in each dimension."""
@@ -20,6 +24,32 @@ def is_covered(one: TensorStorageMetadata) -> bool:
     if len(chunks) == 1 and chunks[0].sizes == size and not any(chunks[0].offsets):
         return True
     return covers(chunks, (0,) * len(size), size)
+
+
+def holes(plan: LoadPlan, planner: LoadPlanner, tensors: Mapping[str, Any]) -> list[Problem]:
+    """The tensors of which a destination asks for more than is stored: the plan has no request for what is missing.
+
+    Args:
+        plan: the requests.
+        planner: asked for the destinations, where it keeps a state dict as torch's does.
+        tensors: the metadata's description of each saved value, by name.
+    """
+    wanted: Any = getattr(planner, "state_dict", None)
+    wanted = wanted if isinstance(wanted, Mapping) else {}
+    names = dict.fromkeys(item.storage_index.fqn for item in plan.items if item.type == LoadItemType.TENSOR)
+    problems = []
+    for name in names | dict.fromkeys(wanted):
+        one = tensors.get(name)
+        if not isinstance(one, TensorStorageMetadata) or is_covered(one):
+            continue
+        try:
+            boxes = _create_chunk_list(wanted[name]) if name in wanted else None
+        except ValueError:  # not a tensor: the planner has its own use for it
+            continue
+        if boxes is None or not all(covers(one.chunks, box.offsets, box.sizes) for box in boxes):
+            what = f"the metadata lists {len(one.chunks)} parts of it, and they do not cover its shape {list(one.size)}"
+            problems.append(Problem(f"{what}: a part is missing", tensor=name))
+    return problems
 
 
 def covers(chunks: Sequence[ChunkStorageMetadata], offsets: Sequence[int], sizes: Sequence[int]) -> bool:
