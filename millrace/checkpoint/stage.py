@@ -142,8 +142,8 @@ class Convert(CheckpointStage):
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """See `Stage.run`."""
-        from millrace.checkpoint.allowed_classes import classes_named
         from millrace.checkpoint.convert import convert_checkpoint
+        from millrace.checkpoint.formats.allowed_classes import classes_named
 
         config = self.config
         with run.progress.stage("converting", 0, "bytes") as bar:

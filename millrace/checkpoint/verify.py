@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
-from millrace.checkpoint.allowed_classes import classes_named
 from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
 from millrace.checkpoint.engine.coverage import is_covered
 from millrace.checkpoint.engine.open_files import OpenFiles
@@ -23,6 +22,7 @@ from millrace.checkpoint.engine.read_engine import threads_for
 from millrace.checkpoint.engine.read_plan import UnknownDtype, head_at
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
+from millrace.checkpoint.formats.allowed_classes import classes_named
 from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError

@@ -26,8 +26,8 @@ import torch.distributed.checkpoint as dcp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.checkpoint.allowed_classes import classes_named
 from millrace.checkpoint.convert import convert_checkpoint
+from millrace.checkpoint.formats.allowed_classes import classes_named
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
