@@ -106,7 +106,7 @@ def sent_by_each(data: bytes, run: Path) -> dict[str, bytes]:
 
     run.mkdir()
     (run / "manifest.json").write_text("{}")
-    row = LakeRow(ImageRef("p", "a.parquet", 0, ""), data, None, None, None, {})
+    row = LakeRow(ImageRef("p", "a.parquet", 0, ""), data, None, None, {})
     claim = next(claim for claim in load_claims("default").claims if claim.prefill_slots)
     with served(ScriptedChat(script)) as (_, url), chats_of_run(run):
         chat = {"model": "m", "endpoints": [{"base_url": url}], "timeout_s": 20}
