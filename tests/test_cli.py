@@ -71,9 +71,10 @@ def test_the_shipped_settings_are_listed_and_found(capsys: pytest.CaptureFixture
         find_config("synthesis", Path("mat"))
 
 
-def test_the_schema_of_a_flows_settings_has_each_field_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["schema", "filtering"]) == 0
-    schema = json.loads(capsys.readouterr().out)
+def test_the_schema_of_a_flows_settings_has_each_field_with_its_help(tmp_path: Path) -> None:
+    code, printed = millrace("schema", "filtering", cwd=tmp_path)
+    assert code == 0, printed
+    schema = json.loads(printed)
     assert set(schema["properties"]) == {"filtering", "input", "cluster"}
     assert schema["additionalProperties"] is False
     assert "Empty takes those of the run folder" in schema["properties"]["input"]["description"]

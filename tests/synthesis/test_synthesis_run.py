@@ -95,16 +95,16 @@ def test_twenty_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
     program = (
         "import json, sys\nfrom pathlib import Path\nfrom millrace.synthesis.settings import SynthesisConfig\n"
         "from millrace.synthesis.runs.synthesis_run import run_serially\nprint('ready', flush=True)\n"
-        "run_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        "run_serially(SynthesisConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]), launch=sys.argv[3])\n"
     )
     rng = random.Random(7)
     kills = 0
     while kills < 20:
-        command = [sys.executable, "-c", program, json.dumps(settings), str(tmp_path / "killed")]
+        command = [sys.executable, "-c", program, json.dumps(settings), str(tmp_path / "killed"), f"launch {kills}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             assert child.stdout.readline().strip() == "ready"
-            time.sleep(rng.random() * 0.5)
+            time.sleep(rng.random() * 3.0)  # the first seed waits about a second for its tools' process
             child.send_signal(signal.SIGKILL)
             code = child.wait()
             if code == 0:  # it was done before: take a late stage away, so that the next kill can fall into it
@@ -170,8 +170,11 @@ def test_a_seed_that_ends_its_process_takes_no_seed_with_it_that_was_worked_on_a
         }  # fmt: skip
         command = [sys.executable, "-c", program, json.dumps(settings), str(tmp_path / "run")]
         codes = [subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode for _ in range(4)]
-    assert codes == [9, 9, 9, 0]
+    # 1: this model calls a tool that the world does not have, and a run without any question fails; each seed has its record
+    assert codes == [9, 9, 9, 1]
     assert [record["seed_data"] for record in read_jsonl(tmp_path / "run" / "failures.jsonl")] == ["poison exit"]
+    rejected = [(record["seed_data"], record["reason"]) for record in read_jsonl(tmp_path / "run" / "rejected.jsonl")]
+    assert sorted(rejected) == [(f"year {year}", "no_usable_step") for year in range(1990, 1994)]
 
 
 def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(tmp_path: Path) -> None:

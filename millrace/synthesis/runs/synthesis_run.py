@@ -23,12 +23,18 @@ MAX_ROUNDS = 200
 """Shards are handed out again after a worker died, as long as each round gets something done."""
 
 
-def run_serially(config: SynthesisConfig, folder: Path) -> dict[str, Any]:
-    """All of a run in this process, without Prefect: the same files; a seed that ends its process ends the run."""
+def run_serially(config: SynthesisConfig, folder: Path, launch: str = "serial") -> dict[str, Any]:
+    """All of a run in this process, without Prefect: the same files; a seed that ends its process ends the run.
+
+    Args:
+        config: the run's settings.
+        folder: of the run.
+        launch: tries of a seed are counted within it, as within one launch of the flow: who is killed from outside gives another.
+    """
     plan = plan_shards(config, folder)
     with assembled_when_short(lambda: finish_run(config, plan, folder)):
         for shard in plan.shards:
-            synthesise_shard(config, shard, plan.result_of(shard), "serial")
+            synthesise_shard(config, shard, plan.result_of(shard), launch)
     return finish_run(config, plan, folder)
 
 
