@@ -23,7 +23,7 @@ from millrace.qa.writing.option_balance import Plan, stated
 from millrace.qa.writing.wordings import YES_NO, Wordings, YesNo
 from millrace.run.ids import random_for
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same failure would get another question than before."""
 
 
