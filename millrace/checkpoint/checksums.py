@@ -90,7 +90,7 @@ def crc_results(items: Iterable[CheckedItem], opened: OpenFiles, threads: int) -
 
 
 def in_order(work: Callable[[CheckedItem], Summed], items: Sequence[CheckedItem], threads: int) -> Iterator[Summed]:
-    """`work` of all items, in order, by several threads that nobody waits for at the program's end."""
+    """`work` of all items, in order, by several daemon threads: a read that never returns does not keep the program alive."""
     todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     done: dict[int, Summed | BaseException] = {}
     arrived = threading.Condition()

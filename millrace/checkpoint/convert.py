@@ -116,7 +116,7 @@ def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings, byte_i
 
 
 def _foreign(source: Source) -> list[str]:
-    """The values that can't be built without running what nobody allowed; only `torch_save` has to build them."""
+    """The values that need code or classes outside `allow` to be built; only `torch_save` has to build them."""
     found = []
     for name in source.contents.objects:
         try:

@@ -46,14 +46,14 @@ class Source(Protocol):
         """Fill `target` with the box of its size at `offsets` of the tensor `name`."""
 
     def object(self, name: str) -> Any:
-        """One of the other values. Raises CheckpointError, and Foreign where it is made of classes that nobody allowed."""
+        """One of the other values. Raises CheckpointError, and Foreign where it needs classes outside `allow`."""
 
     def saved_object(self, name: str) -> bytes:
         """The same as `torch.save` writes it, without building it where that can be helped."""
 
 
 class Foreign(CheckpointError):
-    """A value is made of classes that nobody allowed."""
+    """A value needs classes outside `allow`."""
 
 
 def open_source(path: Path, threads: int | None, *, byte_items: ByteItems = "skip", allow: tuple[type, ...] = ()) -> Source:

@@ -113,7 +113,7 @@ def verify_file(
     Args:
         part: the file.
         threads: for the sums; None: from cores and bytes.
-        byte_items: what values are that ask for classes nobody allowed: damage (`error`), a note in the report (`skip`), or not
+        byte_items: what values are that need classes outside `allow`: damage (`error`), a note in the report (`skip`), or not
             looked into (`trusted`).
         allow: classes of the user's own.
         stall_s: how long one read may have no answer.

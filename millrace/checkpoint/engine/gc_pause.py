@@ -26,7 +26,7 @@ class _Collector:
         self.freezes = 0
 
     def begin_anew(self) -> None:
-        """In a child made by `fork` in the middle of a load: its threads are gone, so nobody would end what they began."""
+        """In a child made by `fork` during a load: threads are not copied, so pauses that the parent's threads began end here."""
         self.lock = threading.Lock()
         if self.pauses and self.was_enabled:
             gc.enable()
@@ -60,9 +60,9 @@ def gc_paused() -> Iterator[None]:
 
 
 class HeapFreeze:
-    """Takes what is alive out of the collector's rounds until `thaw`, or for `limit_s` when nobody thaws.
+    """Takes what is alive out of the collector's rounds until `thaw`, at most for `limit_s`.
 
-    Between the metadata and `read_data` the planner works, and may fail: then nobody tells the reader. Left alone where the
+    Between the metadata and `read_data` the planner works, and may fail, and the reader is not called again. Left alone where the
     program freezes objects itself.
     """
 

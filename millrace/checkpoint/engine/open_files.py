@@ -146,7 +146,7 @@ class OpenFiles:
         try:
             size = self.files.size(number)
             if self.sizes[file] not in (-1, size):
-                raise OSError(errno.ESTALE, "it has another length than before: somebody is writing to it")
+                raise OSError(errno.ESTALE, "its length has changed since the load began: it is being written to")
         except OSError:
             self.files.close(number)
             raise
@@ -154,7 +154,7 @@ class OpenFiles:
         return number
 
     def _idle_ones(self, count: int) -> list[_Handle]:
-        """Up to `count` handles that nobody uses, the longest unused first, taken out."""
+        """Up to `count` idle handles, least recently used first, removed from the cache."""
         if count <= 0:
             return []
         idle = [file for file, one in self._open.items() if not one.users][:count]

@@ -24,7 +24,7 @@ class Refusal:
     """Why a byte item must not reach an unrestricted unpickler."""
 
     kind: Literal["foreign", "damaged"]
-    """`foreign`: it asks for code or classes that nobody allowed; it may be sound. `damaged`: nothing can read it."""
+    """`foreign`: it needs code or classes outside `allow`; it may be sound. `damaged`: it can't be read at all."""
     why: str
 
 
