@@ -60,13 +60,13 @@ def usual_tensor(data: bytes, start: int) -> tuple[SavedTensor, int] | None:
     if found is None:
         return None
     dtype = _STORAGES.get(found[1].decode())
-    (numel,), (offset,), sizes, strides = (_numbers(found[index]) for index in (3, 4, 5, 6))
+    (numel,), (offset,), sizes, strides = (leading_numbers(found[index]) for index in (3, 4, 5, 6))
     if dtype is None or len(sizes) != len(strides):
         return None
     return SavedTensor(found[2].decode(), numel * dtype.itemsize, dtype, sizes, strides, offset), found.end() - start
 
 
-def _numbers(data: bytes) -> tuple[int, ...]:
+def leading_numbers(data: bytes) -> tuple[int, ...]:
     """Consecutive BININT1, BININT2 and BININT opcodes; what follows them is left alone."""
     numbers, position, length = [], 0, len(data)
     while position < length:

@@ -17,6 +17,7 @@ import torch
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 
+from millrace.checkpoint.formats.item_pickle import leading_numbers
 from millrace.checkpoint.formats.pickle_machine import ForbiddenName, MalformedPickle, PickleMachine, Symbol
 
 MOST_DIMENSIONS = 64
@@ -235,7 +236,7 @@ class MetadataMachine(PickleMachine):
 
     def _shape(self, raw: bytes) -> torch.Size | None:
         if raw not in self._shapes:
-            numbers = _numbers(raw)
+            numbers = leading_numbers(raw.removeprefix(b"("))  # four and more stand after a mark
             self._shapes[raw] = torch.Size(numbers) if min(numbers, default=0) >= 0 else None
         return self._shapes[raw]
 
@@ -367,22 +368,3 @@ def _with_state(made: Any, state: Any) -> Any:
     for name, value in (slots or {}).items():
         setattr(made, name, value)
     return made
-
-
-def _numbers(raw: bytes) -> tuple[int, ...]:
-    """The whole numbers of a matched pattern, whatever opcodes stand around them."""
-    numbers, position, end = [], 0, len(raw)
-    while position < end:
-        code = raw[position]
-        if code == 0x4B:
-            numbers.append(raw[position + 1])
-            position += 2
-        elif code == 0x4D:
-            numbers.append(raw[position + 1] | raw[position + 2] << 8)
-            position += 3
-        elif code == 0x4A:
-            numbers.append(int.from_bytes(raw[position + 1 : position + 5], "little", signed=True))
-            position += 5
-        else:
-            position += 1
-    return tuple(numbers)
