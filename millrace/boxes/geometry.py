@@ -7,6 +7,7 @@ this module: it measures pixels, with margins of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,13 @@ def missing(boxes: Boxes) -> Iterator[dict[str, Any]]:
             alike = [thing for thing in boxes.things if thing.label == label]
             if all(key in thing.attributes and thing.attributes[key] != value for thing in alike):
                 yield {"label": label, "attributes": {key: value}}
+
+
+def one_by_one(picture: Picture, rng: Random, slot: str, *, answerable: bool) -> Iterator[dict[str, Any]]:
+    """Subjects with one place: every way to mean what is there (or surely not), in an order drawn by `rng`."""
+    ways = list(references(picture.boxes) if answerable else missing(picture.boxes))
+    rng.shuffle(ways)
+    return ({slot: way} for way in ways)
 
 
 def named(selector: Selector) -> str:

@@ -7,23 +7,9 @@ from __future__ import annotations
 
 import math
 
+from millrace.lake.places import DIRECTIONS, PLACES, POINTS, QUARTERS, REGIONS, TURNS
 from millrace.probing import answer_words
-from millrace.probing.answer_words import (
-    DIRECTIONS,
-    GAP,
-    NOT_RELATED,
-    NUMERALS,
-    PHRASES,
-    PLACES,
-    POINTS,
-    QUARTERS,
-    REGIONS,
-    TURNS,
-    one_number,
-    percent,
-    question_words,
-    words_of,
-)
+from millrace.probing.answer_words import GAP, NOT_RELATED, NUMERALS, PHRASES, one_number, percent, question_words, words_of
 
 __all__ = [
     "ANSWERS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from millrace.digits.claim_vocabulary import DIGITS, POINTS, QUARTERS, REGIONS, TURNS
+from millrace.digits.claim_vocabulary import DIGITS
 from millrace.digits.geometry import (
     BORDER_MARGIN,
     DOMINANT,
@@ -33,6 +33,7 @@ from millrace.digits.geometry import (
     single,
 )
 from millrace.digits.scenes.scene import Scene, SceneDigit
+from millrace.lake.places import POINTS, QUARTERS, REGIONS, TURNS
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 
 

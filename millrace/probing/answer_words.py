@@ -12,27 +12,6 @@ from collections.abc import Mapping
 NOT_RELATED = "NOT_RELATED"
 """The answer that a claim does not apply to the picture."""
 
-REGIONS = (
-    "top left",
-    "top centre",
-    "top right",
-    "middle left",
-    "centre",
-    "middle right",
-    "bottom left",
-    "bottom centre",
-    "bottom right",
-)
-"""The nine parts of the picture, row by row."""
-DIRECTIONS = ("left of", "right of", "above", "below", "in front of", "behind")
-PLACES = ("leftmost", "rightmost", "topmost", "bottommost")
-QUARTERS = ("top left", "top right", "bottom left", "bottom right")
-"""The four quarters of the picture, row by row."""
-POINTS = ("up", "right", "down", "left")
-"""Where a thing's top points, by clockwise quarter-turns."""
-TURNS = ("upright", "turned clockwise", "upside down", "turned counter-clockwise")
-"""How a thing is turned, by clockwise quarter-turns."""
-
 SLOT_KINDS = {
     "ABSOLUTE_REGION": "region",
     "RELATIVE_DIRECTION": "direction",

@@ -12,8 +12,9 @@ from millrace.digits.questions.facts import LABELS
 from millrace.digits.questions.lexicon import ABSENT, names_subject, read_answer, read_statement
 from millrace.digits.questions.phrasing import load_phrasing
 from millrace.digits.questions.question_rules import read_value
+from millrace.lake.places import QUARTERS
 from millrace.qa.writing import answer_vocabulary
-from millrace.qa.writing.answer_vocabulary import NONE, QUARTERS
+from millrace.qa.writing.answer_vocabulary import NONE
 from millrace.qa.writing.pipelines import load_pipelines
 from millrace.qa.writing.wordings import BLANK
 

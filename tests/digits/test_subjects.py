@@ -8,10 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from millrace.digits.claim_vocabulary import QUARTERS, REGIONS
 from millrace.digits.geometry import matches
 from millrace.digits.subjects import choose_subject
 from millrace.digits.truth import truth_of
+from millrace.lake.places import QUARTERS, REGIONS
 from millrace.probing.annotated import Subject
 from millrace.probing.claims import load_claims
 from millrace.probing.prompts import write_prompt

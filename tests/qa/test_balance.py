@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.lake.places import REGIONS, TURNS
 from millrace.qa.settings import QuestionTypeRatio
-from millrace.qa.writing.answer_vocabulary import REGIONS, TURNS
 from millrace.qa.writing.option_balance import Cell, Survey, capped, fit, make_plan
 
 SHARES = QuestionTypeRatio().shares()

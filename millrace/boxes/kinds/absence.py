@@ -9,9 +9,9 @@ from typing import Any
 from millrace.boxes.annotation import Picture, Thing
 from millrace.boxes.geometry import OCCUPIED, Selector, area, members, references, the_kind
 from millrace.boxes.kinds import nothing
+from millrace.lake.places import QUARTERS
 from millrace.probing import answer_words
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
-from millrace.probing.answer_words import QUARTERS
 from millrace.qa.annotated import Reading
 
 CLAIM = "absence_negative_reasoning"

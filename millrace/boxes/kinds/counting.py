@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, members, missing, references, the_kind
+from millrace.boxes.geometry import Selector, members, one_by_one, the_kind
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 
@@ -24,9 +24,7 @@ FEW = 7
 
 def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
     """Kinds of things, there or not."""
-    ways = list(references(picture.boxes) if answerable else missing(picture.boxes))
-    rng.shuffle(ways)
-    return ({"OBJECT_TYPE": way} for way in ways)
+    return one_by_one(picture, rng, "OBJECT_TYPE", answerable=answerable)
 
 
 def truth(picture: Picture, selectors: Mapping[str, Selector]) -> Truth:

@@ -7,11 +7,11 @@ from random import Random
 from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import BORDER_MARGIN, Selector, centre, missing, one_value, references, single, the_thing
+from millrace.boxes.geometry import BORDER_MARGIN, Selector, centre, one_by_one, one_value, single, the_thing
 from millrace.boxes.kinds import nothing
+from millrace.lake.places import REGIONS
 from millrace.probing import answer_words
 from millrace.probing.annotated import UNCLEAR, Truth
-from millrace.probing.answer_words import REGIONS
 from millrace.qa.annotated import Reading
 
 CLAIM = "spatial_absolute_position"
@@ -23,9 +23,7 @@ SUBJECT = {"TARGET_OBJECT": the_thing}
 
 def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
     """Single things, or what is not there."""
-    ways = list(references(picture.boxes) if answerable else missing(picture.boxes))
-    rng.shuffle(ways)
-    return ({"TARGET_OBJECT": way} for way in ways)
+    return one_by_one(picture, rng, "TARGET_OBJECT", answerable=answerable)
 
 
 def truth(picture: Picture, selectors: Mapping[str, Selector]) -> Truth:

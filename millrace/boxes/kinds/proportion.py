@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, area, missing, one_value, references, single, the_thing
+from millrace.boxes.geometry import Selector, area, one_by_one, one_value, single, the_thing
 from millrace.boxes.kinds import nothing
 from millrace.probing import answer_words
 from millrace.probing.annotated import Truth
@@ -27,9 +27,7 @@ OFF_RUNG = 1.2
 
 def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
     """Single things, or what is not there."""
-    ways = list(references(picture.boxes) if answerable else missing(picture.boxes))
-    rng.shuffle(ways)
-    return ({"TARGET_OBJECT": way} for way in ways)
+    return one_by_one(picture, rng, "TARGET_OBJECT", answerable=answerable)
 
 
 def truth(picture: Picture, selectors: Mapping[str, Selector]) -> Truth:

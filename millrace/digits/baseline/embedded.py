@@ -17,7 +17,8 @@ from millrace.config import OPERATIONAL, Settings
 from millrace.digits.baseline.choosing import choose_option, fill_slots, free_answer
 from millrace.digits.baseline.inputs import number_words, open_text, shrink
 from millrace.digits.baseline.statements import decide_statement
-from millrace.digits.claim_vocabulary import COUNTS, DIGITS, NOT_RELATED, REGIONS, question_words
+from millrace.digits.claim_vocabulary import COUNTS, DIGITS, NOT_RELATED, question_words
+from millrace.lake.places import REGIONS
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
 from millrace.probing.claims import fill
 from millrace.run.ids import content_id

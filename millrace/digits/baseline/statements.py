@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from millrace.digits.baseline.choosing import ABSTAIN, HALVES, NEVER, LogProbs, log_sum, place_of
-from millrace.digits.claim_vocabulary import ANSWERS, COUNTS, GAP, PHRASES, QUARTERS, REGIONS, answer_index, words_of
+from millrace.digits.claim_vocabulary import ANSWERS, COUNTS, GAP, PHRASES, answer_index, words_of
+from millrace.lake.places import QUARTERS, REGIONS
 
 SEVERAL_RIGHT = ("quarter", "place")
 """Kinds with more than one right answer at a time: what is not much less likely than the likeliest is then a yes."""

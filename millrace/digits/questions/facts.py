@@ -27,23 +27,10 @@ from millrace.digits.geometry import (
 from millrace.digits.scenes.scene import Scene, SceneDigit
 from millrace.digits.truth import distinct, truth_of
 from millrace.errors import ItemFailed
+from millrace.lake.places import DIRECTIONS, PLACES, POINTS, QUARTERS, REGIONS, TURNS
 from millrace.probing.annotated import Truth
 from millrace.qa.annotated import Reading
-from millrace.qa.writing.answer_vocabulary import (
-    COUNTS,
-    DIRECTIONS,
-    HALVES,
-    LADDERS,
-    NONE,
-    PLACES,
-    POINTS,
-    QUARTERS,
-    REGIONS,
-    TURNS,
-    ladder_of,
-    nearest_rung,
-    rung_percent,
-)
+from millrace.qa.writing.answer_vocabulary import COUNTS, HALVES, LADDERS, NONE, ladder_of, nearest_rung, rung_percent
 
 LABELS = tuple(str(label) for label in range(10))
 

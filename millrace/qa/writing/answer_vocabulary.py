@@ -9,26 +9,12 @@ from __future__ import annotations
 import math
 import re
 
+from millrace.lake.places import DIRECTIONS, PLACES, POINTS, QUARTERS, REGIONS, TURNS
+
 NONE = "none"
 """The answer that what is asked about is not there (of an area: that every part holds one)."""
 
-REGIONS = (
-    "top left",
-    "top centre",
-    "top right",
-    "middle left",
-    "centre",
-    "middle right",
-    "bottom left",
-    "bottom centre",
-    "bottom right",
-)
-DIRECTIONS = ("left of", "right of", "above", "below", "in front of", "behind")
-PLACES = ("leftmost", "rightmost", "topmost", "bottommost")
-QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 HALVES = ("top half", "bottom half", "left half", "right half")
-POINTS = ("up", "right", "down", "left")
-TURNS = ("upright", "turned clockwise", "upside down", "turned counter-clockwise")
 COUNTS = tuple(str(count) for count in range(8))
 LADDERS = (("0.7%", "1.4%", "2.8%", "5.5%", "11%", "22%"), ("1%", "2%", "4%", "8%", "16%", "32%"))
 """Two scales of area shares in steps of two, half a step apart: the rung nearest to any share is within a fifth of it, and its
