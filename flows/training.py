@@ -25,8 +25,9 @@ def stages(config: TrainingConfig) -> list[Stage]:
 @flow(TrainingConfig, stages, cluster=lambda config: None, subcommands={"doctor": doctor})
 def training(run: RunContext, config: TrainingConfig) -> dict[str, Any]:
     """Train, measure, compare."""
-    summary = {"status": run.status, **run.do(Training(config)), "seconds": run.timeline.seconds()}
-    write_json(run.folder.path / "summary.json", summary | {"status": run.status})
+    done = run.do(Training(config))
+    summary = {"status": run.status, **done, "seconds": run.timeline.seconds()}
+    write_json(run.folder.path / "summary.json", summary)
     return summary
 
 

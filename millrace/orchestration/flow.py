@@ -107,7 +107,7 @@ class Definition:
         with open_prefect_run(self.name, folder, cluster, begun, self.tasks) as run:
             summary = self.function(run, config)
             run.finish(self.stages(config))
-            return {"status": run.status, **summary}
+            return {**summary, "status": run.status}
 
 
 def flow(

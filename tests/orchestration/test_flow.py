@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.flows import Flow
 
 from millrace.orchestration.flow import Definition
+from millrace.run.folder import RunFolder
+from millrace.run.journal import read_json
+from millrace.run.local import LocalRun
+from millrace.run.progress import Progress
+from millrace.run.stage import Stage
 
 FLOWS = sorted(path.stem for path in (Path(__file__).parents[2] / "flows").glob("*.py") if path.stem != "__init__")
 
@@ -53,3 +59,20 @@ def test_every_task_wraps_a_function_that_a_stage_can_map() -> None:
     own = shard_task_of(len, "tasks")
     assert own is shard_task_of(len, "tasks")
     assert own.name == "len"
+
+
+class ShortRun(LocalRun):
+    """A run whose stages are all complete and short of their target."""
+
+    def do(self, stage: Stage) -> dict[str, Any]:
+        self.short.add(stage.name)
+        return {"runs": 2, "ok": 1, "failed": 1}
+
+
+def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_command_hears(tmp_path: Path) -> None:
+    definition: Definition = importlib.import_module("flows.training").training.definition
+    config = definition.config()
+    with RunFolder.open(tmp_path, definition.sections(config)) as folder, Progress("training") as progress:
+        summary = definition.function(ShortRun("training", folder, progress, 1), config)
+    assert summary["status"] == "short"
+    assert read_json(tmp_path / "summary.json")["status"] == "short"
