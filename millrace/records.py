@@ -36,6 +36,3 @@ FAILURES = frozenset({"wrong", "wrong_abstain", "hallucinated", "format_error"})
 
 SUCCESSES = frozenset({"correct", "right_abstain"})
 """With the failures: what a failure rate is taken over. The others say nothing about the model."""
-
-NOT_THE_MODELS = frozenset(OUTCOMES) - FAILURES - SUCCESSES
-"""What says nothing about the model: it counts on neither side of a failure rate."""

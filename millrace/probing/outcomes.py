@@ -6,7 +6,6 @@ judge's, is `infra_error` and never a failure; abstaining where a claim does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +15,7 @@ from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
-from millrace.records import FAILURES, SUCCESSES, Outcome
+from millrace.records import FAILURES, Outcome
 
 OUTCOME_SCHEMA = "millrace.outcome/1"
 """Version of the outcome record."""
@@ -102,10 +101,3 @@ def _broken(who: str, error: Exception) -> Decision:
     outcome = Outcome(reason) if reason in {Outcome.CUT_OFF, Outcome.FILTERED} else Outcome.INFRA_ERROR
     verdict = Verdict(outcome=outcome, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who)
     return Decision(verdict, ErrorNote(type(error).__name__, str(error)[:500]))
-
-
-def failure_rate(outcomes: Mapping[str, int]) -> float | None:
-    """Failures among the answers that tell something about the model; None when there are none."""
-    failures = sum(outcomes.get(outcome, 0) for outcome in FAILURES)
-    decided = failures + sum(outcomes.get(outcome, 0) for outcome in SUCCESSES)
-    return failures / decided if decided else None

@@ -15,8 +15,9 @@ from millrace.probing.annotated import Subject, Truth
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, load_claims
 from millrace.probing.judges import Verdict, judge_settings, open_judge
-from millrace.probing.outcomes import decide, failure_id_of, failure_rate
+from millrace.probing.outcomes import decide, failure_id_of
 from millrace.records import FAILURES, OUTCOMES, SUCCESSES, Outcome
+from millrace.reporting.intervals import rate_of
 from tests.digits.hand_scenes import digit, drawn_scenes, row, scene
 
 CLAIMS = load_claims("default")
@@ -100,8 +101,8 @@ def test_the_eight_outcomes_are_failures_successes_or_neither() -> None:
     assert set(OUTCOMES) == {outcome.value for outcome in Outcome}
     assert len(OUTCOMES) == 10
     assert set(OUTCOMES) - FAILURES - SUCCESSES == {"infra_error", "judge_uncertain", "cut_off", "filtered"}
-    assert failure_rate({"infra_error": 5, "judge_uncertain": 2}) is None
-    assert failure_rate({"wrong": 1, "correct": 2, "right_abstain": 1, "infra_error": 96}) == 0.25
+    assert rate_of({"infra_error": 5, "judge_uncertain": 2}).rate is None
+    assert rate_of({"wrong": 1, "correct": 2, "right_abstain": 1, "infra_error": 96}).rate == 0.25
 
 
 def answered() -> list[tuple[Claim, Subject, Scene, Truth]]:
