@@ -14,6 +14,7 @@ from millrace.config import Settings, find_config, load_config, parse_config
 from millrace.run.folder import finished_state
 from millrace.run.local import open_local_run
 from millrace.run.results import RunResults
+from millrace.run.stage import check_in_order
 
 if TYPE_CHECKING:
     from millrace.run.context import RunContext
@@ -156,12 +157,11 @@ def _do(
 ) -> RunResults:
     """Do stages in this process: what a flow of them does, without a server."""
     folder = Path(run_dir)
-    for place, stage in enumerate(stages):
-        stage.check(folder, [earlier.name for earlier in stages[:place]])
+    check_in_order(stages, folder)
     for stage in stages:
         stage.reach()
         stage.take_up(folder)
-    sections = {stage.section: stage.settings for stage in stages}
+    sections = {stage.section: stage.config for stage in stages}
     if finished_state(folder, name, sections):
         return RunResults(folder)
     with open_local_run(name, sections, folder, workers) as run:

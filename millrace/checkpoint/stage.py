@@ -27,11 +27,6 @@ class CheckpointStage(Stage):
     """Whether it takes a single safetensors file too."""
 
     @property
-    def settings(self) -> CheckpointConfig:
-        """See `Stage.settings`."""
-        return self.config
-
-    @property
     def section(self) -> str:
         """One for all actions."""
         return "checkpoint"

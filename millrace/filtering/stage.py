@@ -26,11 +26,6 @@ class Filtering(Stage):
 
     name = "filtering"
 
-    @property
-    def settings(self) -> FilteringSettings:
-        """See `Stage.settings`."""
-        return self.config
-
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
         from millrace.filtering import funnel

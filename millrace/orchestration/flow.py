@@ -29,7 +29,7 @@ from millrace.orchestration.run_dir import RunDir
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.folder import RunFolder
-from millrace.run.stage import Forecast, Stage
+from millrace.run.stage import Forecast, Stage, check_in_order
 
 if TYPE_CHECKING:
     from millrace.orchestration.clusters.cluster import ClusterStart
@@ -63,7 +63,7 @@ class Definition:
 
     def sections(self, config: BaseModel) -> dict[str, BaseModel]:
         """The parts of a run's folder that this flow answers for."""
-        return {stage.section: stage.settings for stage in self.stages(config)}
+        return {stage.section: stage.config for stage in self.stages(config)}
 
     def plan(self, config: BaseModel, run_dir: Path) -> list[str]:
         """What `--dry-run` prints; touches nothing."""
@@ -85,8 +85,7 @@ class Definition:
             UsageError, InputError: what is wrong, in one sentence.
         """
         stages = self.stages(config)
-        for place, stage in enumerate(stages):
-            stage.check(run_dir, [earlier.name for earlier in stages[:place]])
+        check_in_order(stages, run_dir)
         if (cluster := self.cluster(config)) is not None:
             from millrace.orchestration.clusters.cluster import check_cluster
 

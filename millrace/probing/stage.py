@@ -25,11 +25,6 @@ class Probing(Stage):
     name = "probing"
 
     @property
-    def settings(self) -> ProbingConfig:
-        """See `Stage.settings`."""
-        return self.config
-
-    @property
     def hosts(self) -> int:
         """Machines of torchrun."""
         return self.config.torchrun.nnodes

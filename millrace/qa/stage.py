@@ -44,11 +44,6 @@ class WriteQuestions(Stage):
 
     name = "qa"
 
-    @property
-    def settings(self) -> QaSettings:
-        """See `Stage.settings`."""
-        return self.config
-
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
         from millrace.qa.expected_calls import expected_calls

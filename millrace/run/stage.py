@@ -7,7 +7,7 @@ A flow is its stages in a row. What a stage needs of the machine around it (work
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,17 +41,15 @@ class Forecast:
 
 
 class Stage(ABC):
-    """One stage. Subclasses are frozen dataclasses: a stage is nothing but its settings."""
+    """One stage. Subclasses are frozen dataclasses with a field `config`: a stage is nothing but its settings."""
 
     name: ClassVar[str]
     """Its folder in the run's folder, its subflow, its line in a report."""
     on_cluster: ClassVar[bool] = True
     """Whether it maps shards over workers; else it works in this process, or in programs that it starts."""
 
-    @property
-    @abstractmethod
-    def settings(self) -> BaseModel:
-        """Its part of the config, which the run's folder keeps."""
+    config: BaseModel
+    """Its part of the flow's config, which the run's folder keeps; a subclass names its own class."""
 
     @property
     def section(self) -> str:
@@ -118,3 +116,13 @@ class Stage(ABC):
     def facts(self) -> dict[str, Any]:
         """What the manifest keeps beside the state of a finished run."""
         return {}
+
+
+def check_in_order(stages: Sequence[Stage], run_dir: Path) -> None:
+    """`Stage.check` of all stages of a flow, each told which stages run before it.
+
+    Raises:
+        UsageError, InputError: what is wrong, in one sentence.
+    """
+    for place, stage in enumerate(stages):
+        stage.check(run_dir, [earlier.name for earlier in stages[:place]])

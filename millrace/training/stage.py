@@ -21,11 +21,6 @@ class Training(Stage):
     name = "training"
     on_cluster = False
 
-    @property
-    def settings(self) -> TrainingConfig:
-        """See `Stage.settings`."""
-        return self.config
-
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """Every run; imports no torch."""
         return plan_lines(self.config)

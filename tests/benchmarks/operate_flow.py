@@ -40,10 +40,6 @@ class Shards(Stage):
     name = "shards"
 
     @property
-    def settings(self) -> OperateConfig:
-        return self.config
-
-    @property
     def section(self) -> str:
         return "operate"
 

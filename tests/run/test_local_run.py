@@ -31,10 +31,6 @@ class Count(Stage):
     config: CountSettings
     name = "count"
 
-    @property
-    def settings(self) -> CountSettings:
-        return self.config
-
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         done: list[int] = []
         found = run.map(square, range(self.config.numbers), Same(folder), on_done=done.append)
@@ -67,7 +63,7 @@ def die(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_shards_for_any_number_of_workers(tmp_path: Path, workers: int) -> None:
     stage = Count(CountSettings())
-    with open_local_run("count", {"count": stage.settings}, tmp_path, workers) as run:
+    with open_local_run("count", {"count": stage.config}, tmp_path, workers) as run:
         summary = run.do(stage)
         run.finish([stage])
     assert summary["found"] == [0, 1, 4, 9, 16]
@@ -78,7 +74,7 @@ def test_results_come_in_the_order_of_the_shards_for_any_number_of_workers(tmp_p
 def test_a_stage_that_is_complete_is_only_read(tmp_path: Path) -> None:
     stage = Count(CountSettings(target=100))
     for attempt in range(2):
-        with open_local_run("count", {"count": stage.settings}, tmp_path) as run:
+        with open_local_run("count", {"count": stage.config}, tmp_path) as run:
             summary = run.do(stage)
             assert run.status == "short"
             run.finish([stage])

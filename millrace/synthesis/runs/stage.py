@@ -22,11 +22,6 @@ class Synthesis(Stage):
 
     name = "synthesis"
 
-    @property
-    def settings(self) -> SynthesisConfig:
-        """See `Stage.settings`."""
-        return self.config
-
     def notes(self, raw: Mapping[str, Any]) -> list[str]:
         """See `Stage.notes`."""
         return warnings_about(self.config, raw.get("available_tools"))
