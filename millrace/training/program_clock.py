@@ -82,7 +82,7 @@ class ProgramClock:
         return self._offset
 
     def _is_late(self, lag: float, moment: float, *, together: bool) -> bool:
-        """Whether a line was only held up in a buffer, and the clock was not set: the latest lines are the nearest to the clock."""
+        """Whether a line was only held up in a buffer, and no clock was set: the latest lines are the nearest to the clock."""
         if lag > self._lag:
             return together or lag - self._lag <= FOREIGN_STEP_S
         return moment - self._lag >= self._latest - FOREIGN_STEP_S

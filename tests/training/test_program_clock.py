@@ -1,4 +1,4 @@
-"""A foreign program's own times on our clock: what it says late is not taken for a clock that was set, and the other way round."""
+"""A foreign program's own times on our clock: what it says late is no clock that was set, and the other way round."""
 
 from __future__ import annotations
 
