@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.training import program_clock
+from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
 
 
@@ -17,7 +17,7 @@ class Clocks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000.0
         monkeypatch.setattr(time, "time", lambda: self.now)
-        monkeypatch.setattr(program_clock.clock, "now", lambda: self.now)
+        monkeypatch.setattr(clock, "now", lambda: self.now)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def epoch(number: int, ended: float, wall_s: float) -> dict[str, Any]:
     return {"event": "epoch", "n": number, "t": ended, "started": ended - wall_s, "wall_s": wall_s}
 
 
-def test_epochs_that_arrive_all_at_once_from_a_buffer_keep_the_times_that_their_program_measured(clocks):
+def test_epochs_that_arrive_all_at_once_from_a_buffer_keep_the_times_that_their_program_measured(clocks: Clocks) -> None:
     program = ProgramClock(clocks.now)
     said = [{"event": "ready", "t": 1_001.0}] + [epoch(n, 1_001.0 + 10 * n, 10.0) for n in range(1, 13)]
     told = []
@@ -46,7 +46,7 @@ def test_epochs_that_arrive_all_at_once_from_a_buffer_keep_the_times_that_their_
 
 
 @pytest.mark.parametrize("step", [-3600.0, -20.0, 20.0, 3600.0])
-def test_a_program_whose_clock_is_set_between_two_lines_keeps_its_real_times(step, clocks):
+def test_a_program_whose_clock_is_set_between_two_lines_keeps_its_real_times(step: float, clocks: Clocks) -> None:
     program = ProgramClock(clocks.now)
     told = []
     for number in range(1, 7):
@@ -58,7 +58,7 @@ def test_a_program_whose_clock_is_set_between_two_lines_keeps_its_real_times(ste
     assert program.step_s == pytest.approx(step, abs=0.1)
 
 
-def test_a_program_whose_lines_come_late_and_whose_clock_is_set_ahead_of_ours_is_put_right(clocks):
+def test_a_program_whose_lines_come_late_and_whose_clock_is_set_ahead_of_ours_is_put_right(clocks: Clocks) -> None:
     program = ProgramClock(clocks.now)
     for event in (epoch(1, 1_010.0, 10.0), epoch(2, 1_020.0, 10.0)):
         clocks.now = 1_021.0
