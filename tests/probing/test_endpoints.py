@@ -374,6 +374,29 @@ def test_a_raised_limit_asks_again_only_for_what_broke_off(tmp_path: Path, photo
     assert {record["id"]: record for record in second if record["id"] in kept} == kept
 
 
+def test_a_raised_limit_asks_again_what_a_claim_should_be_about_where_that_broke_off(tmp_path: Path, photos: Path) -> None:
+    def thinking(request: Request) -> Reply | str:
+        assert request.schema is not None
+        short = request.schema["title"] == "subject" and (request.max_tokens or 0) < 3000
+        return cut(request) if short else right(request)
+
+    run, work = run_folder(tmp_path / "run"), tmp_path / "run" / "probing" / "work"
+    work.mkdir(parents=True)
+
+    def attempt(longest_answer: int) -> list[dict[str, Any]]:
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge", longest_answer=longest_answer)]}
+        now = {"baseline": {"name": "endpoint", "chat": chat(url)}, "judge": judge}
+        reopen_cut_off(work, now)
+        (work / "worker.json").write_bytes(orjson.dumps({"config": now}))
+        records = probed(run, photos, now["baseline"], now["judge"], work / "unit-000000.jsonl")
+        close_run_chats()
+        return records
+
+    with served(ScriptedChat(thinking)) as (_, url):
+        assert "cut_off" in {record.get("reason") for record in attempt(1000)}
+        assert {record["kind"] for record in attempt(4000)} == {"outcome"}
+
+
 def test_a_model_that_refuses_by_itself_has_failed_and_is_not_taken_for_a_filter(tmp_path: Path, photos: Path) -> None:
     def refusing(request: Request) -> Reply | str:
         assert request.schema is not None

@@ -55,7 +55,7 @@ def _limits_in(settings: BaseModel) -> Iterator[int]:
 
 def _reopen(path: Path) -> bool:
     records = list(read_jsonl(path))
-    concerned = {record["image"]["row"] for record in records if record.get("outcome") == CUT_OFF or _lacks_a_vote(record)}
+    concerned = {record["image"]["row"] for record in records if _broke_off(record)}
     if not concerned:
         return False
     part = path.with_name(path.name + PART)
@@ -64,5 +64,7 @@ def _reopen(path: Path) -> bool:
     return True
 
 
-def _lacks_a_vote(record: Mapping[str, Any]) -> bool:
-    return CUT_OFF in ((record.get("judge") or {}).get("missing") or {}).values()
+def _broke_off(record: Mapping[str, Any]) -> bool:
+    """Whether the reply to a claim broke off, a judge's vote on it, or the choice of what it should be about."""
+    missing_votes = ((record.get("judge") or {}).get("missing") or {}).values()
+    return CUT_OFF in (record.get("outcome"), record.get("reason"), *missing_votes)
