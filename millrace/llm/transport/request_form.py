@@ -15,7 +15,7 @@ from millrace.llm.failures import ReplyInvalid
 from millrace.llm.settings import ModelSettings
 from millrace.llm.store.abilities import Abilities, KnownAbilities, schema_name
 from millrace.llm.transport.exchange import Answer
-from millrace.llm.transport.lessons import lesson_in, refuses_schema
+from millrace.llm.transport.lessons import STATUSES, lesson_in, refuses_schema
 
 WEAKER = {"native": "plain", "plain": "json_object", "json_object": "prompt"}
 """How a schema is said to a server that refuses it."""
@@ -60,6 +60,8 @@ class RequestForm:
 
     def learn(self, answer: Answer, sent: set[str], request: Request, mode: str, before: Abilities) -> bool:
         """Take what a refusal says about the form of requests; whether the request would now be another."""
+        if answer.status not in STATUSES:
+            return False  # an overloaded or broken server: it says nothing about the form, and is to be asked after a wait
         self.known.refresh()
         if self.mode(request) != mode or self.known.now != before:
             return True  # another process has met this already
