@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,26 @@ def test_single_403s_among_answers_do_not_end_the_run_and_a_key_that_never_worke
         await server.stop()
 
     run(main())
+
+
+def test_a_key_that_is_revoked_in_the_middle_ends_the_run_before_it_costs_hundreds_of_items() -> None:
+    asked = count()
+
+    async def until_revoked(incoming: Incoming) -> Outgoing:
+        if next(asked) > 10:
+            return Outgoing(403, b'{"error":{"message":"this account has been closed"}}')
+        return Outgoing(200, b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    async def main() -> int:
+        server = HttpServer(until_revoked)
+        told: list[Any] = []
+        async with opened(await server.start(), max_in_flight=4) as chat:
+            with pytest.raises(EndpointDown, match="closed"):
+                [told.append(reply) async for _, reply in complete_many(chat, ((n, question(n)) for n in range(300)))]
+        await server.stop()
+        return sum(isinstance(reply, CallFailed) for reply in told)
+
+    assert run(main()) < 40
 
 
 def test_the_re_ask_says_the_schema_in_words() -> None:
