@@ -32,7 +32,7 @@ OUTCOMES = {
     "format_error": "gave a reply that cannot be read as an answer",
     "infra_error": "a fault of ours or of a server; never counted as the model's",
     "judge_uncertain": "the judge could not decide; never counted as the model's",
-    "cut_off": "a reply broke off at its longest length, also with more room; never counted as the model's",
+    "cut_off": "a reply broke off, also when given more room; never counted as the model's",
     "filtered": "a server's content filter withheld a reply; never counted as the model's",
 }
 """Every outcome in the order of the report, with what it means."""

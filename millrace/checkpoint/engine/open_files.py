@@ -146,7 +146,7 @@ class OpenFiles:
         try:
             size = self.files.size(number)
             if self.sizes[file] not in (-1, size):
-                raise OSError(errno.ESTALE, "its length has changed since the load began: it is being written to")
+                raise OSError(errno.ESTALE, "it has another length than before: it is being written to")
         except OSError:
             self.files.close(number)
             raise
