@@ -75,8 +75,9 @@ class Definition:
             forecast.stages.append(stage.name)
         if forecast.calls:
             from millrace.llm.estimate import lines_of
+            from millrace.llm.run_chats import ledger_of_run
 
-            lines += lines_of(forecast.calls)
+            lines += lines_of(forecast.calls, ledger_of_run(run_dir))
         return lines
 
     def check(self, config: BaseModel, run_dir: Path) -> None:

@@ -44,6 +44,21 @@ def test_an_answer_that_broke_off_is_asked_for_again_with_more_room(needs: int, 
     assert sum(row.cut_off for row in read_ledger([tmp_path / "ledger"])) == len(asked) - 1
 
 
+def test_a_server_that_was_left_to_choose_and_stops_early_is_told_how_long_an_answer_may_be() -> None:
+    seen: list[int | None] = []
+
+    def short(request: Request) -> Reply | str:
+        seen.append(request.max_tokens)
+        return '{"a": 1}' if request.max_tokens else Reply(text='{"a": ', finish="length")
+
+    async def main() -> None:
+        async with serving(short) as (_, url), opened(url, longest_answer=4000) as chat:
+            assert (await chat.complete(question(schema=SCHEMA))).value == {"a": 1}
+
+    run(main())
+    assert seen == [None, 4000]
+
+
 @pytest.mark.parametrize("schema", [SCHEMA, None])
 @pytest.mark.parametrize("text", ["", '{"a": ', '<think>{"a": 1}', '{"b": {"a": 1}, "c": "lo'])
 def test_what_breaks_off_each_time_is_a_class_of_its_own_and_not_the_models_fault(schema: Any, text: str) -> None:

@@ -29,8 +29,9 @@ class Synthesis(Stage):
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
-        from millrace.synthesis.runs.estimate import plan_lines
+        from millrace.synthesis.runs.estimate import plan_lines, planned_calls
 
+        forecast.calls += planned_calls(self.config)
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
