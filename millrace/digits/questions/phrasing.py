@@ -8,8 +8,8 @@ from importlib.resources import files
 from random import Random
 
 import msgspec
-import yaml
 
+from millrace.config import parse_yaml
 from millrace.qa.writing.wordings import Selector, Wordings
 
 
@@ -55,4 +55,4 @@ def _feature_of(selector: Selector) -> str:
 def load_phrasing(language: str) -> Phrasing:
     """The words of `language`: a file in phrasings/."""
     text = (files("millrace.digits.questions") / "phrasings" / f"{language}.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), Phrasing)
+    return msgspec.convert(parse_yaml(text), Phrasing)
