@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TESTERS ?= 2
-# by file, or by group where one is marked, the longest first (tests/durations.py)
+TESTERS ?= 3
+# three on CI's two cores, because tests wait; by file, or by group where one is marked, the longest first (tests/durations.py)
 SHARED_OUT := -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: full test durations test-fast lint schemas install serve stop clean

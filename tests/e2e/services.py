@@ -146,7 +146,7 @@ class Server:
 
 @contextlib.contextmanager
 def dask(
-    server: Server, folder: Path, cache: Path, workers: int = 2
+    server: Server, folder: Path, cache: Path, workers: int = 2, **variables: str
 ) -> Iterator[tuple[str, list[SupervisedProcess], SupervisedProcess]]:
     """A Dask scheduler and workers with nannies, each a program of its own: the scheduler's address, the workers, it."""
     port = free_port()
@@ -157,6 +157,7 @@ def dask(
         "MILLRACE_CACHE": str(cache),
         "PYTHONPATH": str(ROOT),
         "DO_NOT_TRACK": "1",
+        **variables,
     }
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     with contextlib.ExitStack() as stack:

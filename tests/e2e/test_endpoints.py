@@ -29,7 +29,7 @@ from millrace.run.journal import read_json
 from tests.e2e.commands import Command, answer, run
 from tests.e2e.crowd import crowd
 from tests.e2e.test_full import records
-from tests.fixtures.running_services import Environment
+from tests.fixtures.running_services import KEY, Environment
 from tests.llm.servers import served
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(900), pytest.mark.xdist_group("running services")]
@@ -37,7 +37,6 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 KILLS = int(os.environ.get("MILLRACE_KILLS", "1"))
 """How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""
 
-KEY = "sk-a-key-that-must-never-be-written-8f3a1c"
 FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
 CALLS = re.compile(r"^(\w+): at most ([\d,]+) calls of ([\w-]+),", re.MULTILINE)
 IMAGES = 16
@@ -120,14 +119,14 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path, on_running_server: Environment
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path, on_running_services: Environment
 ) -> Iterator[Run]:
     """A run against servers that do nothing wrong."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with crowds() as servers:
         config = config_for(servers, lake, folder / "config.yaml")
         arguments = ("--config", str(config), "--run-dir", str(folder / "run"))
-        code, printed = run("full", *arguments, cache=cache, **on_running_server)
+        code, printed = run("full", *arguments, cache=cache, **on_running_services)
         assert code == 0, printed
         yield Run(folder / "run", printed, servers, config)
 
@@ -254,7 +253,7 @@ def test_no_stage_asks_more_than_the_dry_run_said(undisturbed: Run, tmp_path: Pa
 
 @pytest.mark.chaos
 def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_flight(
-    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path
+    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path, on_running_services: Environment
 ) -> None:
     rng = random.Random(11)
     folder = tmp_path / "run"
@@ -271,7 +270,7 @@ def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_fligh
             assert command.witness.poll() is None, f"it ended before kill {kill}"
             command.kill()
             command.wait_until_nothing_is_left()
-        code, printed = run("full", *arguments, cache=cache)
+        code, printed = run("full", *arguments, cache=cache, **on_running_services)
         assert code == 0, printed
         assert records(folder) == records(undisturbed.folder)
         assert servers.total("distinct") == wanted

@@ -34,9 +34,10 @@ def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path, coin_config: Path) -> Path:
-    """A finished run, with 2 ranks and 2 Dask workers."""
+    """A finished run with a server and a cluster of its own: 2 ranks and 1 Dask worker."""
     folder = tmp_path_factory.mktemp("full") / "run"
-    code, printed = run("full", "--config", str(coin_config), "--run-dir", str(folder), cache=cache)
+    arguments = ("--config", str(coin_config), "--run-dir", str(folder), "--set", "cluster.workers=1")
+    code, printed = run("full", *arguments, cache=cache)
     assert code == 0, printed
     return folder
 
@@ -113,21 +114,21 @@ PROGRESS = ("probing/work/unit-*", "qa/written/*", "filtering/shard-*")
 
 @pytest.mark.chaos
 def test_kill_minus_nine_and_other_numbers_of_ranks_and_workers_change_no_record(
-    undisturbed: Path, tmp_path: Path, cache: Path, coin_config: Path
+    undisturbed: Path, tmp_path: Path, cache: Path, coin_config: Path, on_running_services: Environment
 ) -> None:
     """What a kill at any other point leaves is taken up again in tests/run/test_crash_points.py."""
     folder = tmp_path / "run"
     rng = random.Random(7)
     arguments = ("--config", str(coin_config), "--run-dir", str(folder))
     for kill in range(KILLS):
-        size = ("--set", f"cluster.workers={1 + kill % 2}", "--set", f"probing.torchrun.nproc_per_node={1 + kill % 2}")
+        size = ("--set", f"cluster.workers={2 - kill % 2}", "--set", f"probing.torchrun.nproc_per_node={1 + kill % 2}")
         command = Command("full", *arguments, *size, cache=cache)
         wait_for(lambda kill=kill: any(folder.glob(PROGRESS[kill % len(PROGRESS)])), "sign of the stage", 200)  # type: ignore[misc]
         time.sleep(rng.uniform(0, 0.5))
         assert command.witness.poll() is None, "it ended before it was killed"
         command.kill()
         command.wait_until_nothing_is_left()
-    size = ("--set", "cluster.workers=1", "--set", "probing.torchrun.nproc_per_node=4")
-    code, printed = run("full", *arguments, *size, cache=cache)
+    arguments += ("--set", "probing.torchrun.nproc_per_node=4")
+    code, printed = run("full", *arguments, cache=cache, **on_running_services)  # with two workers
     assert code == 0, printed
     assert records(folder) == records(undisturbed)

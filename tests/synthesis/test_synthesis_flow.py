@@ -30,7 +30,7 @@ ENVIRONMENTS = os.environ.get("MILLRACE_ENVIRONMENTS", "math").split(",")
 
 SEEDS = int(os.environ.get("MILLRACE_SEEDS", "40"))
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("running services")]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -45,9 +45,9 @@ def settings(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def undisturbed(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A finished run of the flow with two workers."""
+    """A finished run of the flow with a server of its own and one worker."""
     folder = tmp_path_factory.mktemp("synthesis") / "run"
-    code, printed = run("synthesis", *settings, "--set", "max_workers=2", "--run-dir", str(folder), cache=cache)
+    code, printed = run("synthesis", *settings, "--set", "max_workers=1", "--run-dir", str(folder), cache=cache)
     assert code == 0, printed
     return folder
 
@@ -55,15 +55,14 @@ def undisturbed(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFact
 @pytest.mark.flow
 @pytest.mark.slow
 def test_the_flow_with_one_and_with_two_workers_and_a_serial_run_give_the_same_bytes(
-    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path, on_running_server: Environment
+    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path, on_running_services: Environment
 ) -> None:
     """Four workers: see the kills below, whose last run has them."""
     wanted = contents(undisturbed)
     assert wanted["qa.jsonl"]
-    arguments = (*settings, "--set", "max_workers=1", "--run-dir", str(tmp_path / "one"))
-    code, printed = run("synthesis", *arguments, cache=cache, **on_running_server)
+    code, printed = run("synthesis", *settings, "--run-dir", str(tmp_path / "two"), cache=cache, **on_running_services)
     assert code == 0, printed
-    assert contents(tmp_path / "one") == wanted
+    assert contents(tmp_path / "two") == wanted
     run_serially(load_config(SynthesisConfig, Path(settings[1]), settings[3::2]), tmp_path / "serial")
     assert contents(tmp_path / "serial") == wanted
 
