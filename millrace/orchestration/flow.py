@@ -30,6 +30,7 @@ from millrace.orchestration.run_dir import RunDir
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.folder import RunFolder
+from millrace.run.reopening import take_up
 from millrace.run.stage import Forecast, Stage, check_in_order
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Definition:
             forecast.stages.append(stage.name)
         if forecast.calls:
             from millrace.llm.estimate import lines_of
+            from millrace.llm.run_chats import ledger_of_run
 
-            lines += lines_of(forecast.calls)
+            lines += lines_of(forecast.calls, ledger_of_run(run_dir))
         return lines
 
     def check(self, config: BaseModel, run_dir: Path) -> None:
@@ -95,9 +97,8 @@ class Definition:
             stage.reach()
 
     def take_up(self, config: BaseModel, run_dir: Path) -> None:
-        """Mark a finished run as unfinished again where a stage's input has grown."""
-        for stage in self.stages(config):
-            stage.take_up(run_dir)
+        """Take a finished run up again where one of its stages is outdated."""
+        take_up(self.stages(config), run_dir)
 
     def run(self, config: BaseModel, folder: RunFolder, begun: ClusterStart | None) -> dict[str, Any]:
         """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
