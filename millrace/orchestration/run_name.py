@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -28,10 +29,11 @@ def is_made_up(name: str) -> bool:
 def _words() -> frozenset[str]:
     """The words that Prefect's server makes names of (coolname's adjectives and animals)."""
     try:
-        from coolname.data import config
+        from coolname import data
     except ImportError:
         return frozenset()
 
+    config: Mapping[str, Any] = data.config
     kinds = {"adjective", "adjective_first", "adjective_near", "noun_adjective", "prefix", "size"}
     kinds |= {"animal", "animal_breed", "animal_legendary"}
     return frozenset(word for kind in kinds & config.keys() for word in config[kind].get("words", ()))
