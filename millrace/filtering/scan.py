@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.filtering.outcome_files import Part, read_records
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 from millrace.run.journal import write_jsonl
 
 NOT_FAILURES = {

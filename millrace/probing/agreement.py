@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 
 
 class Agreement(msgspec.Struct):

@@ -15,7 +15,7 @@ from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
-from millrace.records import FAILURES, Outcome
+from millrace.records.outcome import FAILURES, Outcome
 
 OUTCOME_SCHEMA = "millrace.outcome/1"
 """Version of the outcome record."""

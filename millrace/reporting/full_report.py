@@ -18,7 +18,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from millrace.errors import ItemFailed
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 from millrace.reporting import charts
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.journal import write_atomic

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from millrace.records import FAILURES, SUCCESSES
+from millrace.records.outcome import FAILURES, SUCCESSES
 
 Z_95 = 1.959963984540054
 """Standard normal quantile for a two-sided interval of 95 %."""

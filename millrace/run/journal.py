@@ -11,14 +11,16 @@ import fcntl
 import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import orjson
 
 from millrace.errors import RunFailed
+from millrace.records.record import RecordT, decode, encode
 
 PART = ".part"
 LOCK_WAIT_S = 30.0
@@ -75,18 +77,18 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def append(self, *records: dict[str, Any]) -> None:
+    def append(self, *records: msgspec.Struct | dict[str, Any]) -> None:
         """Add records, in one write. A record whose id is already there is not written twice."""
         if self._file is None:
             raise ValueError(f"{self.path} is not open for writing")
         lines = []
         for record in records:
-            name = record.get("id")
+            name = record.get("id") if isinstance(record, dict) else getattr(record, "id", None)
             if name is not None:
                 if name in self._ids:
                     continue
                 self._ids.add(name)
-            lines.append(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            lines.append(_line(record))
         block = b"".join(lines)
         if block and self._file.write(block) != len(block):  # a full disk takes half a line; the next opening cuts it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.part))
@@ -110,10 +112,22 @@ class Journal:
             self.part.replace(self.path)
             sync_folder(self.path.parent)
         else:
-            write_jsonl(self.path, sorted(read_jsonl(self.part), key=order))
+            ordered: list[dict[str, Any]] = sorted(read_jsonl(self.part), key=order)
+            write_jsonl(self.path, ordered)
             self.part.unlink(missing_ok=True)
         self._file.close()
         self._file = None
+
+
+def reopen_journal(path: Path, to_redo: Callable[[dict[str, Any]], bool]) -> bool:
+    """Make a finished journal an unfinished one without the records that are `to_redo`; whether there were any."""
+    records = list(read_jsonl(path))
+    kept = [record for record in records if not to_redo(record)]
+    if len(kept) == len(records):
+        return False
+    write_jsonl(path.with_name(path.name + PART), kept)
+    path.unlink()  # from here on the shard is an unfinished one; before, it was a finished one
+    return True
 
 
 def _locked_within(file: Any, seconds: float) -> bool:
@@ -159,15 +173,44 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise RunFailed(f"{path}, line {number}, is damaged ({error}); delete the file to have it made again") from error
+                raise RunFailed(f"{path}, line {number} is damaged ({error}); delete the file to have it made again") from error
 
 
-def write_jsonl(path: Path, records: Any) -> int:
+def read_records(path: Path, kind: type[RecordT]) -> Iterator[RecordT]:
+    """The records of a JSON-lines file, of one type, one at a time; a torn last line is left out.
+
+    Raises:
+        RunFailed: a line is damaged, or of another shape; the message names file and line.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            if not line.isspace():
+                yield decode(line, kind, f"{path}, line {number}")
+
+
+def read_record(path: Path, kind: type[RecordT]) -> RecordT:
+    """The record that a JSON file is.
+
+    Raises:
+        RunFailed: the file is damaged, or holds another shape.
+    """
+    return decode(path.read_bytes(), kind, str(path))
+
+
+def _line(record: msgspec.Struct | dict[str, Any]) -> bytes:
+    if isinstance(record, msgspec.Struct):
+        return encode(record) + b"\n"
+    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+
+
+def write_jsonl(path: Path, records: Iterable[msgspec.Struct | dict[str, Any]]) -> int:
     """Write an iterable of records as JSON lines, all or nothing; returns how many."""
     count = 0
     with _replacing(path) as file:
         for record in records:
-            file.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            file.write(_line(record))
             count += 1
     return count
 
@@ -179,8 +222,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put `value` at `path` as indented JSON, all or nothing."""
-    write_atomic(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+    """Put `value`, a record or plain JSON, at `path` as indented JSON, all or nothing."""
+    plain = orjson.loads(encode(value)) if isinstance(value, msgspec.Struct) else value
+    write_atomic(path, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
 
 def read_json(path: Path) -> Any:

@@ -45,7 +45,7 @@ from millrace.filtering.scan import Scan, scan_part
 from millrace.filtering.selection import select_failures
 from millrace.filtering.selection_shards import write_shard
 from millrace.filtering.settings import FilteringSettings
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 
 KINDS = ("correct", "wrong", "correct", "hallucinated", "correct", "right_abstain", "wrong", "infra_error")
 CONFIG = FilteringSettings(quota=500, shard_size=500)

@@ -16,7 +16,7 @@ from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, load_claims
 from millrace.probing.judges import Verdict, judge_settings, open_judge
 from millrace.probing.outcomes import decide, failure_id_of
-from millrace.records import FAILURES, OUTCOMES, SUCCESSES, Outcome
+from millrace.records.outcome import FAILURES, OUTCOMES, SUCCESSES, Outcome
 from millrace.reporting.intervals import rate_of
 from tests.digits.hand_scenes import digit, drawn_scenes, row, scene
 

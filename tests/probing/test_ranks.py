@@ -13,7 +13,7 @@ from millrace.probing.ranks.launch import Counts, run_ranks
 from millrace.probing.ranks.settlement import settle
 from millrace.probing.ranks.units import plan_of
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 from millrace.run.journal import read_jsonl
 
 COIN = "tests.probing.coin_baseline"

@@ -22,7 +22,7 @@ from millrace.probing.judges import Judge
 from millrace.probing.outcomes import DroppedRecord, OutcomeRecord, decide, failure_id_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
-from millrace.records import FAILURES
+from millrace.records.outcome import FAILURES
 from millrace.run.ids import content_id
 from millrace.run.journal import Journal
 

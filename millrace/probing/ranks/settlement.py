@@ -18,7 +18,7 @@ from millrace.probing.agreement import Agreement
 from millrace.probing.ranks.handout import Stop, find_stop
 from millrace.probing.ranks.units import UnitPlan, plan_of
 from millrace.probing.settings import ProbingConfig
-from millrace.records import FAILURES, OUTCOMES
+from millrace.records.outcome import FAILURES, OUTCOMES
 from millrace.run.journal import Journal, read_jsonl, write_jsonl
 
 RECORDS_PER_SHARD = 1000

@@ -1,4 +1,4 @@
-"""What stages hand to each other and write into files: each record and each set of names once."""
+"""What can happen to a claim on an image, and which of it is the fault of the model."""
 
 from __future__ import annotations
 
