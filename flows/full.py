@@ -39,7 +39,7 @@ class FullConfig(Settings):
 
 def stages(config: FullConfig) -> list[Stage]:
     """The main job, in its order."""
-    return [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline())]
+    return [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline(config.probing))]
 
 
 @flow(FullConfig, stages)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from millrace.config import Settings, find_config, load_config, parse_config
 from millrace.run.folder import finished_state
 from millrace.run.local import open_local_run
+from millrace.run.reopening import take_up
 from millrace.run.results import RunResults
 from millrace.run.stage import check_in_order
 
@@ -107,7 +108,7 @@ def find_failures(run_dir: Path | str, *, images: Path | str | None = None, work
     stages = [
         Probing(probing),
         Filtering(_settings(FilteringSettings, selection, "find_failures, filtering")),
-        WriteQuestions(_settings(QaSettings, parts["qa"], "find_failures, qa"), AskBaseline()),
+        WriteQuestions(_settings(QaSettings, parts["qa"], "find_failures, qa"), AskBaseline(probing)),
     ]
     return _do("full", stages, run_dir, workers, lambda run: conclude(run, probing.claim_set()))
 
@@ -160,7 +161,7 @@ def _do(
     check_in_order(stages, folder)
     for stage in stages:
         stage.reach()
-        stage.take_up(folder)
+    take_up(stages, folder)
     sections = {stage.section: stage.config for stage in stages}
     if finished_state(folder, name, sections):
         return RunResults(folder)

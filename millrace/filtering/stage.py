@@ -25,6 +25,7 @@ class Filtering(Stage):
     """Outcomes from elsewhere, a file or a folder; None takes those of the run's folder."""
 
     name = "filtering"
+    feeds = ("qa",)
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""

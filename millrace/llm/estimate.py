@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -72,17 +73,18 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[
     lines: list[str] = []
     total_usd: float | None = 0.0
     number, seconds, listed, thinking = 0, 0.0, False, False
-    known: dict[str, int] = {}
+    taken: dict[tuple[str, str], int] = {}
     for settings, stage in calls:
         price = price_of(settings)
-        call = usage_of(settings, stage, measured)
-        taken = sum(row.calls - row.unknown_tokens for row in _rows_of(settings, stage, measured))
-        if taken >= ENOUGH_ANSWERS:
-            known[stage.stage] = known.get(stage.stage, 0) + taken
-        usage = Usage(input_tokens=stage.calls * (call.input_tokens or 0), output_tokens=stage.calls * (call.output_tokens or 0))
-        one = cost_usd(call, price)  # by the call: a price may rise with a prompt's length
+        call = call_of(settings, stage, measured, [planned for _, planned in calls])
+        usage = Usage(
+            input_tokens=stage.calls * (call.usage.input_tokens or 0), output_tokens=stage.calls * (call.usage.output_tokens or 0)
+        )
+        one = cost_usd(call.usage, price)  # by the call: a price may rise with a prompt's length
         cost = None if one is None else stage.calls * one
-        thinking = thinking or (taken < ENOUGH_ANSWERS and bool(thought_tokens(settings)))
+        if call.answers:
+            taken[call.stage, settings.model] = call.answers
+        thinking = thinking or (not call.answers and bool(thought_tokens(settings)))
         total_usd = None if total_usd is None or cost is None else total_usd + cost
         number += stage.calls
         seconds += _seconds(settings, stage.calls)
@@ -97,21 +99,57 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[
     if thinking:
         assumed = f"{THOUGHT_TOKENS} tokens of thoughts per answer are assumed for models that think"
         lines[-1] += f"; {assumed}"
-    if known:
-        counted = ", ".join(f"{count:,} of {stage}" for stage, count in known.items())
+    if taken:
+        stages = dict.fromkeys(stage for stage, _ in taken)
+        counted = ", ".join(f"{sum(n for (of, _), n in taken.items() if of == stage):,} of {stage}" for stage in stages)
         lines.append(f"tokens per call: measured on this run's answers ({counted}), pictures and thoughts included; else assumed")
+    if measured:
+        lines.append(f"paid so far in this folder, and not asked again: {paid_words(measured)}")
     return lines
 
 
-def usage_of(settings: ModelSettings, stage: Planned, measured: Sequence[LedgerRow] = ()) -> Usage:
-    """The tokens of one call of a stage to this model: as its first answers took, where there are enough of them."""
-    rows = _rows_of(settings, stage, measured)
-    answers = sum(row.calls - row.unknown_tokens for row in rows)
-    if answers >= ENOUGH_ANSWERS:
-        read, written = sum(row.input_tokens for row in rows), sum(row.output_tokens for row in rows)
-        return Usage(input_tokens=round(read / answers), output_tokens=round(written / answers))
+class Call(NamedTuple):
+    """What one call takes, and how that is known."""
+
+    usage: Usage
+    stage: str = ""
+    """The stage whose answers said so; "" where nothing did."""
+    answers: int = 0
+    """How many they were; 0: the usage is assumed."""
+
+
+def call_of(settings: ModelSettings, stage: Planned, measured: Sequence[LedgerRow] = (), others: Sequence[Planned] = ()) -> Call:
+    """One call of a stage to this model: as the first answers of the stage took, where there are enough of them; else as those of
+    another stage with as many pictures did.
+
+    Args:
+        settings: the model.
+        stage: what it is asked.
+        measured: the ledger so far.
+        others: all stages of the run.
+    """
+    alike = [other for other in others if other.pictures == stage.pictures and other.stage != stage.stage]
+    for known in (stage, *alike):
+        rows = _rows_of(settings, known, measured)
+        answers = sum(row.calls - row.unknown_tokens for row in rows)
+        if answers >= ENOUGH_ANSWERS:
+            read, written = sum(row.input_tokens for row in rows), sum(row.output_tokens for row in rows)
+            usage = Usage(input_tokens=round(read / answers), output_tokens=round(written / answers))
+            return Call(usage, known.stage, answers)
     seen = stage.pictures * image_tokens(*PICTURE, settings.model) if stage.pictures else 0
-    return Usage(input_tokens=stage.input_tokens + seen, output_tokens=stage.output_tokens + thought_tokens(settings))
+    output = stage.output_tokens + thought_tokens(settings)
+    return Call(Usage(input_tokens=stage.input_tokens + seen, output_tokens=output))
+
+
+def paid_words(paid: Sequence[LedgerRow]) -> str:
+    """What was paid for, in words; a sum with unknown parts is called a lower bound."""
+    if not paid:
+        return "nothing, no model was asked"
+    calls, unknown = sum(row.calls for row in paid), sum(row.unknown_cost for row in paid)
+    tokens = f"{sum(row.input_tokens for row in paid):,} tokens in, {sum(row.output_tokens for row in paid):,} out"
+    dollars = sum(row.cost_usd for row in paid)
+    money = "price unknown" if unknown == calls else f"{'at least ' if unknown else ''}${dollars:,.4f}"
+    return f"{money} for {calls:,} model calls ({tokens})"
 
 
 def _rows_of(settings: ModelSettings, stage: Planned, measured: Sequence[LedgerRow]) -> list[LedgerRow]:

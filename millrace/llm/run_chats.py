@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FOLDER = "chat"
 """In the run's folder: journals, ledger and budgets of all models."""
 
+JUDGE_FOLDER = "judge"
+"""The same of a judge that works beside a model with a budget of its own."""
+
 _folder: ContextVar[Path | None] = ContextVar("folder of chats", default=None)
 _open: dict[tuple[str, Path | None], BlockingChat] = {}
 _lock = threading.Lock()
@@ -81,4 +84,4 @@ def ledger_of_run(run_dir: Path) -> list[LedgerRow]:
     """What a run has paid for, by day, stage and model, over all its processes."""
     from millrace.llm.store.ledger import read_ledger
 
-    return read_ledger([run_dir / FOLDER / "ledger"])
+    return read_ledger([run_dir / name / "ledger" for name in (FOLDER, JUDGE_FOLDER)])

@@ -10,7 +10,8 @@
         full.main()
 
 `from flows.full import full` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.full` runs the
-file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts.
+file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts. The run's own
+Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost each of them 1 s.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from millrace.orchestration.run_dir import RunDir
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.folder import RunFolder
+from millrace.run.reopening import take_up
 from millrace.run.stage import Forecast, Stage, check_in_order
 
 if TYPE_CHECKING:
@@ -74,8 +76,9 @@ class Definition:
             forecast.stages.append(stage.name)
         if forecast.calls:
             from millrace.llm.estimate import lines_of
+            from millrace.llm.run_chats import ledger_of_run
 
-            lines += lines_of(forecast.calls)
+            lines += lines_of(forecast.calls, ledger_of_run(run_dir))
         return lines
 
     def check(self, config: BaseModel, run_dir: Path) -> None:
@@ -94,9 +97,8 @@ class Definition:
             stage.reach()
 
     def take_up(self, config: BaseModel, run_dir: Path) -> None:
-        """Mark a finished run as unfinished again where a stage's input has grown."""
-        for stage in self.stages(config):
-            stage.take_up(run_dir)
+        """Take a finished run up again where one of its stages is outdated."""
+        take_up(self.stages(config), run_dir)
 
     def run(self, config: BaseModel, folder: RunFolder, begun: ClusterStart | None) -> dict[str, Any]:
         """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
@@ -141,7 +143,7 @@ def flow(
             arguments=arguments,
             subcommands=subcommands or {},
         )
-        if function.__module__ == "__main__":
+        if function.__module__ in ("__main__", "__mp_main__"):
             from millrace.orchestration.flow_command import FlowCommand
 
             return FlowCommand(definition)

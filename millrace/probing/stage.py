@@ -23,6 +23,7 @@ class Probing(Stage):
     config: ProbingConfig
 
     name = "probing"
+    feeds = ("filtering", "qa")
 
     @property
     def hosts(self) -> int:
@@ -48,6 +49,15 @@ class Probing(Stage):
     def reach(self) -> None:
         """See `Stage.reach`."""
         preflight.reach(self.config)
+
+    def outdated(self, run_dir: Path) -> bool:
+        """See `Stage.outdated`: more room is given to what broke off. While the stage is unfinished its ranks see to that."""
+        folder = run_dir / self.name
+        if not (folder / "summary.json").exists():
+            return False
+        from millrace.probing.ranks.reopening import concerned_units
+
+        return any(concerned_units(folder / "work", self.config.model_dump(mode="json")))
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """Lake → baseline → ranks → outcomes."""
@@ -91,8 +101,21 @@ class Probing(Stage):
         return drawing.folder
 
 
+@dataclass(frozen=True)
 class AskBaseline:
     """Puts finished questions to the model under test, for the stage that writes them."""
+
+    config: ProbingConfig | None = None
+    """Of the same flow; None where the run's folder alone knows it, and it is what it was."""
+
+    def has_more_room(self, before: Mapping[str, Any]) -> bool:
+        """Whether the model may answer at greater length than with `before`, the stored config of probing."""
+        if self.config is None:
+            return False
+        from millrace.llm.limits import gives_more_room
+        from millrace.probing.baselines import baseline_settings
+
+        return gives_more_room(baseline_settings(before["baseline"]), baseline_settings(self.config.baseline))
 
     def function(self) -> Callable[[Path, Path, Path, Mapping[str, Any], str], int]:
         """`ask_shard`, which workers call for each shard of questions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from millrace.qa import preflight
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import writer_settings
 from millrace.run.context import RunContext, Same
+from millrace.run.folder import stored_config
 from millrace.run.journal import read_json
 from millrace.run.stage import Forecast, Stage
 
@@ -29,6 +30,9 @@ class AsksBaseline(Protocol):
 
     def needs_gpu(self, baseline: Mapping[str, Any], device: str) -> bool:
         """Whether asking computes on a GPU of the worker."""
+
+    def has_more_room(self, before: Mapping[str, Any]) -> bool:
+        """Whether the model may answer at greater length than with `before`, the stored config of probing."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,32 @@ class WriteQuestions(Stage):
     def reach(self) -> None:
         """See `Stage.reach`."""
         preflight.reach(self.config)
+
+    def outdated(self, run_dir: Path) -> bool:
+        """See `Stage.outdated`: more room is given to what broke off."""
+        drafts, answers = self._cut_off(run_dir)
+        return any(drafts) or any(answers)
+
+    def reopen(self, folder: Path) -> None:
+        """See `Stage.reopen`: the shards that it concerns are written, or only asked, anew."""
+        from millrace.qa.reopening import forget_answers, forget_drafts
+
+        drafts, answers = map(list, self._cut_off(folder.parent))
+        for shard in answers:
+            forget_answers(folder, shard)
+        for shard in drafts:
+            forget_drafts(folder, shard)
+
+    def _cut_off(self, run_dir: Path) -> tuple[Iterable[Path], Iterable[Path]]:
+        """The shards in which a draft, and those in which an answer of the baseline, broke off at a limit that is higher now."""
+        folder = run_dir / self.name
+        stored, probed = stored_config(run_dir, self.name), stored_config(run_dir, "probing")
+        if not stored or not probed or not folder.is_dir():
+            return (), ()
+        from millrace.qa.reopening import cut_off_answers, cut_off_drafts
+
+        answers = cut_off_answers(folder) if self.baseline.has_more_room(probed) else ()
+        return cut_off_drafts(folder, stored, self.config), answers
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """Survey → write → ask the baseline → check → settle → dataset."""

@@ -12,7 +12,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -55,14 +55,24 @@ class RunFolder:
         Raises:
             UsageError: the folder holds a run of another config, is in use, is a file or can't be written.
         """
-        folder = cls(Path(path).absolute())
-        folder._take()
+        folder = cls.held(path, sections)
         try:
-            folder._check(sections)
             folder._record(sections)
         except OSError as error:
             folder.close()
             raise UsageError(f"the run folder {folder.path} cannot be used: {_why(error)}") from error
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    @classmethod
+    def held(cls, path: Path, sections: Mapping[str, BaseModel]) -> RunFolder:
+        """As `open`, and nothing is written: the folder keeps the config that it has."""
+        folder = cls(Path(path).absolute())
+        folder._take()
+        try:
+            folder._check(sections)
         except BaseException:
             folder.close()
             raise
@@ -100,6 +110,15 @@ class RunFolder:
         manifest = self.manifest()
         entry = manifest.setdefault("flows", {}).setdefault(flow, {})
         entry.update({"state": state, "ended_at": _now(), **facts})
+        write_json(self.manifest_path, manifest)
+
+    def unfinish(self, names: Iterable[str]) -> None:
+        """These stages, and the flows of several stages, are no longer finished."""
+        manifest = self.manifest()
+        for name, entry in manifest.get("flows", {}).items():
+            several = not (self.path / name).is_dir()
+            if (name in names or several) and entry.get("state") in ("finished", "short"):
+                entry["state"] = "running"
         write_json(self.manifest_path, manifest)
 
     def _take(self) -> None:
@@ -151,6 +170,12 @@ def differences(stored: Mapping[str, Any], sections: Mapping[str, BaseModel]) ->
         except ValueError:
             old = stored[name]
         found += _differences(old, fingerprint_of(settings), name)
+    return found
+
+
+def stored_config(path: Path, section: str) -> Mapping[str, Any] | None:
+    """The config that a run's folder keeps for a section; None where there is none."""
+    found: Mapping[str, Any] | None = _mapping(path / "config.json").get(section)
     return found
 
 

@@ -119,6 +119,17 @@ class Journal:
         self._file = None
 
 
+def reopen_journal(path: Path, to_redo: Callable[[dict[str, Any]], bool]) -> bool:
+    """Make a finished journal an unfinished one without the records that are `to_redo`; whether there were any."""
+    records = list(read_jsonl(path))
+    kept = [record for record in records if not to_redo(record)]
+    if len(kept) == len(records):
+        return False
+    write_jsonl(path.with_name(path.name + PART), kept)
+    path.unlink()  # from here on the shard is an unfinished one; before, it was a finished one
+    return True
+
+
 def _locked_within(file: Any, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:

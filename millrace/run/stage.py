@@ -47,6 +47,8 @@ class Stage(ABC):
     """Its folder in the run's folder, its subflow, its line in a report."""
     on_cluster: ClassVar[bool] = True
     """Whether it maps shards over workers; else it works in this process, or in programs that it starts."""
+    feeds: ClassVar[tuple[str, ...]] = ()
+    """Stages that work on what it leaves in the same folder: they start over when it is taken up again."""
 
     config: BaseModel
     """Its part of the flow's config, which the run's folder keeps; a subclass names its own class."""
@@ -93,8 +95,15 @@ class Stage(ABC):
             UsageError: it is not; the message says what and what to do.
         """
 
-    def take_up(self, run_dir: Path) -> None:
-        """Called before the run's folder is looked at: mark a finished run as unfinished again when its input has grown."""
+    def outdated(self, run_dir: Path) -> bool:
+        """Whether a part of what it finished there has to be done again: its input has grown, or a limit was raised at which
+        something broke off. Only looks; asked before the folder takes this config.
+        """
+        del run_dir
+        return False
+
+    def reopen(self, folder: Path) -> None:
+        """Take back that part; it is called with the stage's own folder, from which `summary.json` has been taken already."""
 
     @abstractmethod
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Tree:
         depth = parent.depth + 1
         name = f"d{depth}_t{len(self.nodes)}_b{len(parent.children_ids)}"
         node = Node(name, parent.node_id, depth, proposal.intent, proposal.action, observation, proposal.op, proposal.args)
+        node.said = proposal.said
         self.nodes[name] = node
         parent.children_ids.append(name)
         return node

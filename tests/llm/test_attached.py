@@ -58,6 +58,26 @@ async def signing(incoming: Incoming) -> Outgoing:
     return said({"content": "done"}) if turns[-1]["role"] == "tool" else said({"content": None, "tool_calls": [CALL | extra]})
 
 
+async def claude(incoming: Incoming) -> Outgoing:
+    """LiteLLM in front of Claude: a turn with calls begins with its signed thoughts."""
+    turns = orjson.loads(incoming.body)["messages"]
+    blocks = [{"type": "thinking", "thinking": "four, then", "signature": "sig"}]
+    if any(turn.get("tool_calls") and turn.get("thinking_blocks") != blocks for turn in turns):
+        return refused("messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`")
+    if turns[-1]["role"] == "tool":
+        return said({"content": "done"})
+    return said({"content": None, "thinking_blocks": blocks, "tool_calls": [CALL]})
+
+
+async def no_signatures(incoming: Incoming) -> Outgoing:
+    """A server that attaches something to its calls and refuses it."""
+    turns = orjson.loads(incoming.body)["messages"]
+    extra = {"provider_specific_fields": {"index": 0}}
+    if any("provider_specific_fields" in call for turn in turns for call in turn.get("tool_calls") or ()):
+        return refused("messages.1.tool_calls.0.provider_specific_fields: Extra inputs are not permitted")
+    return said({"content": "done"}) if turns[-1]["role"] == "tool" else said({"content": None, "tool_calls": [CALL | extra]})
+
+
 def looped(handle: Any, folder: Path) -> tuple[Reply, Reply]:
     async def main() -> tuple[Reply, Reply]:
         server = HttpServer(handle)
@@ -74,7 +94,16 @@ def looped(handle: Any, folder: Path) -> tuple[Reply, Reply]:
     return run(main())
 
 
-@pytest.mark.parametrize(("handle", "text"), [(thinking, "thought 'four, then'"), (never, "done"), (signing, "done")])
+@pytest.mark.parametrize(
+    ("handle", "text"),
+    [
+        (thinking, "thought 'four, then'"),
+        (never, "done"),
+        (signing, "done"),
+        (claude, "done"),
+        (no_signatures, "done"),
+    ],
+)
 def test_a_tool_loop_goes_on_whatever_the_server_wants_back(handle: Any, text: str, tmp_path: Path) -> None:
     first, second = looped(handle, tmp_path)
     assert (first.finish, second.text, second.replayed) == ("tool_calls", text, True)

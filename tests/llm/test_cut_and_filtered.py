@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ def test_an_answer_that_broke_off_is_asked_for_again_with_more_room(needs: int, 
     reply = run(main())
     assert (reply.value, reply.attempts, seen) == ({"a": 1}, len(asked), asked)
     assert sum(row.cut_off for row in read_ledger([tmp_path / "ledger"])) == len(asked) - 1
+
+
+def test_a_server_that_was_left_to_choose_and_stops_early_is_told_how_long_an_answer_may_be() -> None:
+    seen: list[int | None] = []
+
+    def short(request: Request) -> Reply | str:
+        seen.append(request.max_tokens)
+        return '{"a": 1}' if request.max_tokens else Reply(text='{"a": ', finish="length")
+
+    async def main() -> None:
+        async with serving(short) as (_, url), opened(url, longest_answer=4000) as chat:
+            assert (await chat.complete(question(schema=SCHEMA))).value == {"a": 1}
+
+    run(main())
+    assert seen == [None, 4000]
 
 
 @pytest.mark.parametrize("schema", [SCHEMA, None])
@@ -191,6 +207,26 @@ def test_single_403s_among_answers_do_not_end_the_run_and_a_key_that_never_worke
         await server.stop()
 
     run(main())
+
+
+def test_a_key_that_is_revoked_in_the_middle_ends_the_run_before_it_costs_hundreds_of_items() -> None:
+    asked = count()
+
+    async def until_revoked(incoming: Incoming) -> Outgoing:
+        if next(asked) > 10:
+            return Outgoing(403, b'{"error":{"message":"this account has been closed"}}')
+        return Outgoing(200, b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    async def main() -> int:
+        server = HttpServer(until_revoked)
+        told: list[Any] = []
+        async with opened(await server.start(), max_in_flight=4) as chat:
+            with pytest.raises(EndpointDown, match="closed"):
+                [told.append(reply) async for _, reply in complete_many(chat, ((n, question(n)) for n in range(300)))]
+        await server.stop()
+        return sum(isinstance(reply, CallFailed) for reply in told)
+
+    assert run(main()) < 40
 
 
 def test_the_re_ask_says_the_schema_in_words() -> None:

@@ -202,6 +202,28 @@ def test_processes_at_the_same_time_end_with_the_same_findings(tmp_path: Path) -
     assert Counter(map(form_of, server.bodies)) == {"json_schema": 10, "json_object": 10}
 
 
+def test_an_overloaded_server_is_not_asked_again_at_once_because_another_process_has_learnt_something(tmp_path: Path) -> None:
+    overloaded = [True]
+
+    def full(body: dict[str, Any]) -> Outgoing | None:
+        return refused("slow down", status=429) if overloaded else None
+
+    async def main() -> None:
+        server = Picky(full)
+        url = await server.http.start()
+        async with opened(url, tmp_path) as one, opened(url, tmp_path) as other:
+            found = other.pool.endpoints[0].model.form.known  # type: ignore[attr-defined]
+            found.learn(lambda known: setattr(known, "left_out", ["seed"]))
+            asked = asyncio.create_task(one.complete(question(seed=1)))
+            await asyncio.sleep(0.3)
+            assert server.refused == 1
+            overloaded.clear()
+            await asked
+        await server.http.stop()
+
+    run(main())
+
+
 def test_a_server_that_ignores_schemas_is_soon_asked_in_words_and_so_after_a_resume(tmp_path: Path) -> None:
     modes: list[str] = []
 

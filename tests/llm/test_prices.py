@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from millrace.llm import Usage
-from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, estimate_lines, lines_of, usage_of
+from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, call_of, estimate_lines, lines_of
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.prices import ListPrice, cost_usd, price_of
@@ -70,7 +70,7 @@ def test_cached_tokens_and_long_contexts_have_prices_of_their_own() -> None:
 def test_an_estimate_is_priced_by_the_call_and_not_by_the_sum() -> None:
     planned = [about_a_picture("judge", 1_000_000)]
     (first, *_) = estimate_lines(model("gemini-2.5-pro", options={}), planned)
-    call = usage_of(model("gemini-2.5-pro"), planned[0])
+    call = call_of(model("gemini-2.5-pro"), planned[0]).usage
     one = cost_usd(call, price_of(model("gemini-2.5-pro")))
     assert one is not None
     assert f"about ${1_000_000 * one:.2f}" in first
@@ -97,10 +97,10 @@ def test_a_picture_takes_the_tokens_that_its_models_maker_says(name: str, size: 
 
 def test_thoughts_are_part_of_an_estimate_and_it_says_so() -> None:
     planned = about_a_picture("judge", 10, pictures=0)
-    assert (usage_of(model("gpt-5"), planned).output_tokens or 0) - planned.output_tokens == THOUGHT_TOKENS
-    assert usage_of(model("gpt-4o"), planned).output_tokens == planned.output_tokens
+    assert (call_of(model("gpt-5"), planned).usage.output_tokens or 0) - planned.output_tokens == THOUGHT_TOKENS
+    assert call_of(model("gpt-4o"), planned).usage.output_tokens == planned.output_tokens
     off = model("gemini-2.5-flash", provider="gemini", options={"thinking_budget": 0})
-    assert usage_of(off, planned).output_tokens == planned.output_tokens
+    assert call_of(off, planned).usage.output_tokens == planned.output_tokens
     assert "thoughts per answer are assumed" in estimate_lines(model("gpt-5"), [planned])[-1]
 
 
@@ -133,10 +133,16 @@ def test_the_first_answers_of_a_run_say_how_many_tokens_the_rest_will_take() -> 
     few = LedgerRow(day="d", stage="judge", model="gpt-5-2025-08-07", calls=5, input_tokens=50_000, output_tokens=10_000)
     enough = msgspec.structs.replace(few, calls=45, unknown_tokens=5, input_tokens=80_000, output_tokens=20_000)
     other = LedgerRow(day="d", stage="write", model="gpt-5", calls=100, input_tokens=1, output_tokens=1)
-    assert usage_of(model("gpt-5"), planned, [few, other]) == usage_of(model("gpt-5"), planned)
-    assert usage_of(model("gpt-5"), planned, [enough, other]) == Usage(input_tokens=2000, output_tokens=500)
+    assert call_of(model("gpt-5"), planned, [few, other]) == call_of(model("gpt-5"), planned)
+    assert call_of(model("gpt-5"), planned, [enough, other]).usage == Usage(input_tokens=2000, output_tokens=500)
     lines = lines_of([(model("gpt-5"), planned)], [enough])
     assert "2,000,000 + 500,000 tokens" in lines[0]
-    assert "measured on this run's answers (40 of judge)" in lines[-1]
+    assert "measured on this run's answers (40 of judge)" in lines[-2]
+    assert "paid so far in this folder, and not asked again: $0.0000 for 45 model calls" in lines[-1]
     assert "thoughts per answer are assumed" not in " ".join(lines)
     assert "measured" not in " ".join(lines_of([(model("gpt-5"), planned)], [few]))
+    next_stage = [(model("gpt-5"), planned), (model("gpt-5"), about_a_picture("difficulty", 1000))]
+    assert "2,000,000 + 500,000 tokens" in lines_of(next_stage, [enough])[1], "one picture, the same model, not yet asked"
+    blind = [(model("gpt-5"), planned), (model("gpt-5"), about_a_picture("blind", 1000, pictures=0))]
+    assert "2,000,000 + 500,000 tokens" not in lines_of(blind, [enough])[1], "no picture: another call"
+    assert "2,000,000 + 500,000 tokens" not in lines_of([(model("gpt-4o"), planned)], [enough])[0], "another model"

@@ -98,6 +98,26 @@ def test_answers_that_an_earlier_version_paid_for_are_found_where_they_were_give
     run(main())
 
 
+@pytest.mark.parametrize("kept", [Reply(text="blocked: SAFETY", finish="refusal"), Reply(text="")])
+def test_what_an_earlier_version_took_for_the_models_answer_and_was_the_servers_fault_is_asked_again(
+    tmp_path: Path, kept: Reply
+) -> None:
+    async def main() -> None:
+        async with serving() as (server, url):
+            async with opened(url, tmp_path, cache="off") as chat:
+                reply = await chat.complete(question())
+                key = content_key(chat._where, question(), ())
+            journal = PaidReplies(tmp_path / "replies")
+            await journal.add(key, msgspec.structs.replace(kept, endpoint=reply.endpoint))
+            journal.close()
+            for _ in range(2):
+                async with opened(url, tmp_path) as chat:
+                    assert (await chat.complete(question())).text == reply.text
+            assert server.counts["requests"] == 2, "once to know the answer, once again, and then it is kept"
+
+    run(main())
+
+
 def test_one_cancelled_waiter_stops_nobody_elses_line(tmp_path: Path) -> None:
     async def main() -> None:
         journal = PaidReplies(tmp_path)

@@ -27,7 +27,9 @@ from millrace.probing.judges import judge_settings, open_judge
 from millrace.probing.ranks.probe_unit import Probe, probe_unit
 from millrace.probing.ranks.reopening import reopen_cut_off
 from millrace.probing.ranks.units import units_of
-from millrace.run.journal import Journal
+from millrace.probing.settings import ProbingConfig
+from millrace.probing.stage import Probing
+from millrace.run.journal import Journal, write_json, write_jsonl
 from tests.llm.servers import served
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
 
@@ -372,6 +374,47 @@ def test_a_raised_limit_asks_again_only_for_what_broke_off(tmp_path: Path, photo
         assert server.counts["requests"] - asked <= 3 * cut_off
     kept = {record["id"]: record for record in first if record.get("outcome") not in {"cut_off", None}}
     assert {record["id"]: record for record in second if record["id"] in kept} == kept
+
+
+def test_a_finished_probing_is_outdated_only_where_something_broke_off_at_a_limit_that_is_higher_now(tmp_path: Path) -> None:
+    work = tmp_path / "probing" / "work"
+
+    def stage(longest_answer: int) -> Probing:
+        answers = chat("http://127.0.0.1:9/v1", longest_answer=longest_answer)
+        return Probing(ProbingConfig(baseline={"name": "endpoint", "chat": answers}))
+
+    write_json(work / "worker.json", {"config": stage(1000).config.model_dump(mode="json")})
+    write_json(tmp_path / "probing" / "summary.json", {})
+    write_jsonl(work / "unit-000000.jsonl", [{"image": {"row": 1}, "outcome": "wrong"}])
+    assert not stage(4000).outdated(tmp_path)
+    write_jsonl(work / "unit-000001.jsonl", [{"image": {"row": 1}, "outcome": "cut_off"}])
+    assert stage(4000).outdated(tmp_path)
+    assert not stage(1000).outdated(tmp_path)
+    (tmp_path / "probing" / "summary.json").unlink()
+    assert not stage(4000).outdated(tmp_path), "the ranks of a stage that is unfinished see to it"
+
+
+def test_a_raised_limit_asks_again_what_a_claim_should_be_about_where_that_broke_off(tmp_path: Path, photos: Path) -> None:
+    def thinking(request: Request) -> Reply | str:
+        assert request.schema is not None
+        short = request.schema["title"] == "subject" and (request.max_tokens or 0) < 3000
+        return cut(request) if short else right(request)
+
+    run, work = run_folder(tmp_path / "run"), tmp_path / "run" / "probing" / "work"
+    work.mkdir(parents=True)
+
+    def attempt(longest_answer: int) -> list[dict[str, Any]]:
+        judge = {"name": "endpoint", "chats": [chat(url, model="judge", longest_answer=longest_answer)]}
+        now = {"baseline": {"name": "endpoint", "chat": chat(url)}, "judge": judge}
+        reopen_cut_off(work, now)
+        (work / "worker.json").write_bytes(orjson.dumps({"config": now}))
+        records = probed(run, photos, now["baseline"], now["judge"], work / "unit-000000.jsonl")
+        close_run_chats()
+        return records
+
+    with served(ScriptedChat(thinking)) as (_, url):
+        assert "cut_off" in {record.get("reason") for record in attempt(1000)}
+        assert {record["kind"] for record in attempt(4000)} == {"outcome"}
 
 
 def test_a_model_that_refuses_by_itself_has_failed_and_is_not_taken_for_a_filter(tmp_path: Path, photos: Path) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.errors import ItemFailed, ShortOfTarget, UsageError
-from millrace.llm import Reply, Request, ToolCall, Usage
-from millrace.run.journal import read_jsonl
+from millrace.llm import Message, Reply, Request, ToolCall, Usage, assistant
+from millrace.llm.store.ledger import LedgerRow
+from millrace.llm.store.segments import line_of
+from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.chat_proof import prove_written
 from millrace.synthesis.environments import Environment
-from millrace.synthesis.policies.chat import ChatPolicy, policy_of, shown
+from millrace.synthesis.policies.chat import NOT_TAKEN, ChatPolicy, policy_of, shown
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.work_shard import synthesise_seed
@@ -349,3 +353,78 @@ def test_a_judge_that_is_the_writer_is_refused() -> None:
     config = SynthesisConfig(environment_mode="math", policy="chat", chat={"model": model, "judge_model": model})
     with pytest.raises(UsageError, match="must be another model"):
         policy_of(config)
+
+
+REQUIRED = {
+    "thoughts": {"reasoning_content": "multiply them"},
+    "signature": {"extra_content": {"google": {"thought_signature": "s="}}},
+}
+
+
+class Demanding(Scripted):
+    """Attaches something to each of its turns and refuses any conversation in which a turn does not come back as it was."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(asking())
+        self.kind = kind
+        self.given: list[Message] = []
+
+    async def complete(self, request: Request) -> Reply:
+        turns = [message for message in request.messages if message.role == "assistant"]
+        assert all(turn in self.given for turn in turns), "a turn that this model never said"
+        for turn in turns:
+            answered = [message.tool_call_id for message in request.messages if message.role == "tool"]
+            assert {call.id for call in turn.tool_calls} <= set(answered), "a call without a result"
+        reply = await super().complete(request)
+        if not reply.tool_calls:
+            return reply
+        number = len(self.requests)
+        calls = [msgspec.structs.replace(call, id=f"call_{number}_{call.id}") for call in reply.tool_calls]
+        if self.kind == "signature":
+            calls[0] = msgspec.structs.replace(calls[0], attached=REQUIRED["signature"])
+        if self.kind == "id":
+            calls[0] = msgspec.structs.replace(calls[0], id=f"{calls[0].id}__thought__{'s' * 80}")
+        attached = REQUIRED["thoughts"] if self.kind == "thoughts" else {}
+        reply = msgspec.structs.replace(reply, tool_calls=tuple(calls), attached=attached)
+        self.given.append(assistant(reply.text, tool_calls=reply.tool_calls, attached=attached))
+        return reply
+
+
+@pytest.mark.parametrize("kind", ["thoughts", "signature", "id"])
+def test_a_turn_to_which_the_server_attached_something_goes_back_as_it_came(
+    kind: str, opened: Callable[..., Environment]
+) -> None:
+    model = Demanding(kind)
+    record = synthesised(model, opened("math"))
+    assert record["failure"] is None
+    assert [item["verification"]["status"] for item in record["items"]] == ["verified", "verified"]
+    deepest = max(model.requests, key=lambda request: len(request.messages))
+    assert sum(message.role == "assistant" for message in deepest.messages) == 2
+    others = [message.text for message in deepest.messages if message.role == "tool"]
+    assert others.count(NOT_TAKEN) == 2, "a branch does not see what another branch of the same turn found"
+
+
+def test_a_turn_without_attachments_is_asked_about_as_it_always_was(opened: Callable[..., Environment]) -> None:
+    model = Scripted(asking())
+    synthesised(model, opened("math"))
+    calls = [call for request in model.requests for message in request.messages for call in message.tool_calls]
+    assert {call.id for call in calls} == {"call_1", "call_2"}
+    assert NOT_TAKEN not in {message.text for request in model.requests for message in request.messages}
+
+
+def test_a_dry_run_tells_the_cost_of_the_writer_and_the_judge_and_takes_it_from_the_answers_of_a_run_that_has_begun(
+    tmp_path: Path,
+) -> None:
+    definition = importlib.import_module("flows.synthesis").synthesis.definition
+    place = [{"base_url": "https://api.openai.com/v1"}]
+    chat = {"model": {"model": "gpt-4o", "endpoints": place}, "judge_model": {"model": "gpt-4o-mini", "endpoints": place}}
+    config = SynthesisConfig(environment_mode="math", policy="chat", chat=chat)
+    before = definition.plan(config, tmp_path)
+    assert any(line.startswith("explore: at most") and "calls of gpt-4o" in line and "about $" in line for line in before)
+    assert any(line.startswith("judge: at most") and "calls of gpt-4o-mini" in line for line in before)
+    for folder, stage, model in (("chat", "explore", "gpt-4o"), ("judge", "judge", "gpt-4o-mini")):
+        row = LedgerRow(day="d", stage=stage, model=model, calls=100, input_tokens=700_000, output_tokens=100, cost_usd=1.0)
+        write_atomic(tmp_path / folder / "ledger" / "ledger-1-a.log", line_of(msgspec.json.encode(row)))
+    after = definition.plan(config, tmp_path)
+    assert "measured on this run's answers (100 of explore, 100 of judge)" in after[-2]
+    assert "not asked again: $2.0000 for 200 model calls" in after[-1], "the judge's part too"

@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.config import load_config
+from millrace.llm.estimate import paid_words
 from millrace.llm.store.ledger import LedgerRow
 from millrace.run.journal import read_jsonl, write_json
-from millrace.synthesis.runs.live import Pace, cost, markdown
+from millrace.synthesis.runs.live import Pace, at_the_end, markdown
 from millrace.synthesis.runs.report import SynthesisReport, findings, render
 from millrace.synthesis.runs.shard_plan import plan_shards
 from millrace.synthesis.runs.summary import report_data, summarise
@@ -127,7 +129,16 @@ def test_an_unknown_price_is_never_a_cost_of_nothing(rows: list[tuple[int, int, 
         LedgerRow(day="2026-01-01", stage="write", model="m", calls=calls, unknown_cost=unknown, cost_usd=usd)
         for calls, unknown, usd in rows
     ]
-    assert said in cost(ledger)
+    assert said in paid_words(ledger)
+
+
+def test_what_a_run_will_have_cost_is_an_estimate_by_its_own_answers_or_unknown() -> None:
+    pace = Pace(seeds=100, done=20)
+    row = LedgerRow(day="2026-01-01", stage="write", model="m", calls=50, cost_usd=1.5)
+    assert at_the_end(pace, [row]) == "about $7.50 (estimate, by 50 answers for 20 seeds)"
+    for rows in ([], [msgspec.structs.replace(row, unknown_cost=1)], [msgspec.structs.replace(row, calls=5)]):
+        assert at_the_end(pace, rows) == "unknown"
+    assert at_the_end(Pace(seeds=100, done=0), [row]) == "unknown"
 
 
 class Page(HTMLParser):

@@ -294,8 +294,9 @@ def test_a_users_own_corpus_gives_proven_questions_too(tmp_path: Path) -> None:
 
 def test_new_seeds_reopen_a_finished_run_and_redo_none_of_the_old(tmp_path: Path) -> None:
     from millrace.run.folder import RunFolder, finished_state
+    from millrace.run.reopening import take_up
     from millrace.synthesis.runs.shard_plan import seeds_digest
-    from millrace.synthesis.runs.synthesis_run import reopen_for_new_seeds
+    from millrace.synthesis.runs.stage import Synthesis
 
     seeds = tmp_path / "seeds.json"
     seeds.write_text(json.dumps([f"primes {n}" for n in range(10)]))
@@ -304,12 +305,13 @@ def test_new_seeds_reopen_a_finished_run_and_redo_none_of_the_old(tmp_path: Path
     with RunFolder.open(run_dir, {"synthesis": config}) as folder:
         run_serially(config, run_dir)
         folder.finish("synthesis", "finished", seeds_sha256=seeds_digest(config))
-    assert not reopen_for_new_seeds(config, run_dir)
+    take_up([Synthesis(config)], run_dir)
+    assert finished_state(run_dir, "synthesis", {"synthesis": config}) == "finished"
     before = {path: path.stat().st_mtime_ns for path in (run_dir / "shards").glob("*")}
 
     seeds.write_text(json.dumps([*(f"primes {n}" for n in reversed(range(10))), "a new one 77"]))
     assert finished_state(run_dir, "synthesis", {"synthesis": config}) == "finished"
-    assert reopen_for_new_seeds(config, run_dir)
+    take_up([Synthesis(config)], run_dir)
     assert finished_state(run_dir, "synthesis", {"synthesis": config}) is None
     run_serially(config, run_dir)
     assert {path: path.stat().st_mtime_ns for path in before} == before

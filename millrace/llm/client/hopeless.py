@@ -13,7 +13,9 @@ REFUSED = 3
 """So many requests forbidden before the first success mean that the key may do nothing here."""
 
 IN_A_ROW = 20
-"""So many requests given up one after the other, with no answer for a fifth of `give_up_after_s`, end the run."""
+"""So many requests given up one after the other, with no answer for a fifth of `give_up_after_s`, end the run; all of them
+forbidden (a key that has been revoked, an account that has been closed), they end it at once.
+"""
 
 
 class Hopeless:
@@ -31,6 +33,7 @@ class Hopeless:
         """A request was answered."""
         self.answered = True
         self._in_a_row = 0
+        self._alike = (None, 0)
         self._last_success = time.monotonic()
 
     def failed(self, error: AttemptFailed) -> str | None:
@@ -42,6 +45,8 @@ class Hopeless:
             return error.detail
         if error.kind == "credentials" and self._in_a_row >= REFUSED and not self.answered:
             return f"the last {self._in_a_row} requests were refused: {error.detail}"
+        if error.kind == "credentials" and self._alike[1] >= IN_A_ROW:
+            return f"the last {self._alike[1]} requests were refused: {error.detail}"
         if not self.answered and error.kind == "rejected" and self._alike[1] >= ALIKE:
             return f"the first {self._alike[1]} requests were all refused alike: {error.detail}"
         if self._in_a_row >= IN_A_ROW and time.monotonic() - self._last_success > self._give_up_after_s / 5:

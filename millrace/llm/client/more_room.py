@@ -33,9 +33,11 @@ def is_cut_off(reply: Reply, request: Request) -> bool:
 
 
 def roomier(request: Request, longest: int) -> list[Request]:
-    """The same request with more and more room, up to `longest` tokens; none where it has that or leaves it to the server."""
+    """The same request with more and more room, up to `longest` tokens; none where it has that. A server that was left to choose
+    (some stop at a few hundred tokens) is told.
+    """
     first = request.max_tokens
-    if first is None or first >= longest:
+    if first is not None and first >= longest:
         return []
-    limits = sorted({min(first * FACTOR, longest), longest})
+    limits = [longest] if first is None else sorted({min(first * FACTOR, longest), longest})
     return [msgspec.structs.replace(request, max_tokens=limit) for limit in limits]

@@ -15,6 +15,7 @@ from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
+from millrace.llm.transport.lessons import SIGNATURES, THOUGHTS
 from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
 
 
@@ -59,11 +60,8 @@ _BROKEN = re.compile(r"error|fail|abort|cancel|time_?d?_?out|interrupt|overload|
 """The server ended the answer: a fault of its own (`error`, `network_error`, `insufficient_system_resource`, `abort` …)."""
 
 
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+_REASONING = (*THOUGHTS, "reasoning", "thinking")
 """Where servers write what the model thought."""
-
-_SENT_BACK = ("reasoning_content", "reasoning_details")
-"""Thoughts that belong to a call of tools: the next turn of the conversation needs them where the server keeps none itself."""
 
 _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
 
@@ -138,7 +136,7 @@ class OpenAIDialect:
             thought = any(message.get(name) for name in _REASONING)
             raise ValueError("thoughts and no answer" if thought else "an empty choice")
         usage, model = _usage_of(completion.get("usage")), words(completion.get("model"))
-        attached = {name: message[name] for name in _SENT_BACK if message.get(name)} if calls else {}
+        attached = {name: message[name] for name in THOUGHTS if message.get(name)} if calls else {}
         return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, attached=attached, usage=usage, model=model)
 
     def usage(self, body: bytes) -> Usage:
@@ -165,11 +163,11 @@ class OpenAIDialect:
                     "id": call.id,
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.invalid or orjson.dumps(call.arguments).decode()},
-                    **{name: call.attached[name] for name in ("extra_content",) if name in call.attached},
+                    **{name: call.attached[name] for name in SIGNATURES if name in call.attached},
                 }
                 for call in message.tool_calls
             ]
-            written |= {name: message.attached[name] for name in _SENT_BACK if name in message.attached}
+            written |= {name: message.attached[name] for name in THOUGHTS if name in message.attached}
         return written
 
     def _content(self, message: Message, images: Iterator[str]) -> object:
@@ -204,8 +202,8 @@ def _tool_call(call: Any, index: int) -> ToolCall:
     function = mapping(mapping(call).get("function"))
     name = mapping(call).get("id")
     made = tool_call(words(function.get("name")), function.get("arguments"), str(name) if name else f"call_{index}")
-    extra = mapping(mapping(call).get("extra_content"))  # Gemini's signatures, as its OpenAI-compatible API writes them
-    return msgspec.structs.replace(made, attached={"extra_content": extra}) if extra else made
+    attached = {name: value for name in SIGNATURES if (value := mapping(mapping(call).get(name)))}
+    return msgspec.structs.replace(made, attached=attached) if attached else made
 
 
 def _text_of(content: Any) -> str:

@@ -35,7 +35,9 @@ class AnswerKeys:
             if (paid := journal.find(key)) is not None:
                 return paid
         earlier = journal.find(self.asked)
-        return earlier if earlier is not None and any(_is_at(who, earlier.endpoint) for who in answerers) else None
+        if earlier is None or not _still_an_answer(earlier):
+            return None
+        return earlier if any(_is_at(who, earlier.endpoint) for who in answerers) else None
 
     def _of_each(self, answerers: Sequence[str]) -> Iterator[bytes]:
         for who in answerers:
@@ -45,6 +47,15 @@ class AnswerKeys:
 
 def _with(key: bytes, end: bytes, who: str) -> bytes:
     return hashlib.blake2b(who.encode(), key=key + end, digest_size=len(key)).digest()
+
+
+def _still_an_answer(earlier: Reply) -> bool:
+    """Whether a reply that a version before this one kept is one by today's rules.
+
+    Those versions did not write down whether the model or a filter of the server refused, and kept replies without a word, which
+    are now asked for again: either would become the model's failure.
+    """
+    return earlier.finish != "refusal" and bool(earlier.text or earlier.tool_calls or earlier.finish == "length")
 
 
 def _is_at(who: str, place: str) -> bool:

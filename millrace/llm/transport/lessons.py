@@ -17,7 +17,15 @@ from millrace.llm.transport.reply_parts import items, loose_json, mapping
 STATUSES = frozenset({400, 404, 415, 422, 501})
 """With these a server refuses the form of a request."""
 
-LEFT_OUT = ("seed", "top_p", "temperature", "stop", "reasoning_content")
+THOUGHTS = ("reasoning_content", "reasoning_details", "thinking_blocks")
+"""Fields of a turn with calls of tools: the thoughts behind them, which the next request needs where the server keeps none
+itself. Kimi, DeepSeek and others; OpenRouter; LiteLLM in front of Claude.
+"""
+
+SIGNATURES = ("extra_content", "provider_specific_fields")
+"""Fields of a call of tools: the signature of the thought behind it. Gemini's OpenAI-compatible API; LiteLLM."""
+
+LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES)
 """In this order, where a server takes only one of several."""
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}

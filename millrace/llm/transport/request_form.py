@@ -15,12 +15,10 @@ from millrace.llm.failures import ReplyInvalid
 from millrace.llm.settings import ModelSettings
 from millrace.llm.store.abilities import Abilities, KnownAbilities, schema_name
 from millrace.llm.transport.exchange import Answer
-from millrace.llm.transport.lessons import lesson_in, refuses_schema
+from millrace.llm.transport.lessons import SIGNATURES, STATUSES, THOUGHTS, lesson_in, refuses_schema
 
 WEAKER = {"native": "plain", "plain": "json_object", "json_object": "prompt"}
 """How a schema is said to a server that refuses it."""
-
-THOUGHTS = "reasoning_content"
 
 MOST_FORMS = 10
 """Forms in which one request is tried: every field left out, every weaker mode."""
@@ -60,6 +58,8 @@ class RequestForm:
 
     def learn(self, answer: Answer, sent: set[str], request: Request, mode: str, before: Abilities) -> bool:
         """Take what a refusal says about the form of requests; whether the request would now be another."""
+        if answer.status not in STATUSES:
+            return False  # an overloaded or broken server: it says nothing about the form, and is to be asked after a wait
         self.known.refresh()
         if self.mode(request) != mode or self.known.now != before:
             return True  # another process has met this already
@@ -125,15 +125,17 @@ class RequestForm:
 
 
 def _thoughts(body: dict[str, Any], known: Abilities) -> set[str]:
-    """See to the thoughts in earlier turns as the endpoint wants them; the name of their field if it is sent."""
+    """See to the thoughts in earlier turns as the endpoint wants them; the names of their fields that are sent."""
     sent: set[str] = set()
     messages: Any = body.get("messages") or ()
     for message in messages:
-        if THOUGHTS in known.left_out:
-            message.pop(THOUGHTS, None)
-        elif known.wants_thoughts and message.get("tool_calls"):
-            message.setdefault(THOUGHTS, "")
-        sent |= {THOUGHTS} & set(message)
+        calls = message.get("tool_calls") or ()
+        for part in (message, *calls):
+            for name in known.left_out:
+                part.pop(name, None)
+        if calls and known.wants_thoughts and THOUGHTS[0] not in known.left_out:
+            message.setdefault(THOUGHTS[0], "")
+        sent |= set(THOUGHTS) & set(message) | {name for call in calls for name in SIGNATURES if name in call}
     return sent
 
 

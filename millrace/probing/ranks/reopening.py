@@ -1,7 +1,6 @@
 """Units whose replies broke off are taken up again when the limits have been raised since: only for the images that it concerns.
 
 The replies that came to their own end are in the journal of paid replies and are not paid for again.
-Covers: a stage that is not finished. Does not cover: a finished run, which stays as it is.
 """
 
 from __future__ import annotations
@@ -10,21 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from millrace.errors import MillraceError
+from millrace.llm.limits import CUT_OFF, gives_more_room
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.judges import judge_settings
-from millrace.run.journal import PART, read_json, read_jsonl, write_jsonl
-
-LIMITS = ("max_tokens", "longest_answer")
-"""The fields that say how long an answer may be."""
-
-CUT_OFF = "cut_off"
+from millrace.run.journal import read_json, read_jsonl, reopen_journal
 
 
-def reopen_cut_off(work: Path, now: Mapping[str, Any]) -> int:
-    """Reopen the finished units in which a reply broke off, if a limit has been raised; returns how many.
+def concerned_units(work: Path, now: Mapping[str, Any]) -> Iterator[tuple[Path, set[int]]]:
+    """The finished units in which a reply broke off at a limit that is higher now, each with the rows of the images concerned.
 
     Args:
         work: the stage's `work/`, with the `worker.json` of the last attempt in it.
@@ -32,37 +25,27 @@ def reopen_cut_off(work: Path, now: Mapping[str, Any]) -> int:
     """
     try:
         before = read_json(work / "worker.json")["config"]
-        raised = any(new > old for old, new in zip(_limits(before), _limits(now), strict=True))
+        raised = gives_more_room(baseline_settings(before["baseline"]), baseline_settings(now["baseline"])) or gives_more_room(
+            judge_settings(before["judge"]), judge_settings(now["judge"])
+        )
     except (OSError, MillraceError, ValueError, KeyError, TypeError):
-        return 0  # there was no attempt before, or one of another version
-    return sum(_reopen(path) for path in sorted(work.glob("unit-*.jsonl"))) if raised else 0
+        return  # there was no attempt before, or one of another version
+    for path in sorted(work.glob("unit-*.jsonl")) if raised else ():
+        rows = {record["image"]["row"] for record in read_jsonl(path) if _broke_off(record)}
+        if rows:
+            yield path, rows
 
 
-def _limits(config: Mapping[str, Any]) -> list[int]:
-    parts = (baseline_settings(config["baseline"]), judge_settings(config["judge"]))
-    return [limit for part in parts for limit in _limits_in(part)]
+def reopen_cut_off(work: Path, now: Mapping[str, Any]) -> int:
+    """Reopen the finished units in which a reply broke off, if a limit has been raised; returns how many."""
+    return sum(_reopen(path, rows) for path, rows in list(concerned_units(work, now)))
 
 
-def _limits_in(settings: BaseModel) -> Iterator[int]:
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if name in LIMITS:
-            yield value
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, BaseModel):
-                yield from _limits_in(part)
+def _reopen(path: Path, rows: set[int]) -> bool:
+    return reopen_journal(path, lambda record: record["image"]["row"] in rows)
 
 
-def _reopen(path: Path) -> bool:
-    records = list(read_jsonl(path))
-    concerned = {record["image"]["row"] for record in records if record.get("outcome") == CUT_OFF or _lacks_a_vote(record)}
-    if not concerned:
-        return False
-    part = path.with_name(path.name + PART)
-    write_jsonl(part, (record for record in records if record["image"]["row"] not in concerned))
-    path.unlink()  # from here on the unit is an unfinished one; before, it was a finished one
-    return True
-
-
-def _lacks_a_vote(record: Mapping[str, Any]) -> bool:
-    return CUT_OFF in ((record.get("judge") or {}).get("missing") or {}).values()
+def _broke_off(record: Mapping[str, Any]) -> bool:
+    """Whether the reply to a claim broke off, a judge's vote on it, or the choice of what it should be about."""
+    missing_votes = ((record.get("judge") or {}).get("missing") or {}).values()
+    return CUT_OFF in (record.get("outcome"), record.get("reason"), *missing_votes)

@@ -11,8 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from millrace.llm import Message
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A call as a chat model made it: its whole turn, which the server may want to see again as it was, and which call of it."""
+
+    turn: Message
+    place: int
 
 
 @dataclass(slots=True)
@@ -29,6 +38,8 @@ class Node:
     args: dict[str, Any] | None = None
     value: Value = None
     """What was read out of the observation; None without an operator."""
+    said: Said | None = None
+    """Where a chat model asked for the action; None for one that a program planned. Not written down."""
     note: str = ""
     """Why an `ok` observation leads no further (`the value repeats an earlier one`); empty otherwise."""
     children_ids: list[str] = field(default_factory=list)
@@ -91,6 +102,8 @@ class Proposal:
     intent: str
     op: str | None = None
     args: dict[str, Any] | None = None
+    said: Said | None = None
+    """Where a chat model asked for it."""
 
 
 class Policy(Protocol):

@@ -18,9 +18,10 @@ from typing import Any
 from millrace.errors import UsageError
 from millrace.llm import ChatModel, Message, Reply, Request, Tool, ToolCall, assistant, system, tool, tool_result, user
 from millrace.llm.open_chat import open_chat
+from millrace.llm.run_chats import JUDGE_FOLDER
 from millrace.llm.settings import ModelSettings
 from millrace.synthesis.environments import Action, Environment
-from millrace.synthesis.policies import Node, Proposal, View
+from millrace.synthesis.policies import Node, Proposal, Said, View
 from millrace.synthesis.settings import SynthesisConfig
 
 HISTORY_CHARS, CURRENT_CHARS = 600, 8_000
@@ -41,6 +42,12 @@ FORM = '{"intent": "...", "action": {"tool_name": "...", "parameters": {...}}}'
 OTHERWISE = f" If you cannot call tools natively, answer with JSON only: {FORM}, or a list of such objects."
 """Said to a model with native calls too: some servers take tools and let the model write its calls as text."""
 
+
+NOT_TAKEN = "This call was not made on this path."
+"""The result of a turn's other calls: a call without a result is refused, and its true result belongs to another path."""
+
+PLAIN_ID = 64
+"""Characters. A call's id that is longer than APIs allow holds more than a name: LiteLLM puts Gemini's signature into it."""
 
 MARKS = re.compile(r"\[\s*/?\s*DATA\s*\]", re.IGNORECASE)
 
@@ -74,9 +81,13 @@ class ChatPolicy:
             stage="explore",
         )
         reply = await self.complete(view.seed, request)
-        calls = [(call.name, _arguments(call)) for call in reply.tool_calls] or _written_calls(reply.text)
-        intent = " ".join(reply.text.split())[:300] if reply.tool_calls else "as the model wrote"
-        return [Proposal(Action(name, arguments), intent or "explore") for name, arguments in calls[:count]]
+        if not reply.tool_calls:
+            written = [Action(*call) for call in _written_calls(reply.text)]
+            return [Proposal(action, "as the model wrote") for action in written[:count]]
+        turn = assistant(reply.text, tool_calls=reply.tool_calls, attached=reply.attached)
+        intent = " ".join(reply.text.split())[:300] or "explore"
+        calls = list(enumerate(reply.tool_calls))[:count]
+        return [Proposal(Action(call.name, _arguments(call)), intent, said=Said(turn, place)) for place, call in calls]
 
     async def complete(self, seed: str, request: Request, model: ChatModel | None = None) -> Reply:
         """Ask the model (or the judge, where it is given), and count what it cost under the seed."""
@@ -126,9 +137,25 @@ class ChatPolicy:
                 }
                 messages += [assistant(json.dumps(said, ensure_ascii=False)), user(f"The call's result:\n{seen}\nGo on.")]
             else:
-                call = ToolCall(id=f"call_{number}", name=node.action.tool_name, arguments=node.action.parameters)
-                messages += [assistant(tool_calls=(call,)), tool_result(call, seen)]
+                messages += _called(node.action, node.said, number, seen)
         return tuple(messages)
+
+
+def _called(action: Action, said: Said | None, number: int, seen: str) -> list[Message]:
+    """An earlier step as a call and its result.
+
+    A turn to which the server attached something (the signature of a thought, the thought itself) goes back as it came, with all
+    its calls, because it is refused otherwise; the calls that other paths of the tree took have no result here.
+    """
+    if said is None or not _carries_something(said.turn):
+        call = ToolCall(id=f"call_{number}", name=action.tool_name, arguments=action.parameters)
+        return [assistant(tool_calls=(call,)), tool_result(call, seen)]
+    calls = enumerate(said.turn.tool_calls)
+    return [said.turn, *(tool_result(call, seen if place == said.place else NOT_TAKEN) for place, call in calls)]
+
+
+def _carries_something(turn: Message) -> bool:
+    return bool(turn.attached) or any(call.attached or len(call.id) > PLAIN_ID for call in turn.tool_calls)
 
 
 def _in_words(tools: Sequence[Tool]) -> str:
@@ -205,5 +232,5 @@ def judge_settings(config: SynthesisConfig) -> ModelSettings | None:
 def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> ChatPolicy:
     """The policy over the chat model that the config names (see `model_settings`)."""
     judge = judge_settings(config)
-    opened = None if judge is None else open_chat(judge, None if folder is None else folder.with_name("judge"), shard=shard)
+    opened = None if judge is None else open_chat(judge, None if folder is None else folder.with_name(JUDGE_FOLDER), shard=shard)
     return ChatPolicy(open_chat(model_settings(config), folder, shard=shard), config, opened)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from millrace.llm.estimate import ENOUGH_ANSWERS, paid_words
 from millrace.llm.run_chats import ledger_of_run
 from millrace.llm.store.ledger import LedgerRow
 from millrace.reporting import charts
@@ -144,7 +145,8 @@ def markdown(counts: Mapping[str, Any], pace: Pace, paid: Sequence[LedgerRow]) -
         f"| questions kept so far | {_by_name(counts['statuses']) or '0'} |",
         f"| accepted | {accepted} of {tried:,} candidates |",
         f"| seeds that failed | {_by_name(counts['failed']) or '0'} |",
-        f"| cost | {cost(paid)} |",
+        f"| cost so far | {paid_words(paid)} |",
+        *([f"| cost at the end | {at_the_end(pace, paid)} |"] if paid else []),
         "",
         "| why a candidate was rejected | candidates | share of all |",
         "|---|---|---|",
@@ -156,15 +158,12 @@ def markdown(counts: Mapping[str, Any], pace: Pace, paid: Sequence[LedgerRow]) -
     return "\n".join(lines) + "\n\nDuplicates and answers given too often are taken out at the end, over the whole run.\n"
 
 
-def cost(paid: Sequence[LedgerRow]) -> str:
-    """What was paid for, in words; a sum with unknown parts is called a lower bound."""
-    if not paid:
-        return "nothing, no model was asked"
-    calls, unknown = sum(row.calls for row in paid), sum(row.unknown_cost for row in paid)
-    tokens = f"{sum(row.input_tokens for row in paid):,} tokens in, {sum(row.output_tokens for row in paid):,} out"
-    dollars = sum(row.cost_usd for row in paid)
-    money = "price unknown" if unknown == calls else f"{'at least ' if unknown else ''}${dollars:,.4f}"
-    return f"{money} for {calls:,} model calls ({tokens})"
+def at_the_end(pace: Pace, paid: Sequence[LedgerRow]) -> str:
+    """What the whole run will have cost, by what its answers so far took; counted from the first `ENOUGH_ANSWERS` on."""
+    dollars, calls = sum(row.cost_usd for row in paid), sum(row.calls for row in paid)
+    if not dollars or calls < ENOUGH_ANSWERS or not pace.done or any(row.unknown_cost for row in paid):
+        return "unknown"
+    return f"about ${dollars * pace.seeds / pace.done:,.2f} (estimate, by {calls:,} answers for {pace.done:,} seeds)"
 
 
 def _per_second(rate: float | None) -> str:

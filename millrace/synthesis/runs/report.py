@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from millrace.llm.estimate import paid_words
 from millrace.llm.store.ledger import LedgerRow
 from millrace.reporting import charts
 from millrace.run.journal import write_atomic
-from millrace.synthesis.runs.live import cost
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -144,7 +144,7 @@ def findings(data: SynthesisReport) -> list[str]:
             f"They use {number(data.templates)} templates with {data.median_hops} hops at the median; "
             f"the most common answer has {percent(data.largest_share, 1)} of them."
         )
-    found.append(f"Cost: {cost(data.paid)}.")
+    found.append(f"Cost: {paid_words(data.paid)}.")
     return found
 
 
@@ -181,7 +181,7 @@ def write_report(data: SynthesisReport, path: Path) -> Path:
 
 def render(data: SynthesisReport) -> str:
     """The page."""
-    return _template().render(data=data, findings=findings(data), reasons=REASONS, cost=cost(data.paid))
+    return _template().render(data=data, findings=findings(data), reasons=REASONS, cost=paid_words(data.paid))
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from millrace.errors import RunFailed, UsageError
 from millrace.run.context import RunContext, Same
+from millrace.run.journal import reopen_journal
 from millrace.run.stage import Forecast, Stage
 from millrace.synthesis.settings import SynthesisConfig, warnings_about
 
@@ -28,8 +29,9 @@ class Synthesis(Stage):
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
-        from millrace.synthesis.runs.estimate import plan_lines
+        from millrace.synthesis.runs.estimate import plan_lines, planned_calls
 
+        forecast.calls += planned_calls(self.config)
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
@@ -57,11 +59,18 @@ class Synthesis(Stage):
             judge = judge_settings(self.config)
             reach_all([model_settings(self.config), *([] if judge is None else [judge])])
 
-    def take_up(self, run_dir: Path) -> None:
-        """See `Stage.take_up`: a schedule runs in one folder, where seeds are added."""
-        from millrace.synthesis.runs.synthesis_run import reopen_for_new_seeds
+    def outdated(self, run_dir: Path) -> bool:
+        """See `Stage.outdated`: a schedule runs in one folder, where seeds are added; more room is given to what broke off."""
+        from millrace.synthesis.runs.reopening import cut_off_shards, has_new_seeds
 
-        reopen_for_new_seeds(self.config, run_dir)
+        return has_new_seeds(self.config, run_dir) or any(cut_off_shards(self.config, run_dir))
+
+    def reopen(self, folder: Path) -> None:
+        """See `Stage.reopen`."""
+        from millrace.synthesis.runs.reopening import broke_off, cut_off_shards
+
+        for shard in list(cut_off_shards(self.config, folder.parent)):
+            reopen_journal(shard, broke_off)
 
     def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
         """Plan the shards → work through them → assemble. Returns the statistics."""

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from millrace.errors import RunFailed, ShortOfTarget
-from millrace.run.folder import RunFolder
-from millrace.run.journal import read_json, write_json
+from millrace.run.journal import write_json
 from millrace.synthesis.runs.assemble import assemble
 from millrace.synthesis.runs.card import write_card, write_parquet
-from millrace.synthesis.runs.shard_plan import Plan, plan_shards, seeds_digest
+from millrace.synthesis.runs.shard_plan import Plan, plan_shards
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.work_shard import synthesise_shard
 
@@ -87,18 +86,3 @@ def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, A
 def _why(statistics: Mapping[str, Any]) -> str:
     reasons = {**statistics["failures"], **statistics["rejected"]}
     return ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "no path was long enough and ended in an answer"
-
-
-def reopen_for_new_seeds(config: SynthesisConfig, run_dir: Path) -> bool:
-    """Take a finished run's end back when its seeds' file has changed since; what is done stays done."""
-    marker = run_dir / "statistics.json"
-    if not marker.exists() or not config.seeds_path.is_file():
-        return False
-    manifest = read_json(run_dir / "manifest.json") if (run_dir / "manifest.json").exists() else {}
-    entry = manifest.get("flows", {}).get("synthesis", {})
-    if entry.get("state") not in ("finished", "short") or entry.get("seeds_sha256") == seeds_digest(config):
-        return False
-    with RunFolder.open(run_dir, {"synthesis": config}) as folder:
-        folder.finish("synthesis", "running")
-        (folder.stage("synthesis") / "summary.json").unlink(missing_ok=True)
-    return True
