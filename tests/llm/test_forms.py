@@ -88,6 +88,11 @@ def no_system(body: dict[str, Any]) -> Outgoing | None:
     return refused("System role not supported") if body["messages"][0]["role"] == "system" else None
 
 
+def says(words: str, *, unless: str) -> Any:
+    """A rule: refused with these words as long as the field is sent."""
+    return lambda body: refused(words) if unless in body else None
+
+
 RULES: dict[str, tuple[Any, int]] = {
     "max_tokens": (no_max_tokens, 1),
     "temperature": (no_temperature, 1),
@@ -95,6 +100,10 @@ RULES: dict[str, tuple[Any, int]] = {
     "seed": (no_seed, 1),
     "one of two": (not_both, 1),
     "no system role": (no_system, 1),
+    "temperature of TGI": (says("`temperature` must be strictly positive", unless="temperature"), 1),
+    "temperature of Claude": (says("`temperature` may only be set to 1 when thinking is enabled.", unless="temperature"), 1),
+    "temperature out of range": (says("temperature: must be > 0", unless="temperature"), 1),
+    "seed through Rust": (says("unknown field `seed`, expected one of `model`, `messages`", unless="seed"), 1),
 }
 ASKED: dict[str, Any] = {"temperature": 0.0, "top_p": 0.9, "seed": 3, "max_tokens": 99}
 

@@ -19,7 +19,7 @@ from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
-from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
+from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
 
 class Options(Settings):
@@ -142,7 +142,7 @@ class GeminiDialect:
             return Reply(text=said, finish="refusal", filtered=True, usage=usage, model=model)
         if not text and not calls and finish == "stop":
             thought = any(part.get("thought") for part in parts)
-            raise ValueError("thoughts and no answer" if thought else "an empty candidate")
+            raise NoAnswer("thoughts and no answer" if thought else "an empty candidate")
         return Reply(text=text, finish="tool_calls" if calls else finish, tool_calls=calls, usage=usage, model=model)
 
     def _turn(self, message: Message, images: Iterator[str], names: dict[str, str]) -> dict[str, Any]:

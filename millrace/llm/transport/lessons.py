@@ -25,7 +25,7 @@ itself. Kimi, DeepSeek and others; OpenRouter; LiteLLM in front of Claude.
 SIGNATURES = ("extra_content", "provider_specific_fields")
 """Fields of a call of tools: the signature of the thought behind it. Gemini's OpenAI-compatible API; LiteLLM."""
 
-LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES)
+LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES, "tool_choice")
 """In this order, where a server takes only one of several."""
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -39,8 +39,14 @@ _REFUSES = re.compile(
 _TOO_MUCH = re.compile(
     r"too (large|big|long|many|high)|exceed|at most|context (length|window)|(greater|larger|more|less) than|maximum", re.I
 )
+_VALUE = re.compile(
+    r"\b(must|has to|have to|should|only|requires?|positive|range|between|invalid|incorrect)\b|[<>]", re.IGNORECASE
+)
+"""What is said of a field's value: where no answer depends on the field, the server's own choice will do."""
+
 _ROLE = re.compile(
-    r"system (role|message|prompt|instruction)s? (is |are )?not (supported|allowed|enabled)|not support '?system'?", re.I
+    r"(system|developer) (role|message|prompt|instruction)s? (is |are )?not (supported|allowed|enabled)|not support '?system'?",
+    re.I,
 )
 _THOUGHTS_MISSING = re.compile(
     r"(missing|required|must).{0,60}reasoning_content|reasoning_content.{0,60}(missing|required|must)", re.IGNORECASE
@@ -65,14 +71,14 @@ def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], No
     if _THOUGHTS_MISSING.search(said):
         return _wants_thoughts
     named = _named(answer) & set(sent)
-    if not named and not _REFUSES.search(said):
+    if not named and not _REFUSES.search(said) and not _VALUE.search(said):
         return None
     mentioned = named or {name for name in sent if re.search(rf"\b{re.escape(name)}\b", said)}
     for name, other in LIMITS.items():
         if name in mentioned and (re.search(rf"\b{other}\b", said) or (_REFUSES.search(said) and not _TOO_MUCH.search(said))):
             return _renaming(name, other)
     refused = next((name for name in LEFT_OUT if name in mentioned), None)
-    return None if refused is None or not _REFUSES.search(said) else _leaving_out(refused)
+    return None if refused is None or not (_REFUSES.search(said) or _VALUE.search(said)) else _leaving_out(refused)
 
 
 def refuses_schema(answer: Answer) -> bool:
