@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -222,7 +223,7 @@ def test_an_overloaded_server_is_not_asked_again_at_once_because_another_process
         url = await server.http.start()
         async with opened(url, tmp_path) as one, opened(url, tmp_path) as other:
             found = other.pool.endpoints[0].model.form.known  # type: ignore[attr-defined]
-            found.learn(lambda known: setattr(known, "left_out", ["seed"]))
+            found.learn(lambda known: msgspec.structs.replace(known, left_out=["seed"]))
             asked = asyncio.create_task(one.complete(question(seed=1)))
             await asyncio.sleep(0.3)
             assert server.refused == 1

@@ -21,6 +21,7 @@ from millrace.llm.transport.exchange import Answer, Wire
 from millrace.llm.transport.refusals import blocked_by_filter, failure_inside, failure_of, message_in, quota_pause
 from millrace.llm.transport.reply_parts import NoAnswer
 from millrace.llm.transport.request_form import MOST_FORMS, RequestForm
+from millrace.records.llm import SchemaMode
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
@@ -149,13 +150,13 @@ class HttpChat:
         """Close the connections."""
         await self.wire.close()
 
-    async def _exchange(self, request: Request, mode: str) -> tuple[Answer, set[str]]:
+    async def _exchange(self, request: Request, mode: SchemaMode) -> tuple[Answer, set[str]]:
         timeout_s = request.timeout_s or self.settings.timeout_s
         pieces, sent = await self._pieces(request, mode)
         async with self.shared.bytes_in_flight.hold(sum(map(len, pieces))):
             return await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s), sent
 
-    async def _pieces(self, request: Request, mode: str) -> tuple[list[bytes], set[str]]:
+    async def _pieces(self, request: Request, mode: SchemaMode) -> tuple[list[bytes], set[str]]:
         parts = [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
         if not parts:
             body, sent = self.form.body(request, mode, [])

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from millrace.llm.store.abilities import Abilities
+from msgspec.structs import replace
+
 from millrace.llm.transport.exchange import Answer
 from millrace.llm.transport.refusals import whole_message
 from millrace.llm.transport.reply_parts import items, loose_json, mapping
+from millrace.records.llm import Abilities
 
 STATUSES = frozenset({400, 404, 415, 422, 501})
 """With these a server refuses the form of a request."""
@@ -56,7 +58,7 @@ _SCHEMA = re.compile(
 )
 
 
-def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], None] | None:
+def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], Abilities] | None:
     """What to remember of a refused request; None when it says nothing about its form.
 
     Args:
@@ -98,23 +100,17 @@ def _named(answer: Answer) -> set[str]:
     return names | ({str(error["param"])} if error.get("param") else set())
 
 
-def _wants_thoughts(known: Abilities) -> None:
-    known.wants_thoughts = True
+def _wants_thoughts(known: Abilities) -> Abilities:
+    return replace(known, wants_thoughts=True)
 
 
-def _no_system_role(known: Abilities) -> None:
-    known.no_system_role = True
+def _no_system_role(known: Abilities) -> Abilities:
+    return replace(known, no_system_role=True)
 
 
-def _renaming(name: str, other: str) -> Callable[[Abilities], None]:
-    def change(known: Abilities) -> None:
-        known.renamed = {**known.renamed, name: other}
-
-    return change
+def _renaming(name: str, other: str) -> Callable[[Abilities], Abilities]:
+    return lambda known: replace(known, renamed={**known.renamed, name: other})
 
 
-def _leaving_out(name: str) -> Callable[[Abilities], None]:
-    def change(known: Abilities) -> None:
-        known.left_out = sorted({*known.left_out, name})
-
-    return change
+def _leaving_out(name: str) -> Callable[[Abilities], Abilities]:
+    return lambda known: replace(known, left_out=sorted({*known.left_out, name}))
