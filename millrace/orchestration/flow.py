@@ -10,7 +10,8 @@
         full.main()
 
 `from flows.full import full` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.full` runs the
-file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts.
+file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts. The run's own
+Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost each of them 1 s.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def flow(
             arguments=arguments,
             subcommands=subcommands or {},
         )
-        if function.__module__ == "__main__":
+        if function.__module__ in ("__main__", "__mp_main__"):
             from millrace.orchestration.flow_command import FlowCommand
 
             return FlowCommand(definition)

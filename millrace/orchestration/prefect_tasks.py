@@ -9,7 +9,6 @@ user's own function).
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from millrace.orchestration.abandoned import timed
+from millrace.plugins.entry_points import module_exists
 
 Function = Callable[..., Any]
 
@@ -54,8 +54,11 @@ def step_task_of(function: Function, package: str) -> Any:
 
 
 def _import_tasks_of(function: Function, package: str) -> None:
-    """The tasks of `millrace.qa.…` are in `tasks/qa.py`."""
+    """The tasks of `millrace.qa.…` are in `tasks/qa.py`; where none lie beside a user's own flow, the installed ones are used."""
     library, _, rest = function.__module__.partition(".")
-    name = f"{package}.{rest.partition('.')[0]}"
-    if library == "millrace" and importlib.util.find_spec(name) is not None:
-        importlib.import_module(name)
+    if library != "millrace":
+        return
+    for name in (f"{place}.{rest.partition('.')[0]}" for place in (package, "millrace.tasks")):
+        if module_exists(name):
+            importlib.import_module(name)
+            return

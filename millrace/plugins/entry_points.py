@@ -25,7 +25,7 @@ def entry_points(group: str) -> Mapping[str, str]:
     """Name → dotted path of a module, sorted by name. One whose module is gone is left out."""
     found = dict(_of_checkout().get(group, {}))
     found |= {point.name: point.value for point in importlib.metadata.entry_points(group=group) if point.name not in found}
-    return {name: found[name] for name in sorted(found) if _is_there(found[name])}
+    return {name: found[name] for name in sorted(found) if module_exists(found[name])}
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +37,8 @@ def _of_checkout() -> Mapping[str, dict[str, str]]:
     return groups
 
 
-def _is_there(module: str) -> bool:
+def module_exists(module: str) -> bool:
+    """Whether a module of this dotted name can be found, its package among what can. Imports only the package."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

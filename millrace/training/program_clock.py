@@ -11,6 +11,9 @@ FOREIGN_STEP_S = 5.0
 """A program whose times are this much further from ours than before has had its clock set. On a busy machine what it says can
 come late by a second or two."""
 
+TOGETHER_S = 0.1
+"""Lines that arrive this close to each other, and were printed further apart than a clock that is set needs, were in a buffer."""
+
 
 class ProgramClock:
     """Translates the `t`, `started` and `wall_s` of events, one event after the other.
@@ -18,8 +21,10 @@ class ProgramClock:
     Our own workloads say where their clock began (`clock` in `start`). Of other programs it is watched how far their times are
     from ours: where that changes, the wall clock was set, and what was measured by it in between is put right.
 
-    Covers: a wall clock that is set for the whole machine (from half a second), or for the program alone (from 5 s).
-    Does not cover: a program whose clock runs too fast or too slow.
+    Covers: a wall clock that is set for the whole machine (from half a second), or for the program alone (from 5 s); output that
+    arrives in blocks, because the program or a pipe behind it buffers, which is no clock that was set.
+    Does not cover: a program whose clock runs too fast or too slow; when the epochs of the first block were, whose lengths are
+    right; a clock that is set back for the program alone, if its output arrives in blocks and the epoch was longer than that.
     """
 
     def __init__(self, began: float) -> None:
@@ -27,7 +32,9 @@ class ProgramClock:
         """By how much the program's clock was set, all together; 0: never."""
         self._anchor: clock.Anchor | None = None
         self._offset: float | None = None
-        self._lag = 0.0
+        self._lag = self._last_lag = 0.0
+        self._arrived = self._latest = began
+        self._buffered = False
         self._epoch_began, self._epoch_offset = began, 0.0
 
     def translate(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +53,24 @@ class ProgramClock:
             made = event | {"t": min(event["t"] - offset, arrived)}
             if event["event"] == "epoch":
                 made |= self._epoch(event, made["t"], offset)
+        self._latest = made["t"]
         if event["event"] in {"ready", "epoch"}:
             self._epoch_began, self._epoch_offset = made["t"], self._offset or 0.0
         return made
 
     def _offset_now(self, said: float, arrived: float) -> float:
         wall = time.time()
-        if abs(said - wall - self._lag) > FOREIGN_STEP_S:
-            self._lag = said - wall
+        lag, together = said - wall, arrived - self._arrived < TOGETHER_S
+        self._buffered |= together and lag - self._last_lag > FOREIGN_STEP_S
+        self._arrived, self._last_lag = arrived, lag
+        if self._buffered and self._is_late(lag, said - (wall - arrived), together=together):
+            nearer = max(lag - self._lag, 0.0)
+            self._lag += nearer
+            self._epoch_offset += nearer
+            if self._offset is not None:
+                self._offset += nearer
+        elif abs(lag - self._lag) > FOREIGN_STEP_S:
+            self._lag = lag
         offset = wall - arrived + self._lag
         if abs(offset) < clock.STEP_S:
             offset = 0.0
@@ -63,6 +80,12 @@ class ProgramClock:
             self.step_s += offset - self._offset
             self._offset = offset
         return self._offset
+
+    def _is_late(self, lag: float, moment: float, *, together: bool) -> bool:
+        """Whether a line was only held up in a buffer, and no clock was set: the latest lines are the nearest to the clock."""
+        if lag > self._lag:
+            return together or lag - self._lag <= FOREIGN_STEP_S
+        return moment - self._lag >= self._latest - FOREIGN_STEP_S
 
     def _epoch(self, event: dict[str, Any], ended: float, offset: float) -> dict[str, Any]:
         """When an epoch began and how long it took, whichever clock its program looked at before and after."""

@@ -26,6 +26,7 @@ from millrace.orchestration.clusters.cluster import (
     placed,
     start_ahead,
 )
+from millrace.orchestration.clusters.worker_check import code_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +129,15 @@ def test_a_scheduler_that_nobody_answers_at_and_one_without_workers_are_told_apa
         check_cluster(ClusterSettings(address="tcp://127.0.0.1:9"), tmp_path)
     with scheduler() as address, pytest.raises(RunFailed, match="has no workers"):
         check_cluster(ClusterSettings(address=address), tmp_path)
+
+
+def test_the_code_that_workers_must_have_is_all_of_it_installed_or_in_a_checkout(tmp_path: Path) -> None:
+    assert {path.name for path in code_folders(ROOT / "millrace")} == {"millrace", "tasks", "flows"}
+    assert all(path.is_dir() for path in code_folders(ROOT / "millrace"))
+    installed = tmp_path / "site-packages"
+    for name in ("millrace/flows", "millrace/tasks", "flows"):  # the last one is somebody else's
+        (installed / name).mkdir(parents=True)
+    assert code_folders(installed / "millrace") == [installed / "millrace"]
 
 
 @pytest.mark.slow

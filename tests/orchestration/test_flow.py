@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from millrace.run.local import LocalRun
 from millrace.run.progress import Progress
 from millrace.run.stage import Stage
 
-FLOWS = sorted(path.stem for path in (Path(__file__).parents[2] / "flows").glob("*.py") if path.stem != "__init__")
+ROOT = Path(__file__).parents[2]
+FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -59,6 +62,26 @@ def test_every_task_wraps_a_function_that_a_stage_can_map() -> None:
     own = shard_task_of(len, "tasks")
     assert own is shard_task_of(len, "tasks")
     assert own.name == "len"
+
+
+def test_a_flow_of_ones_own_runs_the_librarys_stages_also_where_no_tasks_lie_beside_it() -> None:
+    from millrace.checkpoint.compare import compare_readers
+    from millrace.checkpoint.verify import verify_part
+    from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
+
+    assert shard_task_of(verify_part, "worktasks").name == "verify_part"
+    assert step_task_of(compare_readers, "nowhere.tasks").name == "compare_readers"
+
+
+def test_a_process_that_a_run_starts_builds_no_prefect_flow_of_the_file_that_was_run() -> None:
+    """A Dask worker imports the file that is `__main__` here, as `__mp_main__`."""
+    program = (
+        "import runpy, sys\n"
+        "left = runpy.run_module('flows.full', run_name='__mp_main__', alter_sys=True)\n"
+        "assert left['FullConfig'] and not {'prefect', 'torch', 'distributed'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 class ShortRun(LocalRun):

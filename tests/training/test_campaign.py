@@ -374,11 +374,11 @@ def test_the_load_is_set_by_pausing_by_the_number_of_backgrounds_and_by_a_duty_c
         stands_still(second)
         loads.set_level(0.75)  # one, and one for half the time
         began, deadline = time.time(), time.monotonic() + 60
-        while len(second.spans.gaps(began, time.time())) < 4:
+        while len(second.record.spans.gaps(began, time.time())) < 4:
             assert time.monotonic() < deadline, "the second background is not switched on and off"
             time.sleep(0.1)
-        assert 0.1 < second.spans.overlap(began, now := time.time()) / (now - began) < 0.9
-        assert not first.spans.gaps(began, now)
+        assert 0.1 < second.record.spans.overlap(began, now := time.time()) / (now - began) < 0.9
+        assert not first.record.spans.gaps(began, now)
         loads.set_level(0.0)  # also in the middle of a turn of the duty cycle
         stands_still(first)
         stands_still(second)

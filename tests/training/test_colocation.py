@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.training.backgrounds.background import interpolate
+from millrace.training.backgrounds.background_record import interpolate
 from millrace.training.backgrounds.colocation import (
     LoadController,
     compare,

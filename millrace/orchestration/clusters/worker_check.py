@@ -31,14 +31,22 @@ PROOF = ".shared-with-workers-"
 @cache
 def versions_here() -> dict[str, str]:
     """What must be the same in the flow and in every worker. Code of another commit can give other records."""
-    root = Path(__file__).resolve().parents[3]
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "dask": importlib.metadata.version("dask"),
         "distributed": importlib.metadata.version("distributed"),
         "prefect": importlib.metadata.version("prefect"),
-        "Millrace's code": hash_files(root / "millrace", root / "tasks", root / "flows", length=12),
+        "Millrace's code": hash_files(*code_folders(Path(__file__).resolve().parents[2]), length=12),
     }
+
+
+def code_folders(library: Path) -> list[Path]:
+    """Where Millrace's code is: `library` (the folder `millrace`), with `tasks` and `flows` beside it in a checkout.
+
+    Installed, they are inside it, and what lies beside it belongs to others.
+    """
+    inside = (library / "flows").is_dir()
+    return [library] if inside else [library, library.parent / "tasks", library.parent / "flows"]
 
 
 def look_here(tokens: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One background training: kept running, watched, counted, paused, restarted or given up."""
+"""One background training: kept running, watched, paused, restarted or given up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import json
 import random
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
 from millrace.run import clock
+from millrace.training.backgrounds.background_record import BackgroundRecord
 from millrace.training.backgrounds.restarts import RestartPolicy, State
-from millrace.training.backgrounds.spans import Spans
 from millrace.training.judgement import HOPELESS, judge
 from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
 from millrace.training.observation import Event, Observation
@@ -43,29 +42,14 @@ class BackgroundLoop:
         self._stopping = self._paused = False
         self._process: SupervisedProcess | None = None
         self._seen: Observation | None = None
-        self.state: State = "waiting"
-        self.spans = Spans()
-        """When it was really training."""
-        self.detail = ""
-        self._state_since = clock.now()
-        self._state_s: dict[str, float] = {}
-        self._causes: Counter[str] = Counter()
-        self._ends: list[dict[str, Any]] = []
-        self._first_ready_s: float | None = None
-        self._points: list[tuple[float, float]] = []
-        self._base = 0.0
-        self._totals: Counter[str] = Counter()
-        self._cpu_s = 0.0
-        self._peak: int | None = None
-        self._log_bytes = 0
-        self._containment: dict[str, Any] | None = None
+        self.record = BackgroundRecord()
+        """What it has done; the lock is held around every call."""
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"background {self.id}")
-        self._began = clock.now()
 
     def start(self) -> None:
         """Begin."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._began = self._state_since = clock.now()
+        self.record.begin()
         self._thread.start()
 
     def pause(self) -> None:
@@ -90,8 +74,7 @@ class BackgroundLoop:
             if self._process is not None:
                 self._process.resume()
             if self.state == "paused":
-                if self._points:
-                    self._points.append((clock.now(), self._points[-1][1]))
+                self.record.go_on()
                 self._enter("training")
         self._wake.set()
 
@@ -99,7 +82,7 @@ class BackgroundLoop:
         """End it for good: TERM, grace time, KILL. Returns when nothing of it is left."""
         with self._lock:
             self._stopping = True
-            self.detail = self.detail or why
+            self.record.detail = self.record.detail or why
             process = self._process
         self._wake.set()
         if process is not None:
@@ -108,20 +91,29 @@ class BackgroundLoop:
             self._thread.join()
 
     @property
+    def state(self) -> State:
+        """What it is doing."""
+        return self.record.state
+
+    @property
     def lost(self) -> bool:
         """Given up."""
         return self.state == "fatal"
 
+    def overlap_s(self, start: float, end: float) -> float:
+        """Seconds between two times (since the epoch) in which it was really training."""
+        with self._lock:
+            return self.record.spans.overlap(start, end)
+
     def samples_between(self, start: float, end: float) -> float | None:
         """Samples it trained on between two times (seconds since the epoch), by interpolation; None: it never says."""
         with self._lock:
-            points = list(self._points)
-        return interpolate(points, end) - interpolate(points, start) if len(points) > 1 else None
+            return self.record.samples_between(start, end)
 
     def cpu_s(self) -> float:
         """CPU time of all its processes up to now."""
         with self._lock:
-            process, spent = self._process, self._cpu_s
+            process, spent = self._process, self.record.cpu_s
         return spent + (process.usage().cpu_s if process is not None else 0.0)
 
     def _run(self) -> None:
@@ -130,7 +122,7 @@ class BackgroundLoop:
                 trained_s, failed = self._once()
                 if self._stopping:
                     break
-                if self._ends[-1]["cause"] in HOPELESS:
+                if self.record.ends[-1]["cause"] in HOPELESS:
                     self._enter("fatal")
                     return
                 wait = self._policy.after_exit(time.monotonic(), failed=failed, trained_s=trained_s)
@@ -145,7 +137,7 @@ class BackgroundLoop:
 
     def _once(self) -> tuple[float, bool]:
         """One process from start to end: how long it trained, and whether it failed."""
-        job, number = self.settings, len(self._ends) + 1
+        job = self.settings
         out = self.folder / "out"
         repeat = self.program.external is None and job.restart.policy == "always"
         values = self.program.complete(job.hyperparameters, where=f"background {self.id}")
@@ -154,7 +146,7 @@ class BackgroundLoop:
         env = environment_for(job, self.program)
         seen = Observation(self.program, self.folder / "events.jsonl", self._on_event)
         self._enter("starting")
-        began, cause = clock.now(), "start_failed"
+        began = clock.now()
         try:
             check_free_memory(job)
             keep_command(self.folder / "command.sh", command, cwd, env, self.folder)
@@ -173,21 +165,22 @@ class BackgroundLoop:
                     self._process, self._seen = process, seen
                     if self._paused:
                         process.pause()
-                self._containment = vars(process.containment) | {
-                    "gpu_memory_limited_by": gpu_memory_limited_by(job, self.program)
-                }
+                    self.record.containment = vars(process.containment) | {
+                        "gpu_memory_limited_by": gpu_memory_limited_by(job, self.program)
+                    }
                 cause = self._watch(process, seen)
             return self._account(process, seen, began, cause, values)
         except ItemFailed as reason:
-            cause, self.detail = reason.reason, reason.detail
+            cause, detail = reason.reason, reason.detail
         except (OSError, RunFailed) as error:
-            cause, self.detail = _why_not_started(error), str(error)
+            cause, detail = _why_not_started(error), str(error)
         finally:
             with self._lock:
                 self._process = None
             seen.close()
-        self._causes[cause] += 1
-        self._ends.append({"number": number, "cause": cause, "returncode": None, "trained_s": 0.0, "detail": self.detail})
+        with self._lock:
+            self.record.detail = detail
+            self.record.add_failed_start(cause)
         return 0.0, True
 
     def _watch(self, process: SupervisedProcess, seen: Observation) -> str:
@@ -212,6 +205,7 @@ class BackgroundLoop:
         ending = process.ending
         assert ending is not None
         trained_s = clock.now() - seen.ready_at if seen.ready_at is not None else 0.0
+        detail = ""
         if not cause:
             verdict = judge(
                 self.program,
@@ -225,34 +219,14 @@ class BackgroundLoop:
             cause = "completed" if ending.returncode == 0 else (verdict.failure or "exit_code")
             if cause == "out_of_memory" and self.settings.resources.memory_limit_mb:
                 cause = "memory_limit"
-            self.detail = verdict.detail if ending.returncode else self.detail
+            detail = verdict.detail if ending.returncode else ""
             lasted_s = clock.now() - seen.began_at
             if cause == "completed" and self._did_nothing(seen, lasted_s):
-                cause, self.detail = "ended_at_once", _why_at_once(lasted_s, ending.outlived)
+                cause, detail = "ended_at_once", _why_at_once(lasted_s, ending.outlived)
         with self._lock:
             self._process = None
-            self._base += seen.samples_total or 0
-            ended_well = cause in {"completed", "ended_at_once"}
-            self._totals["iterations"] += seen.iterations if self.program.external is None else int(ended_well)
-            self._totals["epochs"] += len(seen.epochs)
-            self._cpu_s += ending.cpu_s or 0.0
-            self._log_bytes += ending.log_bytes or 0
-            self._peak = max(filter(None, [self._peak, ending.peak_bytes, seen.peak_rss_bytes]), default=None)
-            self._causes[cause] += 1
-            self._ends.append(
-                {
-                    "number": len(self._ends) + 1,
-                    "cause": cause,
-                    "returncode": ending.returncode,
-                    "began": began,
-                    "trained_s": trained_s,
-                    "samples": seen.samples_total,
-                    "epochs": len(seen.epochs),
-                    "killed": ending.killed,
-                    "leftover": ending.leftover,
-                    "detail": self.detail if cause not in {"completed", "stopped"} else "",
-                }
-            )
+            self.record.detail = detail or self.record.detail
+            self.record.add_end(seen, ending, cause=cause, began=began, trained_s=trained_s)
         return trained_s, cause not in {"completed", "stopped"}
 
     def _did_nothing(self, seen: Observation, lasted_s: float) -> bool:
@@ -263,29 +237,20 @@ class BackgroundLoop:
 
     def _on_event(self, event: Event) -> None:
         with self._lock:
-            if event["event"] == "ready" and self.state == "starting":
-                if self._first_ready_s is None:
-                    self._first_ready_s = event["t"] - self._began
-                self._points.append((event["t"], self._base))
+            self.record.take(event)
+            if event["event"] in {"ready", "epoch"} and self.state == "starting":
                 self._enter("paused" if self._paused else "training")
-            elif event["event"] == "epoch" and self.state == "starting":
-                self._enter("paused" if self._paused else "training")
-            if "samples_total" in event:
-                self._points.append((event["t"], self._base + event["samples_total"]))
         self._wake.set()
 
     def _enter(self, state: State) -> None:
         with self._lock:
             if state == self.state:
                 return
-            now = clock.now()
-            self._state_s[self.state] = self._state_s.get(self.state, 0.0) + now - self._state_since
-            self.spans.switch(state == "training", now)
-            self.state, self._state_since = state, now
-            line = json.dumps({"event": "state", "t": now, "background": self.id, "state": state, "detail": self.detail})
-        # Told apart from the state itself: on a full disk the load goes on, and the report has it all.
+            now = self.record.enter(state)
+            facts = {"event": "state", "t": now, "background": self.id, "state": state, "detail": self.record.detail}
+        # Apart from the state itself: on a full disk the load goes on, and the report has it all.
         with contextlib.suppress(OSError), (self.folder / "states.jsonl").open("a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps(facts) + "\n")
         self._wake.set()
 
     def _wait(self, seconds: float) -> bool:
@@ -299,31 +264,12 @@ class BackgroundLoop:
     def report(self, start: float, end: float) -> dict[str, Any]:
         """Everything counted; overlap is with the foreground's time from `start` to `end` (seconds since the epoch)."""
         with self._lock:
-            running = self._seen if self._process is not None else None
-            samples = self._base + ((running.samples_total or 0) if running else 0)
-            state_s = dict(self._state_s)
-            state_s[self.state] = state_s.get(self.state, 0.0) + clock.now() - self._state_since
             return {
                 "id": self.id,
                 "workload": self.settings.workload,
                 "hyperparameters": self.settings.hyperparameters,
                 "required": self.settings.required,
-                "state": self.state,
-                "detail": self.detail,
-                "first_ready_s": self._first_ready_s,
-                "starts": len(self._ends) + (running is not None),
-                "iterations": self._totals["iterations"] + (running.iterations if running else 0),
-                "epochs": self._totals["epochs"] + (len(running.epochs) if running else 0),
-                "samples": samples if self._points else None,
-                "restarts_by_cause": {cause: count for cause, count in self._causes.items() if cause != "stopped"},
-                "ends": list(self._ends),
-                "state_s": state_s,
-                "cpu_s": self.cpu_s(),
-                "peak_bytes": self._peak,
-                "log_bytes": self._log_bytes,
-                "overlap_fraction": self.spans.overlap(start, end) / (end - start) if end > start else None,
-                "gaps": self.spans.gaps(start, end),
-                "containment": self._containment,
+                **self.record.report(self._seen if self._process is not None else None, self.cpu_s(), start, end),
             }
 
 
@@ -341,12 +287,3 @@ def _why_at_once(lasted_s: float, outlived: int) -> str:
         )
     why = f"it ended well after {lasted_s:.2f} s without an epoch, so it loads nothing"
     return f"{why}; give it more to do, or set restart.shortest_s to 0"
-
-
-def interpolate(points: list[tuple[float, float]], at: float) -> float:
-    """The value at time `at` on the line through `points` (by time); outside it is the nearest end's."""
-    before = max((point for point in points if point[0] <= at), default=points[0])
-    after = min((point for point in points if point[0] >= at), default=points[-1])
-    if after[0] <= before[0]:
-        return before[1]
-    return before[1] + (after[1] - before[1]) * (at - before[0]) / (after[0] - before[0])

@@ -92,7 +92,7 @@ class Backgrounds:
         for loop in self.loops:
             if loop.lost and loop.settings.required:
                 raise ItemFailed(
-                    "background_lost", f"the required background {loop.id} was given up: {loop.detail or 'see its log'}"
+                    "background_lost", f"the required background {loop.id} was given up: {loop.record.detail or 'see its log'}"
                 )
 
     def set_level(self, level: float) -> None:

@@ -55,7 +55,7 @@ class Windows:
         cpu, background_cpu = self._process.usage().cpu_s, self._beside.cpu_s()
         number = int(event.get("n", len(self.epochs) + 1))
         start, end = event["started"], event["t"]
-        overlaps = [loop.spans.overlap(start, end) / max(end - start, 1e-9) for loop in self._beside.loops]
+        overlaps = [loop.overlap_s(start, end) / max(end - start, 1e-9) for loop in self._beside.loops]
         overlap = sum(overlaps) / len(overlaps) if overlaps else 0.0
         wanted = self._wanted(len(self.epochs) + 1)
         ours = cpu - cpu_before + background_cpu - background_before
