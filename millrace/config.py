@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -201,7 +201,7 @@ def parse_override(text: str) -> dict[str, Any]:
     return nested
 
 
-def parse_config(model: type[S], data: dict[str, Any], *, where: str) -> S:
+def parse_config(model: type[S], data: Mapping[str, Any], *, where: str) -> S:
     """Check `data` against `model`; `where` is the place named in the message."""
     try:
         return model.model_validate(data)
