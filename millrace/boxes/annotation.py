@@ -152,7 +152,7 @@ def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
     import yaml
 
     found: dict[str, Mapping[str, Any]] = {}
-    for file in plugin_files("millrace.boxes.wordings", "yaml"):
+    for file in plugin_files("millrace.boxes.wordings", "yaml").values():
         found |= yaml.safe_load(file.read_text(encoding="utf-8")).get("pipelines", {})
     return found
 

@@ -155,7 +155,7 @@ async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal
             return Observation("error", f"there is no tool '{action.tool_name}'; known: {known}", "refused")
         return _run(tool, action, limits)
 
-    if len(todo) == 1 or not getattr(environment, "concurrent", False):
+    if len(todo) == 1 or not environment.concurrent:
         return [one(proposal.action) for _, proposal in todo]
     return list(await asyncio.gather(*(asyncio.to_thread(one, proposal.action) for _, proposal in todo)))
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise, permutations
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 
 
 def common_divisor(a: int, b: int) -> int:
@@ -239,7 +239,7 @@ COUNTABLE = {
 """The largest input for which counting takes milliseconds; beyond it a hop is called unprovable."""
 
 
-class MathVerifier:
+class MathVerifier(Verifier):
     """Recomputes chains of exact numbers."""
 
     name = "math/brute-force@1"

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 from millrace.synthesis.environments.rag.raw_text import READINGS, TYPES, paragraphs_of, stands_in, terms
 
 MAX_ALTERNATIVES = 60
 
 
-class RagVerifier:
+class RagVerifier(Verifier):
     """Recomputes chains on raw documents."""
 
     name = "rag/raw-text@2"
