@@ -8,6 +8,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -24,12 +25,29 @@ SMALL: dict[str, Value] = {"epochs": 2, "lr": 0.0012345678901234567, "batch_size
 """What of these it has: so little that a large net takes a second; the learning rate has all its digits, which arrive."""
 
 
-class Opened(NamedTuple):
-    """A workload, and what it is trained with."""
+class Run(NamedTuple):
+    """One training."""
+
+    code: int
+    events: list[dict[str, Any]]
+    printed: str
+
+
+@dataclass
+class Opened:
+    """A workload, what it is trained with, and the trainings so far."""
 
     module: ModuleType
     name: str
     values: dict[str, Value]
+    runs: list[Run] = field(default_factory=list)
+
+    def trained(self, number: int) -> Run:
+        """The training of that number, all with the same values."""
+        while len(self.runs) <= number:
+            with tempfile.TemporaryDirectory() as folder:
+                self.runs.append(_train(self, Path(folder)))
+        return self.runs[number]
 
 
 @contextlib.contextmanager
@@ -40,8 +58,8 @@ def opened(name: str, settings: Mapping[str, Any]) -> Iterator[Opened]:
     yield Opened(module, name, small | {key: module.PARAMETERS[key].convert(value) for key, value in settings.items()})
 
 
-def trained(subject: Opened, folder: Path) -> tuple[int, list[dict[str, Any]], str]:
-    """Its exit code, its events and what it printed: the training program, run in this process."""
+def _train(subject: Opened, folder: Path) -> Run:
+    """The training program, run in this process."""
     import torch
 
     from millrace.training.trainer import worker
@@ -56,7 +74,7 @@ def trained(subject: Opened, folder: Path) -> tuple[int, list[dict[str, Any]], s
         signal.signal(signal.SIGTERM, term)
         torch.set_num_threads(threads)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    return code, events, said.getvalue()
+    return Run(code, events, said.getvalue())
 
 
 def it_can_be_planned_without_torch(subject: Opened) -> None:
@@ -82,8 +100,7 @@ def it_declares_hyperparameters_and_metrics(subject: Opened) -> None:
 
 def it_trains_and_uses_exactly_what_it_was_given(subject: Opened) -> None:
     """The events of a training from start to end, with the metrics that it promised."""
-    with tempfile.TemporaryDirectory() as folder:
-        code, events, printed = trained(subject, Path(folder))
+    code, events, printed = subject.trained(0)
     kept(code == 0, f"it ended with {code}: {printed.strip().splitlines()[-1:]}")
     kinds = [event["event"] for event in events if event["event"] != "progress"]
     epochs = int(subject.values.get("epochs", subject.module.PARAMETERS["epochs"].default))
@@ -99,11 +116,8 @@ def it_trains_and_uses_exactly_what_it_was_given(subject: Opened) -> None:
 
 def the_same_seed_gives_the_same_training(subject: Opened) -> None:
     """The losses of all epochs, to the last digit."""
-    losses = []
-    for _ in range(2):
-        with tempfile.TemporaryDirectory() as folder:
-            _, events, _ = trained(subject, Path(folder))
-        losses.append([event["loss"] for event in events if event["event"] == "epoch"])
+    runs = [subject.trained(number).events for number in (0, 1)]
+    losses = [[event["loss"] for event in events if event["event"] == "epoch"] for events in runs]
     kept(losses[0] == losses[1], f"trained twice with one seed, its losses are {losses[0]} and {losses[1]}")
 
 
