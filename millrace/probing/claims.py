@@ -12,11 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
 
 from millrace.compat.claim_files import PLACEHOLDER, from_original, is_original
-from millrace.config import Settings, parse_config, read_mapping
+from millrace.config import Settings, parse_config, parse_yaml, read_mapping
 from millrace.errors import UsageError, did_you_mean
 from millrace.plugins.loading import plugin_files
 from millrace.run.ids import canonical
@@ -243,7 +242,7 @@ def _find(name_or_path: str) -> Path:
 
 
 def _shipped_reasons() -> tuple[FailureReason, ...]:
-    data: dict[str, Any] = yaml.safe_load((CLAIM_SETS / "default.yaml").read_text(encoding="utf-8"))
+    data: dict[str, Any] = parse_yaml((CLAIM_SETS / "default.yaml").read_text(encoding="utf-8"))
     return tuple(FailureReason.model_validate(reason) for reason in data["failure_reasons"])
 
 

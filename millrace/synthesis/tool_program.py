@@ -20,11 +20,12 @@ from typing import Any, BinaryIO
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.synthesis.environments import Environment, called
+from millrace.synthesis.tool_host import TOGETHER
 
 BEYOND_S = 5.0
 """How much later than the waiting process's own limit the alarm comes."""
 
-THREADS = 16
+THREADS = TOGETHER
 """Calls at a time, where an environment's tools allow several."""
 
 
@@ -69,7 +70,7 @@ def main() -> None:
         return
     _limit_memory(opening["memory_bytes"])
     lock, alarm = threading.Lock(), Alarm()
-    _say(answers, lock, {"ready": True})
+    _say(answers, lock, {"ready": True, "concurrent": bool(environment.concurrent)})
 
     def one(request: dict[str, Any]) -> None:
         deadline = alarm.enter(request["timeout_s"])

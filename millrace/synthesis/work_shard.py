@@ -202,7 +202,8 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
         answer = answer_text(chain["hops"][-1]["value"])
         clock.lap("writing")
         checks = prove(
-            environment, chain=chain, question=question, answer=answer, language=language, steps=steps_of(trajectory)
+            environment, chain=chain, question=question, answer=answer, language=language, steps=steps_of(trajectory),
+            needed=candidate.needed,
         )  # fmt: skip
         clock.lap("proving")
         passed = checks[-1].passed

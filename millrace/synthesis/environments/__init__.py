@@ -76,7 +76,7 @@ class Tool:
         if wrong:
             return Observation("error", f"{self.name}: {wrong}", "refused")
         if self.host is not None:
-            return self.host.call(self.name, parameters, timeout_s=timeout_s, max_chars=max_chars)
+            return self.host.call_all([Action(self.name, dict(parameters))], timeout_s=timeout_s, max_chars=max_chars)[0]
         if self.contained:
             return called(self, parameters, max_chars)
         return _within(timeout_s, self, parameters, max_chars)
@@ -85,8 +85,8 @@ class Tool:
 class Caller(Protocol):
     """Where tools run."""
 
-    def call(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float, max_chars: int) -> Observation:
-        """What the tool of that name answers."""
+    def call_all(self, actions: Sequence[Action], *, timeout_s: float, max_chars: int) -> list[Observation]:
+        """What the tools answer, in the calls' order; each call has its own `timeout_s`."""
         ...
 
 

@@ -14,9 +14,10 @@ import colorsys
 import gzip
 import importlib.util
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ INK = 0.46
 GRID = (24, 24)
 
 Mask = NDArray[np.bool_]
+
+Selectors = Mapping[str, Mapping[str, Any]]
+"""By slot: which digits are meant."""
 
 
 class Mark(NamedTuple):

@@ -1,20 +1,21 @@
-"""Words for digits and for questions about them, in one language: a YAML file in phrasings/."""
+"""Words for digits and for questions about them, from the YAML files in wordings/: one for each kind of claim."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
 from random import Random
+from typing import Any
 
 import msgspec
-import yaml
 
+from millrace.config import parse_yaml
+from millrace.plugins.loading import plugin_files
 from millrace.qa.writing.wordings import Selector, Wordings
 
 
 class Phrasing(Wordings, frozen=True, forbid_unknown_fields=True):
-    """One language's words. The YAML files explain the fields."""
+    """One language's words; what is said about subjects stands in `wordings/_subjects.yaml`."""
 
     colours: dict[str, str]
     subject: dict[str, list[str]]
@@ -52,7 +53,18 @@ def _feature_of(selector: Selector) -> str:
 
 
 @lru_cache(maxsize=4)
-def load_phrasing(language: str) -> Phrasing:
-    """The words of `language`: a file in phrasings/."""
-    text = (files("millrace.digits.questions") / "phrasings" / f"{language}.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), Phrasing)
+def load_phrasing(language: str) -> Phrasing | None:
+    """The words of `language`, put together from all files in wordings/; None when they do not have it."""
+    whole: dict[str, Any] = {}
+    for file in plugin_files("millrace.digits.wordings", "yaml"):
+        for field, words in parse_yaml(file.read_text(encoding="utf-8")).get(language, {}).items():
+            whole.setdefault(field, {}).update(words)
+    return msgspec.convert(whole, Phrasing) if whole else None
+
+
+def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
+    """The question pipelines that kinds of claims bring along, under `pipelines` in their wordings."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for file in plugin_files("millrace.digits.wordings", "yaml"):
+        found |= parse_yaml(file.read_text(encoding="utf-8")).get("pipelines", {})
+    return found

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from millrace.digits.questions import facts
-from millrace.digits.questions.facts import readings
+from millrace.digits import geometry, kinds
+from millrace.digits.kinds import claim_kinds, truth_of
+from millrace.digits.question_rules import readings_of
 from millrace.digits.subjects import choose_subject
-from millrace.digits.truth import truth_of
 from millrace.errors import ItemFailed
 from millrace.probing.claims import load_claims
 from millrace.qa.writing.answer_vocabulary import NONE, rung_percent
 from millrace.qa.writing.pipelines import load_pipelines
 from tests.digits.hand_scenes import drawn_scenes
 
-PIPELINE = {claim: pipeline for pipeline, (claim, _) in facts._RULES.items()}
+PIPELINE = {name: kind.PIPELINE for name, kind in claim_kinds().items()}
 
 
 def test_what_is_right_for_a_claim_is_what_its_question_is_built_on() -> None:
@@ -31,7 +31,7 @@ def test_what_is_right_for_a_claim_is_what_its_question_is_built_on() -> None:
             assert truth is not None
             slots = {aspect: slot for slot, aspect in load_pipelines()[PIPELINE[claim.claim_id]].slots.items()}
             try:
-                offered = readings(PIPELINE[claim.claim_id], scene, subject.selectors)
+                offered = readings_of(PIPELINE[claim.claim_id], scene, subject.selectors)
             except ItemFailed:
                 continue
             for reading in offered:
@@ -56,19 +56,26 @@ def test_what_is_not_clear_enough_to_be_judged_is_not_asked_either() -> None:
             truth = truth_of("spatial_absolute_position", scene, selectors)
             assert truth is not None
             if truth.clear:
-                assert readings("object_position", scene, selectors)
+                assert readings_of("object_position", scene, selectors)
                 continue
             unclear += 1
             with pytest.raises(ItemFailed, match="unclear_subject"):
-                readings("object_position", scene, selectors)
+                readings_of("object_position", scene, selectors)
     assert unclear > 10
 
 
-def test_the_writer_has_no_margin_of_its_own_but_that_of_its_scale() -> None:
-    tree = ast.parse(Path(facts.__file__).read_text())
-    numbers = {
-        node.targets[0].id  # type: ignore[union-attr]
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, float)
-    }
-    assert numbers == {"OFF_RUNG"}
+def test_a_slot_and_an_aspect_belong_to_one_kind_and_its_pipeline_says_the_same() -> None:
+    slots = [slot for kind in claim_kinds().values() for slot in kind.ASPECTS]
+    assert len(slots) == len(set(slots))
+    for kind in claim_kinds().values():
+        assert load_pipelines()[kind.PIPELINE].slots == kind.ASPECTS
+
+
+def test_only_margins_that_one_kind_alone_uses_stand_in_its_file() -> None:
+    margins: dict[str, list[str]] = {}
+    for file in sorted(Path(kinds.__file__).parent.glob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, float):
+                margins.setdefault(node.targets[0].id, []).append(file.stem)  # type: ignore[attr-defined]
+    assert all(len(files) == 1 for files in margins.values()), margins
+    assert not margins.keys() & vars(geometry).keys()
