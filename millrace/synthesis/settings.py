@@ -227,11 +227,18 @@ class SynthesisConfig(Settings):
 
     @property
     def seeds_path(self) -> Path:
-        """The seeds' file: the one named, or the shipped examples of the environment."""
+        """The seeds' file: the one named, or the shipped examples of the environment.
+
+        Raises:
+            UsageError: none is named, and none is shipped.
+        """
         if self.seeds is not None:
             return self.seeds
-        name = self.environment_mode.rpartition(".")[2]
-        return configs_folder() / "synthesis" / "seeds" / f"{name}.txt"
+        shipped = configs_folder() / "synthesis" / "seeds" / f"{self.environment_mode.rpartition('.')[2]}.txt"
+        if not shipped.is_file():
+            missing = f"no seeds are shipped for the environment '{self.environment_mode}'"
+            raise UsageError(f"{missing}: set seeds: FILE (lines of text, a JSON list or JSONL)")
+        return shipped
 
 
 def _say_unknown(package: str, name: str, kind: str) -> None:

@@ -5,6 +5,7 @@ The photographs are those that ship with the configs. Nothing here asks a model:
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -117,9 +118,13 @@ def decoded(row: LakeRow) -> Any:
     return decode_image(row.image_bytes)
 
 
-@lru_cache(maxsize=1)
 def proven() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """A proven question of the environment `math` with the path that it was made from and the tree of its seed."""
+    """A proven question of the environment `math`, the path that it was made from and its seed's tree: a copy of one's own."""
+    return copy.deepcopy(_proven())
+
+
+@lru_cache(maxsize=1)
+def _proven() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     import asyncio
 
     from millrace.synthesis.settings import SynthesisConfig

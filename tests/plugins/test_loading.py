@@ -34,6 +34,8 @@ FOLDERS = {
     "millrace.lake.annotations": "annotation kind",
     "millrace.boxes.kinds": "kind of claim",
     "millrace.boxes.verifiers": "verifier",
+    "millrace.digits.kinds": "kind of claim",
+    "millrace.digits.verifiers": "verifier",
 }
 """Every folder of plug-ins that are modules, and its word in messages."""
 every_folder = pytest.mark.parametrize("package", sorted(FOLDERS))

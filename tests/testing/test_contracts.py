@@ -26,7 +26,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 ELSEWHERE = {
     ("baseline", "embedded"): "learns for minutes: tests/digits/test_embedded_baseline.py checks a trained one",
     ("provider", "gemini"): "wants a server of its own: tests/llm/test_providers.py",
-    ("provider", "huggingface"): "wants a checkpoint: tests/llm/test_huggingface_model.py",
+    ("provider", "huggingface"): "wants a checkpoint: tests/llm/test_providers.py",
 }
 OWN = {"environment": ["configs.synthesis.calendar_world"], "baseline": ["tests.probing.coin_baseline"]}
 
