@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from millrace.errors import ItemFailed
+from millrace.plugins.contracts import completed
 from millrace.synthesis.environments import Environment, Unprovable, argument_errors
-from millrace.synthesis.policies import Node, signature
+from millrace.synthesis.policies import Node, Policy, signature
 from millrace.synthesis.policies.programmatic import ProgrammaticPolicy
 from millrace.synthesis.sampling import NOT_PROVABLE, Limits, Tree, sample_trajectories
 from millrace.synthesis.settings import SynthesisConfig
@@ -37,17 +38,22 @@ def opened(name: str, settings: Mapping[str, Any]) -> Iterator[Environment]:
 def grown(environment: Environment, seed: str = SEEDS[0], limits: Limits = LIMITS, run_seed: int = 0) -> Tree:
     """A tree of what a program tries from a seed."""
     tree = Tree(seed, "src_test", environment.start(seed, random.Random(seed)))
-    work = sample_trajectories(tree, environment, ProgrammaticPolicy(), limits, run_seed=run_seed)
+    policy: Policy = completed(ProgrammaticPolicy(), Policy, "the policy")
+    work = sample_trajectories(tree, environment, policy, limits, run_seed=run_seed)
     return asyncio.run(work)
 
 
-@lru_cache(maxsize=1)
 def trees(environment: Environment) -> list[Tree]:
-    """A tree from each of some seeds of which the environment can make something.
+    """A tree from each of some seeds of which the environment can make something; grown once.
 
     Raises:
         AssertionError: it can make nothing of any.
     """
+    return _trees(cast("Hashable", environment))
+
+
+@lru_cache(maxsize=1)
+def _trees(environment: Any) -> list[Tree]:
     found, reasons = [], []
     for seed in SEEDS:
         try:
