@@ -8,7 +8,7 @@ infrastructure's and never the model's.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -143,13 +143,12 @@ def claim_words(prompt: ClaimPrompt) -> str:
 
 def claim_schema(prompt: ClaimPrompt) -> dict[str, Any]:
     """What a reply to a claim must look like."""
-    slots: dict[str, Any] = {}
-    for slot, values in prompt.slots.items():
-        allowed = [value for value in values if value != NOT_RELATED]
-        slots[slot] = {"type": "string", "enum": [*allowed, NOT_RELATED]} if values else {"type": "string"}
-    return _object(
-        is_related={"type": "boolean"}, values=_object(**slots), explanation={"type": "string"}, title=f"claim {prompt.claim_id}"
-    )
+    slots = {
+        slot: _text([*(value for value in values if value != NOT_RELATED), NOT_RELATED] if values else ())
+        for slot, values in prompt.slots.items()
+    }
+    values = _object("", **slots)
+    return _object(f"claim {prompt.claim_id}", is_related={"type": "boolean"}, values=values, explanation={"type": "string"})
 
 
 def question_words(question: Question) -> str:
@@ -164,11 +163,14 @@ def question_words(question: Question) -> str:
 
 def question_schema(question: Question) -> dict[str, Any]:
     """What a reply to a question must look like."""
-    answer: dict[str, Any] = {"type": "string", "enum": list(question.options)} if question.options else {"type": "string"}
-    return _object(answer=answer, title=f"question {question.kind}")
+    return _object(f"question {question.kind}", answer=_text(question.options))
 
 
-def _object(title: str = "", **properties: Any) -> dict[str, Any]:
+def _text(allowed: Collection[str]) -> dict[str, str | list[str]]:
+    return {"type": "string", "enum": list(allowed)} if allowed else {"type": "string"}
+
+
+def _object(title: str, /, **properties: Any) -> dict[str, Any]:
     named = {"title": title} if title else {}
     whole = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {**named, **whole}

@@ -10,6 +10,7 @@ from millrace.errors import ItemFailed
 from millrace.qa.items import KEYS
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.pipelines import load_pipelines
+from millrace.records.question import QuestionType
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
@@ -17,7 +18,7 @@ WRONG_OPTIONS = 3
 MOST_ACCEPTED = 5
 SHORTEST_QUESTION = 8
 
-FORMS = {
+FORMS: dict[QuestionType, str] = {
     "multiple_choice": "a question with one right answer and three wrong but plausible ones (a few words each, no synonyms)",
     "yes_no": "a question that is answered by yes or no",
     "fill_in_blank": "a sentence with exactly one gap, written as ___, and the words that belong there",
@@ -25,13 +26,7 @@ FORMS = {
 """Form of question → how it is asked for."""
 
 
-def baseline_values(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the model under test had said, by slot; empty when it abstained."""
-    said = (record["lineage"].get("baseline") or {}).get("values") or {}
-    return {slot: str(text) for slot, text in said.items()}
-
-
-def draft_words(request: Request, form: str, language: str) -> str:
+def draft_words(request: Request, form: QuestionType, language: str) -> str:
     """The order for one draft.
 
     Raises:
@@ -41,12 +36,12 @@ def draft_words(request: Request, form: str, language: str) -> str:
     pipeline = load_pipelines().get(request.case.pipeline)
     if pipeline is None:
         raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{request.case.pipeline}'")
-    right = _listed(record["lineage"].get("correct") or {})
+    right = _listed(record.origin.correct)
     lines = [
         f"Write {FORMS[form]}, in {LANGUAGES[language]}.",
         f"What to ask about: {pipeline.description}",
-        f"A model got this statement about the picture wrong: {record['prefill']['claim']}",
-        f"It said: {_listed(baseline_values(record)) or 'that the statement does not apply'}",
+        f"A model got this statement about the picture wrong: {record.claim}",
+        f"It said: {_listed(record.origin.said) or 'that the statement does not apply'}",
         f"Thought to be right: {right or 'that the statement does not apply'}. Trust the picture more than this.",
         "Ask about the same subject. Do not give the answer away. Do not mention the statement or the model.",
     ]
@@ -57,15 +52,13 @@ def draft_words(request: Request, form: str, language: str) -> str:
 
 def draft_schema(form: str) -> dict[str, Any]:
     """What a draft must look like."""
-    text: dict[str, Any] = {"type": "string"}
-    fields: dict[str, Any] = {"question": text, "right": text, "explanation": text}
-    if form == "yes_no":
-        fields["right"] = {"type": "boolean"}
-    if form == "multiple_choice":
-        fields["wrong"] = {"type": "array", "items": text, "description": f"exactly {WRONG_OPTIONS}"}
-    if form == "fill_in_blank":
-        fields["accepted"] = {"type": "array", "items": text, "description": f"at most {MOST_ACCEPTED} other wordings"}
-    return _object(f"draft {form}", fields)
+    text = {"type": "string"}
+    right = {"type": "boolean"} if form == "yes_no" else text
+    several = {
+        "multiple_choice": {"wrong": {"type": "array", "items": text, "description": f"exactly {WRONG_OPTIONS}"}},
+        "fill_in_blank": {"accepted": {"type": "array", "items": text, "description": f"at most {MOST_ACCEPTED} other wordings"}},
+    }.get(form, {})
+    return _object(f"draft {form}", question=text, right=right, explanation=text, **several)
 
 
 def draft_problem(form: str, value: Mapping[str, Any]) -> str | None:
@@ -92,11 +85,11 @@ def shown_to_answerer(draft: Draft, rng: Random) -> tuple[str, dict[str, Option]
 
 def answer_schema(keys: Mapping[str, Option]) -> dict[str, Any]:
     """What an answer must look like."""
-    answer: dict[str, Any] = {"type": "string", "enum": list(keys)} if keys else {"type": "string"}
-    return _object("question multiple_choice" if keys else "question fill_in_blank", {"answer": answer})
+    title = "question multiple_choice" if keys else "question fill_in_blank"
+    return _object(title, answer={"type": "string", "enum": list(keys)} if keys else {"type": "string"})
 
 
-def _object(title: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _object(title: str, **fields: Any) -> dict[str, Any]:
     return {"title": title, "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
