@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from millrace.probing import preflight
 from millrace.probing.settings import ProbingConfig
+from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 
@@ -23,6 +26,7 @@ class Probing(Stage):
     config: ProbingConfig
 
     name = "probing"
+    summary_type = ProbingSummary
     feeds = ("filtering", "qa")
 
     @property
@@ -59,7 +63,7 @@ class Probing(Stage):
 
         return any(concerned_units(folder / "work", self.config.model_dump(mode="json")))
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ProbingSummary:
         """Lake → baseline → ranks → outcomes."""
         from millrace.probing.preparation import prepare_baseline
         from millrace.probing.ranks.launch import Counts, run_ranks
@@ -79,13 +83,9 @@ class Probing(Stage):
             machines = run.machines if self.hosts > 1 else None
             run.call(run_ranks, config, lake, folder, run.folder.logs, show, machines)
             summary = run.call(settle_outcomes, config, lake, folder)
-            bar.note = f"{summary['images']} images, {summary['out']} claims"
+            bar.note = f"{summary.images} images, {summary.went_out} claims"
         preflight.check_infrastructure(summary, config.max_failure_rate)
-        return {**summary, "target": target, "lake": str(lake.absolute())}
-
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
-        """Whether a target was set and not reached."""
-        return summary["target"] is not None and summary["failures"] < summary["target"]
+        return structs.replace(summary, target=target, lake=str(lake.absolute()))
 
     def _lake(self, run: RunContext) -> Path:
         """The folder of images: the user's, or the embedded one, drawn by the workers on first use."""
