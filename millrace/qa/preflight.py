@@ -24,9 +24,8 @@ def check(settings: QaSettings) -> None:
         load_plugin(EXPORTS, name, "export")
         folder = folder_of(name)
         if folders.setdefault(folder, name) != name:
-            raise UsageError(
-                f"the exports '{folders[folder]}' and '{name}' would both be written into exports/{folder}; rename one"
-            )
+            both = f"the exports '{folders[folder]}' and '{name}'"
+            raise UsageError(f"{both} would both be written into exports/{folder}; rename one")
 
 
 def reach(settings: QaSettings) -> list[str]:
