@@ -61,6 +61,7 @@ class Compare(Stage):
         """See `Stage.check`. Two runs that exist are paired here already, so that nothing is written when they don't match."""
         from millrace.compare.matching import check_claims, check_judge, matched
 
+        self._check_folder(run_dir)
         for name in SIDES:
             if self._settings(name).run is None and name not in self.asked:
                 raise UsageError(f"there is no model '{name}' to compare: {HOW.format(side=name)}")
@@ -104,6 +105,14 @@ class Compare(Stage):
         return (require == "better" and summary["whole"]["verdict"] != "better") or (
             require == "no_harm" and not summary["no_harm"]
         )
+
+    def _check_folder(self, run_dir: Path) -> None:
+        """See that the folder is no other flow's, whose report and summary would be written over."""
+        if not (run_dir / "config.json").exists():
+            return
+        others = sorted(set(read_json(run_dir / "config.json")) - {self.section, *SIDES})
+        if others:
+            raise UsageError(f"{run_dir} holds a run of {', '.join(others)}; choose another --run-dir for the comparison")
 
     def _settings(self, name: str) -> SideSettings:
         return self.config.before if name == "before" else self.config.after

@@ -98,7 +98,7 @@ def _no_harm(figures: Figures, settings: CompareSettings) -> str:
         if compared:
             shown.append(f"{sum(bool(row.no_harm) for row in compared)} of {len(compared)} {name}")
     whole = "excluded over all" if figures.whole.no_harm else "not excluded over all"
-    return f"A rise by {margin} is {whole}, and excluded for {', '.join(shown)}: not excluded is not shown either."
+    return f"A rise by {margin} is {whole}; it is excluded for {', '.join(shown)}."
 
 
 def _named(rows: Mapping[str, Row], most: int) -> str:

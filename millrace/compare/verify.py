@@ -208,7 +208,8 @@ def _corrected(found: dict[str, Any], rows: dict[str, Any], alpha: float) -> dic
 
 
 def _verdict(found: dict[str, Any]) -> str:
-    verdicts = {name: value for name, value in found.items() if name.endswith(".verdict") and name.split(".")[1] not in PASSED}
+    no_failure = {f"outcomes.{outcome}.verdict" for outcome in PASSED}
+    verdicts = {name: value for name, value in found.items() if name.endswith(".verdict") and name not in no_failure}
     whole = verdicts.pop("whole.verdict")
     if whole == "better":
         return "mixed" if "worse" in verdicts.values() else "better"

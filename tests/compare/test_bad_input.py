@@ -186,6 +186,14 @@ def test_a_comparison_without_a_model_says_how_to_name_one(tmp_path: Path) -> No
         Compare(CompareSettings(), HowAsked()).check(tmp_path, [])
 
 
+def test_the_folder_of_another_run_is_not_written_over(tmp_path: Path) -> None:
+    runs = good(tmp_path), made_run(tmp_path / "b", journal(range(6), right, model="two"))
+    before = {path: path.read_bytes() for path in runs[0].rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="holds a run of probing; choose another --run-dir"):
+        compared(runs[0], *runs)
+    assert {path: path.read_bytes() for path in runs[0].rglob("*") if path.is_file()} == before
+
+
 def test_models_that_are_probed_here_are_not_stopped_at_their_own_failures(tmp_path: Path) -> None:
     from flows.compare import CompareFlowConfig, parts
 

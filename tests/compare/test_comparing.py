@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+import millrace
 from millrace.compare.pairing import pair_outcomes
 from millrace.compare.runs import read_side, run_side
 from millrace.compare.stage import Compare
@@ -186,6 +187,14 @@ def test_what_is_required_and_not_shown_leaves_the_run_short(tmp_path: Path, req
 def test_no_harm_is_shown_by_enough_images(tmp_path: Path) -> None:
     runs = two_runs(tmp_path, every(4), every(4), images=400)
     assert compared(tmp_path / "c", *runs, margin=0.05)["no_harm"]
+
+
+def test_the_library_compares_two_runs_as_the_command_does(tmp_path: Path) -> None:
+    runs = two_runs(tmp_path, every(3), every(5))
+    results = millrace.compare_runs(tmp_path / "c", *runs, draws=300, margin=0.04)
+    assert results.states == {"compare": "finished"}
+    assert results.summary("compare")["whole"] == compared(tmp_path / "d", *runs, margin=0.04)["whole"]
+    assert (tmp_path / "c" / "report.html").exists()
 
 
 def test_verify_computes_every_figure_again(tmp_path: Path) -> None:
