@@ -14,10 +14,12 @@ import pytest
 import millrace
 from millrace.compare.pairing import pair_outcomes
 from millrace.compare.runs import read_side, run_side
+from millrace.compare.settings import CompareSettings
 from millrace.compare.stage import Compare
 from millrace.compare.verify import verify
 from millrace.probing.how_asked import HowAsked
 from millrace.run.journal import read_jsonl
+from millrace.run.stage import Forecast
 from tests.compare.made_runs import Outcomes, compared, journal, made_run, outcome, settings_of, state_of, two_runs
 
 
@@ -187,6 +189,16 @@ def test_what_is_required_and_not_shown_leaves_the_run_short(tmp_path: Path, req
 def test_no_harm_is_shown_by_enough_images(tmp_path: Path) -> None:
     runs = two_runs(tmp_path, every(4), every(4), images=400)
     assert compared(tmp_path / "c", *runs, margin=0.05)["no_harm"]
+
+
+def test_before_a_comparison_it_is_said_how_many_images_it_takes(tmp_path: Path) -> None:
+    """Five points per claim of eight, 30 % of the pairs differing, design effect 2: 3,064 (facts of McNemar's formula)."""
+    runs = two_runs(tmp_path, every(3), every(5))
+    lines = Compare(settings_of(*runs), HowAsked()).plan(tmp_path / "c", Forecast())
+    assert lines[:2] == [f"before: {runs[0]}", f"after: {runs[1]}"]
+    assert "to see 5.0 points in one of 8 claims (chance 80 %, Holm) takes 3,064 images".replace("5.0 ", "5.0\u00a0") in lines[2]
+    assert lines[3].startswith("power: 40 images show ")
+    assert Compare(CompareSettings(), HowAsked()).power(None) == []
 
 
 def test_the_library_compares_two_runs_as_the_command_does(tmp_path: Path) -> None:
