@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import PositiveInt
+
 from millrace.compare.commands import SUBCOMMANDS, flow_arguments
 from millrace.compare.settings import CompareSettings, SideSettings
 from millrace.compare.stage import Compare
@@ -25,12 +27,21 @@ from millrace.run.context import RunContext
 from millrace.run.stage import Stage
 
 
+class ComparedProbing(ProbingConfig):
+    """How both models are asked: a number of images, and no target of failures, at which each would stop elsewhere."""
+
+    target_failure_count: PositiveInt | None = None
+    """Stays empty: both models are asked about the same images."""
+    sample_size: PositiveInt = 800
+    """Images to probe."""
+
+
 class CompareFlowConfig(Settings):
     """Whether a model is better than another, where, and how surely."""
 
     compare: CompareSettings = CompareSettings()
     """Which two models, and what matters."""
-    probing: ProbingConfig = ProbingConfig(target_failure_count=None, sample_size=800)
+    probing: ComparedProbing = ComparedProbing()
     """How a model is asked that has no run yet: images, claims, judge. The `baseline` is that of `compare.before` or `.after`."""
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on."""

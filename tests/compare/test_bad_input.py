@@ -207,7 +207,7 @@ def test_a_run_and_a_model_are_refused_before_the_model_is_asked(tmp_path: Path)
     from flows.compare import CompareFlowConfig, parts
 
     sides = {"before": {"run": str(good(tmp_path))}, "after": {"baseline": {"name": "guess"}}}
-    config = CompareFlowConfig.model_validate({"compare": sides, "probing": {"claims": "objects", "target_failure_count": None}})
+    config = CompareFlowConfig.model_validate({"compare": sides, "probing": {"claims": "objects"}})
     with pytest.raises(InputError, match="other claim sets, 'default' and 'objects'"):
         parts(config)[1].check(tmp_path, ["after"])
 
@@ -225,3 +225,10 @@ def test_two_runs_as_arguments_are_settings_with_a_folder_of_their_own(tmp_path:
 def test_verify_wants_a_finished_comparison(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished comparison"):
         verify(tmp_path)
+
+
+def test_a_setting_of_probing_brings_no_target_back() -> None:
+    from flows.compare import CompareFlowConfig
+
+    config = CompareFlowConfig.model_validate({"probing": {"sample_size": 30}})
+    assert (config.probing.target_failure_count, config.probing.sample_size) == (None, 30)
