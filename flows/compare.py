@@ -59,11 +59,11 @@ def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
     asked: dict[str, dict[str, Any]] = {}
     compared: dict[str, SideSettings] = {}
     for name, side, stage in (("before", config.compare.before, ProbingBefore), ("after", config.compare.after, ProbingAfter)):
-        if side.baseline is not None:
+        if side.baseline:
             probing = config.probing.model_copy(update={"baseline": side.baseline})
             probed.append(stage(probing))
             asked[name] = probing.model_dump(mode="json")
-        compared[name] = side.model_copy(update={"baseline": None})  # the section of its probing keeps it
+        compared[name] = side.model_copy(update={"baseline": {}})  # the section of its probing keeps it
     return probed, Compare(config.compare.model_copy(update=compared), HowAsked(), asked)
 
 

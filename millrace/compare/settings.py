@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from millrace.config import Settings
 from millrace.plugins.form_fields import SettingsOf
 
-Baseline = Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")]
+Baseline = Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded", none="the run above")]
 
 
 class SideSettings(Settings):
@@ -18,14 +18,14 @@ class SideSettings(Settings):
 
     run: Path | None = None
     """The folder of a finished run of `probing` or `full`; its outcomes are read, nobody is asked again."""
-    baseline: Baseline | None = None
+    baseline: Baseline = Field(default_factory=dict)
     """The model, when there is no run: its plug-in's `name` and settings. It is asked what `probing` says."""
     label: str = Field(default="", max_length=60)
     """What the report calls it; empty takes the model's name."""
 
     @model_validator(mode="after")
     def _is_one(self) -> SideSettings:
-        if self.run is not None and self.baseline is not None:
+        if self.run is not None and self.baseline:
             raise ValueError("has a `run` and a `baseline`; give one of them")
         return self
 
