@@ -60,7 +60,7 @@ class _Clear(NamedTuple):
 
 def _clear(subject: Opened) -> list[_Clear]:
     """Subjects with a clear answer on every picture, answerable ones and others."""
-    found = []
+    found: list[_Clear] = []
     for row in subject.rows:
         picture = picture_of(row)
         for answerable in (True, False):
