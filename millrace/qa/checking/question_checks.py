@@ -55,7 +55,9 @@ def proof_of(item: Item, row: LakeRow) -> str:
     rules = understood_by(told, "questions")
     view = None if told is None else [told.kind, sha256(told.data).hexdigest(), sha256(told.second_view or b"").hexdigest()]
     image = sha256(row.image_bytes).hexdigest()
-    return content_id("exam", msgspec.to_builtins(item), image, view, _code("" if rules is None else str(rules.__file__)), length=32)
+    return content_id(
+        "exam", msgspec.to_builtins(item), image, view, _code("" if rules is None else str(rules.__file__)), length=32
+    )
 
 
 @lru_cache(maxsize=8)
