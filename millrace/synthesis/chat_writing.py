@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.config import fingerprint_of
 from millrace.errors import ItemFailed
-from millrace.llm import Request, system, user
+from millrace.llm import JsonSchema, Request, system, user
 from millrace.run.ids import content_id
 from millrace.synthesis.chat_proof import PROOF, prove_written
 from millrace.synthesis.checks import signature_of
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 STEP_CHARS = 2_000
 
-ANSWER_SCHEMA = {
+ANSWER_SCHEMA: JsonSchema = {
     "type": "object",
     "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
     "required": ["question", "answer"],
     "additionalProperties": False,
 }
-JUDGE_SCHEMA = {
+JUDGE_SCHEMA: JsonSchema = {
     "type": "object",
     "properties": {"answer": {"type": "string"}, "quote": {"type": "string"}},
     "required": ["answer", "quote"],

@@ -12,7 +12,7 @@ import pytest
 
 from millrace.config import load_config
 from millrace.llm.estimate import paid_words
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 from millrace.run.journal import read_jsonl, write_json
 from millrace.synthesis.runs.live import Pace, at_the_end, markdown
 from millrace.synthesis.runs.report import SynthesisReport, findings, render

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from millrace.errors import ItemFailed
+from millrace.llm import JsonSchema
 from millrace.qa.items import KEYS
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.pipelines import load_pipelines
@@ -50,15 +51,17 @@ def draft_words(request: Request, form: QuestionType, language: str) -> str:
     return "\n".join(lines)
 
 
-def draft_schema(form: str) -> dict[str, Any]:
+def draft_schema(form: str) -> JsonSchema:
     """What a draft must look like."""
-    text = {"type": "string"}
-    right = {"type": "boolean"} if form == "yes_no" else text
-    several = {
-        "multiple_choice": {"wrong": {"type": "array", "items": text, "description": f"exactly {WRONG_OPTIONS}"}},
-        "fill_in_blank": {"accepted": {"type": "array", "items": text, "description": f"at most {MOST_ACCEPTED} other wordings"}},
-    }.get(form, {})
-    return _object(f"draft {form}", question=text, right=right, explanation=text, **several)
+    text: JsonSchema = {"type": "string"}
+    fields: dict[str, JsonSchema] = {"question": text, "right": text, "explanation": text}
+    if form == "yes_no":
+        fields["right"] = {"type": "boolean"}
+    if form == "multiple_choice":
+        fields["wrong"] = {"type": "array", "items": text, "description": f"exactly {WRONG_OPTIONS}"}
+    if form == "fill_in_blank":
+        fields["accepted"] = {"type": "array", "items": text, "description": f"at most {MOST_ACCEPTED} other wordings"}
+    return _object(f"draft {form}", fields)
 
 
 def draft_problem(form: str, value: Mapping[str, Any]) -> str | None:
@@ -83,13 +86,13 @@ def shown_to_answerer(draft: Draft, rng: Random) -> tuple[str, dict[str, Option]
     return "\n".join(lines), keyed
 
 
-def answer_schema(keys: Mapping[str, Option]) -> dict[str, Any]:
+def answer_schema(keys: Mapping[str, Option]) -> JsonSchema:
     """What an answer must look like."""
-    title = "question multiple_choice" if keys else "question fill_in_blank"
-    return _object(title, answer={"type": "string", "enum": list(keys)} if keys else {"type": "string"})
+    answer: JsonSchema = {"type": "string", "enum": list(keys)} if keys else {"type": "string"}
+    return _object("question multiple_choice" if keys else "question fill_in_blank", {"answer": answer})
 
 
-def _object(title: str, **fields: Any) -> dict[str, Any]:
+def _object(title: str, fields: dict[str, JsonSchema]) -> JsonSchema:
     return {"title": title, "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from millrace.llm.estimate import ENOUGH_ANSWERS, paid_words
 from millrace.llm.run_chats import ledger_of_run
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 from millrace.reporting import charts
 from millrace.run.progress import Stage
 from millrace.synthesis.runs.shard_plan import Plan

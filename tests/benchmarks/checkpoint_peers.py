@@ -1,6 +1,6 @@
 """Other readers of safetensors files, where they are installed: each loads the same tensors into the same, owned memory.
 
-They are compared with (`flows.checkpoint compare`, the benchmark) and never needed.
+`bench_checkpoint.py` compares with them.
 """
 
 from __future__ import annotations
