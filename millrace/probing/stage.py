@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
@@ -27,7 +27,7 @@ class Probing(Stage):
 
     name = "probing"
     summary_type = ProbingSummary
-    feeds = ("filtering", "qa")
+    feeds: ClassVar[tuple[str, ...]] = ("filtering", "qa")
 
     @property
     def hosts(self) -> int:
@@ -99,6 +99,20 @@ class Probing(Stage):
             with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
                 run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
         return drawing.folder
+
+
+class ProbingBefore(Probing):
+    """The same, of the model that another is compared with."""
+
+    name = "before"
+    feeds = ("compare",)
+
+
+class ProbingAfter(Probing):
+    """The same, of the model that is compared."""
+
+    name = "after"
+    feeds = ("compare",)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def cut_off_drafts(folder: Path, before: Mapping[str, Any], now: QaSettings) -> 
         raised = gives_more_room(then, writer)
     except ValueError:
         return  # a config of another version, or another config: it will be refused
-    answerers = len(getattr(writer, "answerers", ())) or min(1, len(chats_in(writer)))
+    chats = chats_in(writer)
+    answerers = len(chats[1:]) or len(chats)  # as in `expected_calls`: the first writes, the others answer, or it does both
     for lost in sorted((folder / "written" / "dropped").glob("shard-*.jsonl")) if raised else ():
         written = lost.parent.parent / lost.name
         kept = read_records(written, Item) if written.exists() else ()

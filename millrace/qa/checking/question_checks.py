@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from millrace.lake.annotations import understood_by
 from millrace.lake.rows import LakeRow
 from millrace.qa.annotated import question_rules
 from millrace.qa.items import KEYS, full_question
@@ -50,11 +51,13 @@ def proof_of(item: Item, row: LakeRow) -> str:
 
     Two questions with the same proof have the same examination, so that what was checked when it was written need not be again.
     """
-    rules = question_rules(row)
     told = row.annotation
+    rules = understood_by(told, "questions")
     view = None if told is None else [told.kind, sha256(told.data).hexdigest(), sha256(told.second_view or b"").hexdigest()]
     image = sha256(row.image_bytes).hexdigest()
-    return content_id("exam", msgspec.to_builtins(item), image, view, _code(str(getattr(rules, "__file__", ""))), length=32)
+    return content_id(
+        "exam", msgspec.to_builtins(item), image, view, _code("" if rules is None else str(rules.__file__)), length=32
+    )
 
 
 @lru_cache(maxsize=8)

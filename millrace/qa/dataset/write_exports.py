@@ -10,7 +10,7 @@ from millrace.errors import UsageError
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.qa.dataset.write_dataset import split_of, with_images
-from millrace.qa.exports import PACKAGE, Export
+from millrace.qa.exports import PACKAGE, Export, folder_of
 from millrace.qa.settings import QaSettings
 from millrace.records.summaries import ExportDone
 from millrace.run.journal import read_record, sync_folder, write_json
@@ -29,7 +29,7 @@ def write_exports(settled: Sequence[Path | str], out: Path, lake: Path | None, q
     """
     counts: dict[str, int] = {}
     for name in qa.exports:
-        folder = out / name.rsplit(".", maxsplit=1)[-1]
+        folder = out / folder_of(name)
         if folder.exists() and not (folder / DONE).exists():
             raise UsageError(f"{folder} is in the way and is no finished export; move it away or choose another --run-dir")
         if not folder.exists():

@@ -36,6 +36,11 @@ class Plugin(Protocol):
         ...
 
 
+def folder_of(name: str) -> str:
+    """The folder of an export below `exports/`: the last part of its name."""
+    return name.rpartition(".")[2]
+
+
 class JsonArray:
     """A JSON array written element by element, so that it never has to be in memory."""
 

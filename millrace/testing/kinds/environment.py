@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from millrace.errors import ItemFailed
 from millrace.synthesis.environments import Environment, Unprovable, argument_errors
@@ -21,6 +21,8 @@ from millrace.testing.material import SEEDS
 
 FOLDER = "millrace.synthesis.environments"
 WORD = "environment"
+DISAGREE = "the verifier"
+"""In the note on a hop for which tool and verifier have two values; one that is ambiguous or out of reach says something else."""
 LIMITS = Limits(max_depth=4, depth_threshold=2)
 
 
@@ -41,13 +43,17 @@ def grown(environment: Environment, seed: str = SEEDS[0], limits: Limits = LIMIT
     return asyncio.run(work)
 
 
-@lru_cache(maxsize=1)
+_grown: WeakKeyDictionary[Any, list[Tree]] = WeakKeyDictionary()
+
+
 def trees(environment: Environment) -> list[Tree]:
     """A tree from each of some seeds of which the environment can make something.
 
     Raises:
         AssertionError: it can make nothing of any.
     """
+    if environment in _grown:
+        return _grown[environment]
     found, reasons = [], []
     for seed in SEEDS:
         try:
@@ -55,6 +61,7 @@ def trees(environment: Environment) -> list[Tree]:
         except ItemFailed as failure:
             reasons.append(str(failure))
     kept(found, f"nothing grows from any of {len(SEEDS)} seeds: {'; '.join(reasons[:1])}")
+    _grown[environment] = found
     return found
 
 
@@ -145,8 +152,8 @@ def its_verifier_comes_to_the_same_values(environment: Environment) -> None:
         elif node.note.startswith(NOT_PROVABLE):
             doubts.setdefault(node.op, node.note.removeprefix(NOT_PROVABLE).strip(": "))
     for op in sorted(doubts.keys() - proven):
-        raise AssertionError(f"no hop of the operator '{op}' could be proven: {doubts[op]}")
-    kept(proven, "the verifier proves no hop at all")
+        kept(DISAGREE not in doubts[op], f"no hop of the operator '{op}' could be proven: {doubts[op]}")
+    kept(proven, f"the verifier proves no hop at all: {next(iter(doubts.values()), 'no operator was tried')}")
 
 
 def its_verifier_has_other_values_that_an_answer_could_have_had(environment: Environment) -> None:
