@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from millrace.boxes.annotation import picture_of
+from millrace.boxes.geometry import Selectors
 from millrace.boxes.kinds import Plugin as ClaimKind
 from millrace.boxes.question_rules import wordings
 from millrace.boxes.verifiers import Checks, read_option
@@ -20,6 +21,7 @@ from millrace.config import configs_folder
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import LakeRow
 from millrace.plugins.loading import load_plugin, plugin_files, plugin_names
+from millrace.probing.annotated import Truth
 
 FOLDER = "millrace.boxes.kinds"
 WORD = "kind of claim"
@@ -54,8 +56,8 @@ def opened(name: str, settings: Mapping[str, Any]) -> Iterator[Opened]:
 
 class _Clear(NamedTuple):
     row: LakeRow
-    selectors: dict[str, Any]
-    truth: Any
+    selectors: Selectors
+    truth: Truth
 
 
 def _clear(subject: Opened) -> list[_Clear]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -23,15 +24,24 @@ KEPT_GROUP_BYTES = 32 * 1024 * 1024
 """A row group up to this size is kept whole for random access; a larger one is read forward, a batch at a time."""
 
 
+Stamp = tuple[int, int]
+"""When a file was last written, in nanoseconds, and its size in bytes."""
+
 KEPT_ROW_BYTES = 32 * 1024 * 1024
 """So many bytes of rows are kept as they were read: an image with several failures is asked for once for each of them."""
 
 
 class _Opened(NamedTuple):
     file: Path
-    stamp: tuple[int, int]
+    stamp: Stamp
     parquet: pq.ParquetFile
     starts: list[int]
+
+
+class _Kept(NamedTuple):
+    row: LakeRow
+    stamp: Stamp | None
+    """Of the image's own file, where the row names one; None where the row holds the bytes."""
 
 
 class _Cursor(NamedTuple):
@@ -55,7 +65,7 @@ class LakeReader:
         self._opened: _Opened | None = None
         self._groups: OrderedDict[int, pa.Table] = OrderedDict()
         self._cursor: _Cursor | None = None
-        self._rows: OrderedDict[int, LakeRow] = OrderedDict()
+        self._rows: OrderedDict[int, _Kept] = OrderedDict()
         self._row_bytes = 0
 
     def read(self, ref: ImageRef) -> LakeRow:
@@ -75,31 +85,41 @@ class LakeReader:
             self._forget()
             raise ItemFailed("unreadable_rows", f"{file}: {first_line(error)}") from error
         if batch is not None:
+            started_ns = time.time_ns()
             found = row_of(batch, index, file=file, name=ref.file, row=ref.row)
             if isinstance(found, BadRow):
                 raise ItemFailed(found.reason, found.detail)
             row = found
-            self._keep(file, row)
+            self._keep(file, row, started_ns)
         assert row is not None
         if ref.sha256 and row.ref.sha256 != ref.sha256:
             raise ItemFailed("image_changed", f"row {ref.row} of {file} has other bytes than when it was recorded")
         return row
 
     def _kept(self, file: Path, row: int) -> LakeRow | None:
-        """The row as it was read before, if its file is the one opened last and has not changed."""
+        """The row as it was read before, if its file is the one opened last and neither it nor the image's own has changed."""
         self._open(file)
-        if row in self._rows:
-            self._rows.move_to_end(row)
-        return self._rows.get(row)
+        kept = self._rows.get(row)
+        if kept is None:
+            return None
+        if kept.row.path is not None and kept.stamp != _stamp(Path(kept.row.path)):
+            self._row_bytes -= len(self._rows.pop(row).row.image_bytes)
+            return None
+        self._rows.move_to_end(row)
+        return kept.row
 
-    def _keep(self, file: Path, row: LakeRow) -> None:
+    def _keep(self, file: Path, row: LakeRow, started_ns: int) -> None:
+        """Keep a row, unless the image's own file was written to since the reading of it was started."""
+        stamp = None if row.path is None else _stamp(Path(row.path))
         with self._lock:
-            if row.path is not None or self._opened is None or self._opened.file != file or row.ref.row in self._rows:
-                return  # an image in a file of its own may change while the parquet file does not
-            self._rows[row.ref.row] = row
+            if self._opened is None or self._opened.file != file or row.ref.row in self._rows:
+                return
+            if stamp is not None and stamp[0] >= started_ns:
+                return
+            self._rows[row.ref.row] = _Kept(row, stamp)
             self._row_bytes += len(row.image_bytes)
             while self._row_bytes > KEPT_ROW_BYTES:
-                self._row_bytes -= len(self._rows.popitem(last=False)[1].image_bytes)
+                self._row_bytes -= len(self._rows.popitem(last=False)[1].row.image_bytes)
 
     def _find(self, file: Path, row: int) -> tuple[pa.RecordBatch, int]:
         parquet, starts = self._open(file)
@@ -124,7 +144,7 @@ class LakeReader:
         return cursor.batch, row - cursor.position
 
     def _open(self, file: Path) -> tuple[pq.ParquetFile, list[int]]:
-        stamp = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
+        stamp = _stamp(file)
         if self._opened is None or (self._opened.file, self._opened.stamp) != (file, stamp):
             self._forget()
             parquet = open_parquet(file)
@@ -139,6 +159,14 @@ class LakeReader:
         self._groups.clear()
         self._rows.clear()
         self._row_bytes = 0
+
+
+def _stamp(file: Path) -> Stamp:
+    try:
+        told = file.stat()
+    except OSError:
+        return 0, 0
+    return told.st_mtime_ns, told.st_size
 
 
 def read_row(lake: Path, ref: ImageRef) -> LakeRow:

@@ -22,6 +22,7 @@ from millrace.records.outcome import FAILURES
 from millrace.records.question import CheckResult
 from millrace.reporting import charts
 from millrace.reporting.intervals import Rate, rate_of
+from millrace.reporting.stage_times import StageTime, orchestration_of
 from millrace.run.journal import write_atomic
 
 OUTCOMES = {
@@ -76,20 +77,6 @@ class FunnelStage(msgspec.Struct, frozen=True):
     def missing(self) -> int:
         """How many are unaccounted for: 0 when the stage adds up."""
         return self.came_in - self.went_out - sum(self.dropped.values())
-
-
-class StageTime(msgspec.Struct, frozen=True):
-    """Where a stage's time went."""
-
-    name: str
-    wall_s: float
-    work_s: float | None
-    """Time in which it was at work; the rest is orchestration. None when that was not measured."""
-
-    @property
-    def orchestration_s(self) -> float | None:
-        """Starting, submitting, waiting."""
-        return None if self.work_s is None else max(0.0, self.wall_s - self.work_s)
 
 
 class DatasetResult(msgspec.Struct, frozen=True):
@@ -210,8 +197,7 @@ class ReportData(msgspec.Struct, frozen=True):
     @property
     def orchestration(self) -> float | None:
         """Seconds of orchestration in all stages; None when any stage's was not measured."""
-        parts = [stage.orchestration_s for stage in self.times]
-        return sum(part for part in parts if part is not None) if parts and None not in parts else None
+        return orchestration_of(self.times)
 
 
 def write_report(data: ReportData, path: Path) -> Path:

@@ -31,11 +31,11 @@ from millrace.reporting.full_report import (
     JudgesResult,
     PaidRow,
     ReportData,
-    StageTime,
     findings,
     write_report,
 )
 from millrace.reporting.intervals import Rate, rate_of
+from millrace.reporting.stage_times import StageTime
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_json, read_record, read_records, write_json

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from millrace.errors import InputError, ItemFailed
 from millrace.lake import reader
+from millrace.lake import rows as rows_module
 from millrace.lake.images import REASONS
 from millrace.lake.parquet import (
     BadRow,
@@ -330,3 +331,39 @@ def test_an_image_that_is_asked_for_again_is_read_once_and_anew_when_its_file_ch
     os.utime(file, ns=(1, 1))
     with pytest.raises(ItemFailed, match="image_changed"):
         lake.read(refs[0])
+
+
+def test_an_image_named_by_path_is_read_once_however_often_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        (tmp_path / f"photo{number}.png").write_bytes(encoded(size=(40 + number, 30)))
+    pq.write_table(pa.table({"image_path": [f"photo{number}.png" for number in range(3)]}), tmp_path / "lake.parquet")
+    read: list[str] = []
+
+    def counted(path: str | None, folder: Path) -> bytes:
+        read.append(str(path))
+        return read_file(path, folder)
+
+    read_file = rows_module._read_file
+    monkeypatch.setattr(rows_module, "_read_file", counted)
+    lake = LakeReader(tmp_path)
+    for _ in range(4):
+        for number in range(3):
+            ref = ImageRef(f"photo{number}", "lake.parquet", number, "")
+            assert lake.read(ref).image_bytes == (tmp_path / f"photo{number}.png").read_bytes()
+    assert read == ["photo0.png", "photo1.png", "photo2.png"]
+
+
+def test_an_image_in_a_file_of_its_own_that_changes_between_two_reads_is_noticed(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encoded())
+    pq.write_table(pa.table({"image_path": ["photo.png"]}), tmp_path / "lake.parquet")
+    lake = LakeReader(tmp_path)
+    before = lake.read(ImageRef("photo", "lake.parquet", 0, ""))
+    photo.write_bytes(encoded(size=(41, 30)))
+    with pytest.raises(ItemFailed, match="other bytes than when it was recorded"):
+        lake.read(before.ref)
+    photo.unlink()
+    with pytest.raises(ItemFailed, match="is not a file"):
+        lake.read(before.ref)

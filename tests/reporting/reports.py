@@ -18,9 +18,9 @@ from millrace.reporting.full_report import (
     JudgesResult,
     PaidRow,
     ReportData,
-    StageTime,
 )
 from millrace.reporting.intervals import Rate
+from millrace.reporting.stage_times import StageTime
 
 CLAIMS = (
     (

@@ -19,13 +19,13 @@ from millrace.reporting.full_report import (
     FunnelStage,
     JudgesResult,
     ReportData,
-    StageTime,
     findings,
     picture_uri,
     render_report,
     write_report,
 )
 from millrace.reporting.intervals import Rate
+from millrace.reporting.stage_times import StageTime
 from tests.reporting.reports import empty_report, example, full_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "circle", "path"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.filtering.settings import FilteringSettings
@@ -18,6 +18,7 @@ from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import AskBaseline, Probing
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
+from millrace.records.summaries import ProbingSummary
 from millrace.reporting.full_results import conclude
 from millrace.run.context import RunContext
 from millrace.run.folder import finished_state
@@ -30,7 +31,7 @@ RECORDS = ("probing/shard-", "filtering/shard-", "qa/shard-", "dataset/")
 class ProbingHere(Probing):
     """One rank's work without torchrun, which tests/probing/test_ranks.py kills."""
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ProbingSummary:
         lake = self.config.lake.path
         assert lake is not None
         probe, plan = open_probe(self.config, lake, "cpu"), plan_of(self.config, lake)
@@ -39,7 +40,7 @@ class ProbingHere(Probing):
             with open_unit(folder / "work", index) as journal:
                 probe_unit(probe, unit, journal, lambda _: None)
             index += 1
-        return {**settle_outcomes(self.config, lake, folder), "target": None, "lake": str(lake)}
+        return msgspec.structs.replace(settle_outcomes(self.config, lake, folder), target=None, lake=str(lake))
 
 
 def main_job(lake: Path, folder: Path) -> None:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from millrace.llm.estimate import paid_words
 from millrace.records.llm import LedgerRow
 from millrace.reporting import charts
+from millrace.reporting.stage_times import StageTime
 from millrace.run.journal import write_atomic
 
 
@@ -46,14 +47,6 @@ class Example(msgspec.Struct, frozen=True):
     verified_by: str
     checks: tuple[tuple[str, bool, str], ...]
     """(name, passed, detail)."""
-
-
-class StageTime(msgspec.Struct, frozen=True):
-    """Seconds of a stage, and the part of them in which a shard was at work (None: not measured)."""
-
-    name: str
-    wall_s: float
-    work_s: float | None
 
 
 class SynthesisReport(msgspec.Struct, frozen=True):

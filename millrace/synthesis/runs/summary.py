@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from millrace.llm.run_chats import ledger_of_run
+from millrace.reporting.stage_times import StageTime
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_jsonl, write_json
 from millrace.synthesis.runs.assemble import STATUS_FILES
-from millrace.synthesis.runs.report import Example, Hop, StageTime, SynthesisReport, as_markdown, write_report
+from millrace.synthesis.runs.report import Example, Hop, SynthesisReport, as_markdown, write_report
 from millrace.synthesis.runs.tally import FOLDER, Tallies
 from millrace.synthesis.settings import SynthesisConfig
 
