@@ -14,8 +14,9 @@ from typing import Any
 
 from millrace.errors import ItemFailed
 from millrace.run.ids import random_for
-from millrace.synthesis.environments import Action, Environment, Observation, Start, Tool, Unprovable
+from millrace.synthesis.environments import Environment, Observation, Start, Unprovable
 from millrace.synthesis.policies import Node, Policy, Proposal, View, signature
+from millrace.synthesis.tool_calls import run_together
 
 MAX_ENDED = 3
 """Calls of one seed that may be ended for their time or memory; a seed that goes on like that is set aside."""
@@ -148,20 +149,13 @@ def _view(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: in
 
 
 async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal]], limits: Limits) -> list[Observation]:
-    def one(action: Action) -> Observation:
-        tool = environment.tools.get(action.tool_name)
-        if tool is None:
-            known = ", ".join(sorted(environment.tools))
-            return Observation("error", f"there is no tool '{action.tool_name}'; known: {known}", "refused")
-        return _run(tool, action, limits)
-
-    if len(todo) == 1 or not getattr(environment, "concurrent", False):
-        return [one(proposal.action) for _, proposal in todo]
-    return list(await asyncio.gather(*(asyncio.to_thread(one, proposal.action) for _, proposal in todo)))
-
-
-def _run(tool: Tool, action: Action, limits: Limits) -> Observation:
-    return tool.run(action.parameters, timeout_s=limits.tool_timeout_s)
+    actions = [proposal.action for _, proposal in todo]
+    if not environment.concurrent:
+        return run_together(environment.tools, actions, timeout_s=limits.tool_timeout_s)
+    hosted = all(tool.host is not None for tool in environment.tools.values())
+    groups = [actions] if hosted else [[action] for action in actions]  # whoever hosts them runs them side by side
+    work = (asyncio.to_thread(run_together, environment.tools, group, timeout_s=limits.tool_timeout_s) for group in groups)
+    return [observation for answers in await asyncio.gather(*work) for observation in answers]
 
 
 def _read(environment: Environment, tree: Tree, node: Node) -> None:

@@ -7,6 +7,7 @@ comparison.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,6 +26,8 @@ class Candidate:
     nodes: list[Node]
     score: float = 0.0
     measures: dict[str, float] = field(default_factory=dict)
+    needed: list[bool] | None = None
+    """What `verification.necessary_hops` says of its hops; None: nobody has asked."""
 
     @property
     def chain_hops(self) -> list[dict[str, Any]]:
@@ -74,14 +77,12 @@ def overlap(one: Candidate, other: Candidate) -> float:
 
 def _measure(tree: Tree, candidate: Candidate, environment: Environment) -> None:
     hops = candidate.chain_hops
-    necessary = counted = 0
+    needed: list[bool] = []
     if hops and environment.verifier is not None:
         chain = chain_of(tree.start.record(), hops)
-        try:
-            needed = necessary_hops(environment, chain, recompute(environment.verifier, chain))
-        except Unprovable:
-            needed = []
-        necessary, counted = sum(needed), len(needed)
+        with contextlib.suppress(Unprovable):
+            needed = candidate.needed = necessary_hops(environment, chain, recompute(environment.verifier, chain))
+    necessary, counted = sum(needed), len(needed)
     usable = sum(node.usable and bool(node.observation.text.strip()) for node in candidate.nodes) / len(candidate.nodes)
     candidate.measures = {"evidence": round(usable, 4), "hops": counted, "necessary_hops": necessary}
     unneeded = counted - necessary

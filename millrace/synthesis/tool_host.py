@@ -14,22 +14,29 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.errors import InputError
-from millrace.synthesis.environments import Observation
+from millrace.synthesis.environments import Action, Observation
 
 START_WITHIN_S = 600.0
 """How long a process may take to open its environment: an index over a large corpus is made then."""
 
 MEMORY_BYTES = 4 * 2**30
 """Address space for calls, beyond what the open environment takes."""
+
+TOGETHER = 16
+"""Calls that are handed over at once; as many as the process has threads (see `tool_program`)."""
+
+PIPE_ROOM = 16_384
+"""Bytes that any system's pipe takes in although nobody reads: more calls than fit wait for the next turn."""
 
 log = logging.getLogger("millrace.synthesis")
 
@@ -38,7 +45,7 @@ log = logging.getLogger("millrace.synthesis")
 class _Waiting:
     """A call that has no answer yet."""
 
-    request: bytes
+    process: subprocess.Popen[bytes]
     done: threading.Event = field(default_factory=threading.Event)
     answer: dict[str, Any] | None = None
 
@@ -55,38 +62,93 @@ class ToolHost:
         """
         self._opening = json.dumps({"mode": mode, "kwargs": dict(kwargs), "memory_bytes": memory_bytes}).encode() + b"\n"
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._concurrent = False
         self._waiting: dict[int, _Waiting] = {}
         self._number = 0
 
     def call(self, name: str, parameters: Mapping[str, Any], *, timeout_s: float, max_chars: int) -> Observation:
         """What the tool answers; after `timeout_s` its process is ended and the observation says so."""
-        asked = {"tool": name, "parameters": dict(parameters), "timeout_s": timeout_s, "max_chars": max_chars}
-        for _ in range(2):  # a process that another thread's call had to end took this one along: it is asked once more
-            with self._lock:
-                process = self._started()
-                self._number += 1
-                number = self._number
-                waiting = _Waiting(json.dumps({"id": number, **asked}).encode() + b"\n")
-                self._waiting[number] = waiting
-                try:
-                    assert process.stdin is not None
-                    process.stdin.write(waiting.request)
-                    process.stdin.flush()
-                except OSError:
-                    pass  # it is ending; its reader says so below
-            answered = waiting.done.wait(timeout_s)
-            with self._lock:
-                self._waiting.pop(number, None)
-            if not answered:
+        return self.call_all([Action(name, dict(parameters))], timeout_s=timeout_s, max_chars=max_chars)[0]
+
+    def call_all(self, actions: Sequence[Action], *, timeout_s: float, max_chars: int) -> list[Observation]:
+        """What the tools answer, in the calls' order.
+
+        Each call has its own `timeout_s`: where the environment runs one call at a time, a call's time begins when the one before
+        it is answered. A call that takes too long, or ends the process, is ended alone: the others are asked again.
+        """
+        answers: dict[int, Observation] = {}
+        taken_along: set[int] = set()
+        alone = False
+        while len(answers) < len(actions):
+            left = [place for place in range(len(actions)) if place not in answers]
+            lines = {
+                place: {
+                    "tool": actions[place].tool_name,
+                    "parameters": actions[place].parameters,
+                    "timeout_s": timeout_s,
+                    "max_chars": max_chars,
+                }
+                for place in left[: 1 if alone else TOGETHER]
+            }
+            process, asked = self._ask(lines)
+            late = self._collect(asked, answers, timeout_s)
+            trouble = [place for place in asked if place not in answers]
+            if not trouble:
+                continue
+            first, alone = trouble[0], True
+            sure = (
+                len(asked) == 1 or not self._concurrent
+            )  # side by side, it shows who is at fault when they are asked one by one
+            problem = "its process ended during the call"
+            if late:
                 self._end(process)
-                return Observation("error", f"{name}: no answer within {timeout_s:g} s; the call was ended", "ended")
-            if waiting.answer is not None:
-                said = waiting.answer
-                return Observation(said["status"], said["text"], said["cause"])
-            if process.returncode is None or process.returncode != -9:
-                break
-        return Observation("error", f"{name}: its process ended during the call", "ended")
+                problem = f"no answer within {timeout_s:g} s; the call was ended"
+            elif process.returncode == -signal.SIGKILL and first not in taken_along:
+                taken_along.add(first)  # by another thread's call, which had to be ended
+                sure = False
+            if sure:
+                answers[first] = Observation("error", f"{actions[first].tool_name}: {problem}", "ended")
+        return [answers[place] for place in range(len(actions))]
+
+    def _ask(self, lines: Mapping[int, dict[str, Any]]) -> tuple[subprocess.Popen[bytes], dict[int, _Waiting]]:
+        """Send as many calls as fit into the pipe; at least one."""
+        asked: dict[int, _Waiting] = {}
+        sent = b""
+        with self._lock:
+            process = self._started()
+            for place, line in lines.items():
+                request = json.dumps({"id": self._number + 1, **line}).encode() + b"\n"
+                if asked and len(sent) + len(request) > PIPE_ROOM:
+                    break
+                self._number += 1
+                sent += request
+                asked[place] = self._waiting[self._number] = _Waiting(process)
+        assert process.stdin is not None
+        # not under the lock: a process that hangs reads nothing, and whoever ends it needs the lock
+        with self._writing, contextlib.suppress(OSError, ValueError):  # it is ending, or closed: its listener says so
+            process.stdin.write(sent)
+            process.stdin.flush()
+        return process, asked
+
+    def _collect(self, asked: Mapping[int, _Waiting], answers: dict[int, Observation], timeout_s: float) -> bool:
+        """Wait for the answers; whether a call is over its time."""
+        deadline, late = time.monotonic() + timeout_s, False
+        for place, waiting in asked.items():
+            in_time = waiting.done.wait(max(0.0, deadline - time.monotonic()))
+            if waiting.answer is None:
+                late = late or not in_time
+                if not self._concurrent:
+                    break
+                continue
+            answers[place] = Observation(waiting.answer["status"], waiting.answer["text"], waiting.answer["cause"])
+            if not self._concurrent:
+                deadline = time.monotonic() + timeout_s
+        with self._lock:
+            gone = set(map(id, asked.values()))
+            self._waiting = {number: waiting for number, waiting in self._waiting.items() if id(waiting) not in gone}
+        return late
 
     def close(self) -> None:
         """End the process. Harmless when called twice."""
@@ -119,8 +181,9 @@ class ToolHost:
             giving_up.cancel()
         if ready.get("problem"):
             self._end(process)
+            process.stdout.close()
             raise InputError(f"the tools' process cannot open its environment: {ready['problem']}")
-        self._process = process
+        self._process, self._concurrent = process, ready["concurrent"]
         threading.Thread(target=self._listen, args=(process,), daemon=True, name="tool answers").start()
         return process
 
@@ -134,21 +197,28 @@ class ToolHost:
                 if waiting is not None:
                     waiting.answer = said
                     waiting.done.set()
+            process.stdout.close()
         process.wait()
+        _close_input(process)
         with self._lock:
             if self._process is process:
                 self._process = None
-            if self._process is None:  # nobody else can answer those that still wait
-                for waiting in self._waiting.values():
+            for waiting in self._waiting.values():
+                if waiting.process is process:  # nobody will answer it
                     waiting.done.set()
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
         began = time.monotonic()
         process.kill()
-        with contextlib.suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
         process.wait()
+        _close_input(process)
         if time.monotonic() - began > 1:
             log.warning("the tools' process took %.1f s to end", time.monotonic() - began)
+
+
+def _close_input(process: subprocess.Popen[bytes]) -> None:
+    """Let go of an ended process' input; its output is its listener's, who reads it to the end first."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()

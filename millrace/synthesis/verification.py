@@ -10,13 +10,14 @@ an answer that stands in the question. Does not cover: whether the question is i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from millrace.errors import ItemFailed
-from millrace.synthesis.environments import Environment, Unprovable, Value, Verifier
+from millrace.synthesis.environments import Action, Environment, Unprovable, Value, Verifier
 from millrace.synthesis.scoring.answers import score_answer, type_of
+from millrace.synthesis.tool_calls import run_together
 from millrace.synthesis.writing import answer_text, normalised, write_question
 
 MAX_ANSWER_CHARS = 200
@@ -101,10 +102,9 @@ def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: S
 
 def _end(verifier: Verifier, hops: Sequence[Mapping[str, Any]], values: list[Value]) -> Value:
     """Where a chain ends from the values so far; None where it ends nowhere."""
-    suppose = getattr(verifier, "suppose", verifier.apply)  # a verifier may be older than this ability
     for hop in hops[len(values) - 1 :]:
         try:
-            values = [*values, suppose(hop["op"], hop["args"], values)]
+            values = [*values, verifier.suppose(hop["op"], hop["args"], values)]
         except Unprovable:
             return None
     return values[-1]
@@ -119,6 +119,7 @@ def prove(
     language: str,
     steps: Sequence[Mapping[str, Any]],
     replay: bool = True,
+    needed: Sequence[bool] | None = None,
 ) -> list[Check]:
     """Every check that makes an item `verified`, in order; it stops at the first that fails.
 
@@ -130,9 +131,10 @@ def prove(
         language: of the words.
         steps: one per hop: `tool_name`, `parameters`, `observation`.
         replay: call the tools again and compare what they say.
+        needed: what `necessary_hops` said of this chain a moment ago, where it was asked (it is the dearest check); None: ask.
     """
     checks: list[Check] = []
-    for check in _checks(environment, chain, question, answer, language, steps, replay):
+    for check in _checks(environment, chain, question, answer, language, steps, replay, needed):
         checks.append(check)
         if not check.passed:
             break
@@ -147,7 +149,8 @@ def _checks(
     language: str,
     steps: Sequence[Mapping[str, Any]],
     replay: bool,
-) -> Any:
+    needed: Sequence[bool] | None,
+) -> Iterator[Check]:
     verifier = environment.verifier
     if verifier is None:
         yield Check("has_verifier", False, f"{environment.name} has no verifier")
@@ -170,7 +173,7 @@ def _checks(
     yield Check("independent_values", True, f"{len(values) - 1} of {len(values) - 1} equal, by {verifier.name}")
     yield Check("answer", answer_text(values[-1]) == answer, "the last value, computed again")
     yield _evidence(environment, chain, values, steps)
-    needed = necessary_hops(environment, chain, values)
+    needed = necessary_hops(environment, chain, values) if needed is None else needed
     yield Check("each_hop_necessary", bool(needed) and all(needed), f"{sum(needed)} of {len(needed)} hops change the answer")
     yield Check("no_leak", not leaks(question, answer), "the answer does not stand in the question")
     if replay:
@@ -218,10 +221,9 @@ def _evidence(
 
 
 def _replayed(environment: Environment, steps: Sequence[Mapping[str, Any]]) -> Check:
-    for number, step in enumerate(steps, 1):
-        tool = environment.replay_tools.get(step["tool_name"])
-        again = tool.run(step["parameters"]) if tool else None
-        if again is None or again.status != "ok" or again.text != step["observation"]:
+    calls = [Action(step["tool_name"], step["parameters"]) for step in steps]
+    for number, (step, again) in enumerate(zip(steps, run_together(environment.replay_tools, calls), strict=True), 1):
+        if again.status != "ok" or again.text != step["observation"]:
             return Check("replay", False, f"step {number} gives another observation when it is done again")
     return Check("replay", True, f"{len(steps)} calls give the same observations again")
 

@@ -12,7 +12,7 @@ from millrace.errors import InputError, UsageError
 from millrace.run.journal import read_jsonl, write_jsonl
 from millrace.synthesis.environments import Environment, Unprovable
 from millrace.synthesis.environments.rag.corpus import Corpus, read_folder, shipped_reference, version_of
-from millrace.synthesis.environments.rag.raw_text import terms
+from millrace.synthesis.environments.rag.raw_text import terms, terms_by_reading
 from millrace.synthesis.environments.rag.terms import PATTERNS, terms_in
 from millrace.synthesis.environments.rag.verifier import RagVerifier
 from millrace.synthesis.runs.synthesis_run import run_serially
@@ -47,6 +47,24 @@ def test_a_value_that_depends_on_how_the_text_is_read_is_not_provable() -> None:
     with pytest.raises(Unprovable, match="behind a dot"):
         RagVerifier(dotted).apply("first_document", {}, [[], "__repr__"])
     assert RagVerifier(dotted).apply("last_document", {}, [[], "__repr__"]) == "c"
+
+
+def test_a_corpus_is_read_for_proofs_by_the_first_proof_and_not_by_every_process_that_opens_it(
+    opened: Callable[..., Environment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
+        read.append(text)
+        return terms_by_reading(text)
+
+    monkeypatch.setattr("millrace.synthesis.environments.rag.verifier.terms_by_reading", counted)
+    environment = opened("rag")
+    assert read == []
+    assert environment.verifier is not None
+    with pytest.raises(Unprovable):
+        environment.verifier.apply("first_document", {}, [[], "no such term"])
+    assert read
 
 
 def test_planner_and_verifier_find_the_same_terms_in_the_shipped_reference() -> None:

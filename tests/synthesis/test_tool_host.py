@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from millrace.run.journal import read_jsonl, write_jsonl
-from millrace.synthesis.environments import Environment, Observation
+from millrace.synthesis.environments import Action, Environment, Observation
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.tool_host import ToolHost
 from millrace.synthesis.work_shard import synthesise_shard
@@ -61,6 +61,38 @@ def test_whatever_a_tool_does_becomes_an_observation(host: ToolHost, what: str, 
     assert (seen.status, seen.cause) == (status, cause)
     assert len(seen.text) < 1_200
     assert call(host, "echo", 60).text == "echo"
+
+
+def calls(host: ToolHost, *whats: str, timeout_s: float = 1.0) -> list[Observation]:
+    return host.call_all([Action("act", {"what": what}) for what in whats], timeout_s=timeout_s, max_chars=1_000)
+
+
+@pytest.mark.parametrize(
+    ("bad", "cause"), [("compute in C", "ended"), ("segfault", "ended"), ("raise", "ended"), ("refuse", "refused")]
+)
+@pytest.mark.parametrize("world", [WORLD, f"{WORLD}_side_by_side"])
+def test_of_calls_that_are_made_together_only_the_bad_one_is_ended(world: str, bad: str, cause: str) -> None:
+    host = ToolHost(world, {}, memory_bytes=256 * 2**20)
+    try:
+        call(host, "echo", 60)
+        seen = calls(host, "one", bad, "three", "four", timeout_s=2)
+    finally:
+        host.close()
+    assert [seen[place].text for place in (0, 2, 3)] == ["one", "three", "four"]
+    assert (seen[1].status, seen[1].cause) == ("error", cause)
+
+
+def test_more_calls_than_a_pipe_takes_in_are_all_answered_after_one_that_hangs(host: ToolHost) -> None:
+    call(host, "echo", 60)
+    long = "x" * 9_000
+    seen = calls(host, "sleep", *(f"{long}{number}" for number in range(20)), timeout_s=1)
+    assert seen[0].cause == "ended"
+    assert [one.status for one in seen[1:]] == ["ok"] * 20
+
+
+def test_calls_made_one_after_another_have_each_their_own_time(host: ToolHost) -> None:
+    call(host, "echo", 60)
+    assert [one.status for one in calls(host, *["doze"] * 4, timeout_s=0.9)] == ["ok"] * 4
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise, permutations
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 
 
 def common_divisor(a: int, b: int) -> int:
@@ -21,15 +22,16 @@ def common_divisor(a: int, b: int) -> int:
     return a
 
 
-def primes_below(limit: int) -> list[int]:
-    """By a sieve."""
+@lru_cache(maxsize=64)
+def primes_below(limit: int) -> Sequence[int]:
+    """By a sieve; kept, because the proof of one question asks for the same limits again and again."""
     composite = bytearray(limit + 1)
     found = []
     for number in range(2, limit):
         if not composite[number]:
             found.append(number)
             composite[number * number :: number] = b"\1" * len(range(number * number, limit + 1, number))
-    return found
+    return tuple(found)
 
 
 def _power_mod(x: int, b: int, m: int) -> int:
@@ -239,7 +241,13 @@ COUNTABLE = {
 """The largest input for which counting takes milliseconds; beyond it a hop is called unprovable."""
 
 
-class MathVerifier:
+@lru_cache(maxsize=10_000)
+def _computed(op: str, x: Value, args: tuple[tuple[str, Any], ...]) -> Value:
+    """Kept, because growing a tree, choosing from it and proving the choice ask for the same values."""
+    return COMPUTE[op](x, **dict(args))
+
+
+class MathVerifier(Verifier):
     """Recomputes chains of exact numbers."""
 
     name = "math/brute-force@1"
@@ -260,7 +268,7 @@ class MathVerifier:
         if op not in COMPUTE:
             raise Unprovable(f"no second way is known for '{op}'")
         try:
-            return COMPUTE[op](x, **args)
+            return _computed(op, x, tuple(sorted(args.items())))
         except (TypeError, ValueError, ZeroDivisionError, IndexError) as error:
             raise Unprovable(f"{op} of {x}: {error}") from error
 

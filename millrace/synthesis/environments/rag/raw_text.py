@@ -113,10 +113,20 @@ def tokens(text: str) -> list[tuple[str, int]]:
     return found
 
 
+def terms_by_reading(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Way of reading → (type, term) of everything in a text; the text is cut into words once for all of them."""
+    words = tokens(text)
+    found = {reading: _terms(text, words, reading) for reading in READINGS if reading != "each paragraph once"}
+    return found | {"each paragraph once": found["as stated"]}  # it differs in the paragraphs, not in the words
+
+
 def terms(text: str, reading: str) -> tuple[tuple[str, str], ...]:
     """(type, term) of everything in a text, in order within each type."""
+    return _terms(text, tokens(text), reading)
+
+
+def _terms(text: str, words: list[tuple[str, int]], reading: str) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
-    words = tokens(text)
     wide = reading == "other forms"
     for number, (word, start) in enumerate(words):
         if reading == "names alone" and start > 1 and text[start - 1] == "." and joins(text[start - 2]):

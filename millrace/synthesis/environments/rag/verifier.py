@@ -8,35 +8,43 @@ of the document.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
-from millrace.synthesis.environments.rag.raw_text import READINGS, TYPES, paragraphs_of, stands_in, terms
+from millrace.synthesis.environments import Unprovable, Value, Verifier
+from millrace.synthesis.environments.rag.raw_text import READINGS, TYPES, paragraphs_of, stands_in, terms_by_reading
 
 MAX_ALTERNATIVES = 60
 
 
-class RagVerifier:
+class RagVerifier(Verifier):
     """Recomputes chains on raw documents."""
 
     name = "rag/raw-text@2"
 
     def __init__(self, raw: Mapping[str, str]) -> None:
-        documents = {name: paragraphs_of(raw[name]) for name in sorted(raw)}
-        self._stated, *self._others = [Reading(name, documents) for name in READINGS]
+        self._raw = raw
+
+    @cached_property
+    def _readings(self) -> list[Reading]:
+        """The corpus in every way of reading it, made by the first use: a process that only runs tools never needs it."""
+        documents = {name: paragraphs_of(self._raw[name]) for name in sorted(self._raw)}
+        known: Known = {}
+        return [Reading(name, documents, known) for name in READINGS]
 
     def origin(self, start: Mapping[str, Any]) -> Value:
         """The start is a list of paragraphs near the seed; it only has to exist."""
         for place in start["value"]:
             name, _, number = place.rpartition("#")
-            if not 0 <= int(number) < len(self._stated.documents.get(name, ())):
+            if not 0 <= int(number) < len(self._readings[0].documents.get(name, ())):
                 raise Unprovable(f"there is no paragraph {place}")
         return start["value"]
 
     def apply(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Value:
         """One hop, on raw text; the same for every way of reading it."""
-        value = self._stated.apply(op, args, values[-1])
-        for reading in self._others:
+        stated, *others = self._readings
+        value = stated.apply(op, args, values[-1])
+        for reading in others:
             try:
                 other = reading.apply(op, args, values[-1])
             except Unprovable as error:
@@ -47,22 +55,27 @@ class RagVerifier:
 
     def suppose(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Value:
         """One hop as the question states it, for a value that is only supposed."""
-        return self._stated.apply(op, args, values[-1])
+        return self._readings[0].apply(op, args, values[-1])
 
     def alternatives(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Sequence[Value]:
         """The most frequent other terms of the same type; for a document, other documents."""
-        return self._stated.others_like(values[-1])
+        return self._readings[0].others_like(values[-1])
+
+
+Known = dict[str, dict[str, tuple[tuple[str, str], ...]]]
+"""Text → way of reading → its terms."""
 
 
 class Reading:
     """A corpus read in one way."""
 
-    def __init__(self, name: str, documents: Mapping[str, list[str]]) -> None:
+    def __init__(self, name: str, documents: Mapping[str, list[str]], known: Known) -> None:
+        """`known` is shared with the other ways of reading the same corpus."""
         self.name = name
         self.documents = dict(documents)
         if name == "each paragraph once":
             self.documents = {title: list(dict.fromkeys(texts)) for title, texts in documents.items()}
-        self._terms: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._known = known
         self._all: dict[str, list[tuple[str, str]]] = {}
         self._mentioning: dict[tuple[str, str], list[str]] = {}
         self._fillers: dict[str, set[str]] = {}
@@ -77,9 +90,9 @@ class Reading:
 
     def terms(self, text: str) -> tuple[tuple[str, str], ...]:
         """(type, term) of everything in a text."""
-        if text not in self._terms:
-            self._terms[text] = terms(text, self.name)
-        return self._terms[text]
+        if text not in self._known:
+            self._known[text] = terms_by_reading(text)
+        return self._known[text][self.name]
 
     def apply(self, op: str, args: Mapping[str, Any], value: Value) -> Value:
         """The one value of a hop.
@@ -138,7 +151,7 @@ class Reading:
         raise Unprovable(f"no second way is known for '{op}'")
 
     def _stands_in(self, text: str, term: str) -> int:
-        return stands_in(text, term, after_dot=self.name != "names alone")
+        return stands_in(text, term, after_dot=self.name != "names alone") if term in text else -1
 
     def _paragraphs(self, name: str, term: str) -> list[str]:
         """Paragraphs of a document that mention a term; at least one."""
