@@ -43,7 +43,7 @@ class Synthesis(Stage):
         from millrace.synthesis.lines import SCHEMA
         from millrace.synthesis.runs.shard_plan import schema_of_items
         from millrace.synthesis.seeds import read_seeds
-        from millrace.synthesis.toolset import open_environment
+        from millrace.synthesis.toolset import check_for_programs, open_environment
 
         schema = schema_of_items(run_dir / self.name)
         if schema not in (None, SCHEMA):
@@ -52,7 +52,12 @@ class Synthesis(Stage):
                 "finish it with that version, or choose another --run-dir"
             )
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
-        open_environment(self.config).close()
+        environment = open_environment(self.config)
+        try:
+            if self.config.policy == "programmatic":
+                check_for_programs(environment, self.config.environment_mode)
+        finally:
+            environment.close()
         load_plugin(POLICIES, self.config.policy, "policy")
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")
