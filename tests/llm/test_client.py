@@ -334,8 +334,9 @@ def test_leaving_the_loop_early_leaves_nothing_running() -> None:
         async with serving(latency_ms=20) as (_, url), opened(url) as chat:
             async for _ in complete_many(chat, ((number, question(number)) for number in range(10_000))):
                 break
-            await asyncio.sleep(0.1)
-            assert chat.pool.in_flight == 0
+            async with asyncio.timeout(10):  # on a busy machine taking back 32 requests may take longer than a moment
+                while chat.pool.in_flight:
+                    await asyncio.sleep(0.01)
 
     run(main())
 

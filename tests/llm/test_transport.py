@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.llm.transport import http1 as transport
-from millrace.llm.transport.http1 import BulkTransport, Pieces
+from millrace.llm.transport import connections as transport
+from millrace.llm.transport.connections import BulkTransport, Pieces
 from tests.llm.servers import Speaker, always, read_request, run, speaking
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -214,6 +216,90 @@ def test_a_connection_that_was_idle_for_long_is_replaced_silently(monkeypatch: p
         return connections
 
     assert run(main()) == 2
+
+
+@pytest.mark.parametrize("beginning", [b"", b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nh"])
+@pytest.mark.parametrize("reset", [False, True])
+def test_only_where_no_byte_was_answered_is_a_request_sent_again_silently(
+    beginning: bytes, reset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "STALE_AFTER_S", 0.0)
+
+    async def main() -> int:
+        asked = 0
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            await read_request(reader)
+            asked += 1
+            writer.write(OK)
+            await writer.drain()
+            await read_request(reader)
+            asked += 1
+            writer.write(beginning)
+            await writer.drain()
+            if reset:
+                await asyncio.sleep(0.05)  # what was written arrives before the line breaks
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+
+        via = BulkTransport()
+        async with speaking(speak) as url:
+            await ask(via, url)
+            if beginning:
+                with pytest.raises(httpx.ReadError):
+                    await ask(via, url)
+            else:
+                assert (await ask(via, url)).content == b"hi"
+        await via.aclose()
+        return asked
+
+    assert run(main()) == (2 if beginning else 3)
+
+
+def test_the_silent_reconnect_takes_no_other_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "STALE_AFTER_S", 0.0)
+
+    async def main() -> bytes:
+        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            await asyncio.sleep(0.1)
+            writer.write(OK)
+            await writer.drain()
+            await read_request(reader)
+
+        via = BulkTransport()
+        async with speaking(once) as url:
+            await asyncio.gather(*(ask(via, url) for _ in range(5)))
+            content = (await ask(via, url)).content
+        await via.aclose()
+        return content
+
+    assert run(main()) == b"hi", "after a restart all idle connections are dead"
+
+
+def test_an_answer_that_comes_before_the_whole_body_was_sent_is_an_answer() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+
+    async def main() -> httpx.Response:
+        via = BulkTransport()
+        async with speaking(refuse) as url:
+            answer = await ask(via, url, b"x" * 30_000_000)
+        await via.aclose()
+        return answer
+
+    answer = run(main())
+    assert (answer.status_code, answer.content) == (413, b"no")
+
+
+def test_a_torn_chunk_is_a_read_error_and_a_chunk_that_is_none_is_a_protocol_error() -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert isinstance(failing(always(head + b"5\r\nab")), httpx.ReadError)
+    assert isinstance(failing(always(head + b"zz\r\nab\r\n0\r\n\r\n")), httpx.RemoteProtocolError)
 
 
 def test_closing_ends_requests_in_flight() -> None:

@@ -22,8 +22,8 @@ from millrace.llm.failures import AttemptFailed, EndpointDown
 from millrace.llm.open_chat import open_chat
 from millrace.llm.preflight import preflight
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.connections import BulkTransport
 from millrace.llm.transport.exchange import Wire, proxy_for
-from millrace.llm.transport.https import SlotTransport
 from tests.llm.servers import always, question, read_request, run, speaking
 
 
@@ -66,14 +66,14 @@ def test_a_packed_answer_is_unpacked_up_to_the_limit() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("use_slots", [False, True])
-def test_both_transports_name_the_same_failures(use_slots: bool) -> None:
+@pytest.mark.parametrize("httpx_own", [False, True])
+def test_httpx_own_transport_and_ours_name_the_same_failures(httpx_own: bool) -> None:
     async def kind_of(answer: bytes | None, timeout_s: float = 5.0) -> str:
         async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
 
         async with speaking(always(answer) if answer is not None else hang) as url:
-            wire = Wire(url, [], transport=SlotTransport() if use_slots else None, connect_timeout_s=1.0)
+            wire = Wire(url, [], transport=httpx.AsyncHTTPTransport() if httpx_own else None, connect_timeout_s=1.0)
             try:
                 await wire.post("/", [b"{}"], timeout_s=timeout_s)
             except AttemptFailed as error:
@@ -129,7 +129,7 @@ def test_https_works_with_a_trusted_certificate_and_only_with_one(tmp_path: Path
     async def main() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        trusting = Wire(url, [], transport=SlotTransport(verify=ssl.create_default_context(cafile=str(public))))
+        trusting = Wire(url, [], transport=BulkTransport(verify=ssl.create_default_context(cafile=str(public))))
         answers = await asyncio.gather(*(trusting.post("/", [b"{}"], timeout_s=10) for _ in range(4)))
         assert [one.body for one in answers] == [b"hi"] * 4
         await trusting.close()
@@ -143,8 +143,10 @@ def test_https_works_with_a_trusted_certificate_and_only_with_one(tmp_path: Path
         started = asyncio.get_running_loop().time()
         with pytest.raises(EndpointDown, match=r"certificate that is not trusted .*SSL_CERT_FILE"):
             await chat.complete(question())
+        asked = open_chat(ModelSettings(model="m", endpoints=(endpoint,)), None)
         with pytest.raises(UsageError, match="certificate that is not trusted"):
-            await preflight(open_chat(ModelSettings(model="m", endpoints=(endpoint,)), None), wait_s=30)
+            await preflight(asked, wait_s=30)
+        await asked.close()
         assert asyncio.get_running_loop().time() - started < 20, "no waiting makes a certificate trusted"
         await chat.close()
         server.close()
@@ -190,6 +192,39 @@ def test_a_proxy_is_read_as_other_programs_read_it(
     assert proxy_for(httpx.URL("http://127.0.0.1:8000/v1")) is None
     proxies.setenv("NO_PROXY", "example.com")
     assert proxy_for(httpx.URL("https://api.example.com/v1")) is None
+
+
+def test_requests_go_through_a_proxy_with_its_password_which_the_server_does_not_get(proxies: pytest.MonkeyPatch) -> None:
+    heads: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
+        if heads[-1].startswith(b"connect"):
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+        await writer.drain()
+
+    async def main() -> None:
+        async with speaking(proxy) as url:
+            for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+                proxies.setenv(name, url.replace("://", "://user:top%20secret@"))
+            plain = Wire("http://models.invalid/v1", [("authorization", "Bearer key")])
+            assert (await plain.post("/chat", [b"{}"], timeout_s=5)).body == b"hi"
+            await plain.close()
+            tls = Wire("https://models.invalid/v1", [("authorization", "Bearer key")])
+            with pytest.raises(AttemptFailed, match="407") as caught:
+                await tls.post("/chat", [b"{}"], timeout_s=5)
+            assert (caught.value.kind, "secret" in str(caught.value)) == ("connection", False)
+            await tls.close()
+
+    run(main())
+    shown = b"proxy-authorization: basic dxnlcjp0b3agc2vjcmv0"
+    assert heads[0].startswith(b"post http://models.invalid/v1/chat http/1.1")
+    assert shown in heads[0]
+    assert heads[1].startswith(b"connect models.invalid:443")
+    assert shown in heads[1]
+    assert b"bearer" not in heads[1], "the server's key is nothing for the proxy"
 
 
 @pytest.mark.parametrize("value", ["ftp://proxy:1", "socks4://proxy:1", "http://", "http://proxy:port", "http://[::1"])

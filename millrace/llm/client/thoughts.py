@@ -10,26 +10,32 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
+_NAMES = r"(?:[\w:]*(?:think|thought|reason|reflecti|analysis|scratchpad|deliberat|monologue)\w*|plan)"
+_LESS, _MORE = r"(?:<|&lt;)\s*", r"\s*(?:>|&gt;)"
 _OPENS = (
-    rf"<{_NAMES}(?:\s[^<>]*)?>",
+    rf"{_LESS}{_NAMES}(?:\s[^<>&]*)?{_MORE}",
     r"\[THINK\]",
     r"◁think▷",
-    r"<\|begin_of_thought\|>",
+    r"<\|(?:begin|start)_(?:of_)?(?:thought|thinking|reasoning)\|>",
+    r"<\|(?:thought|thinking|reasoning)_(?:begin|start)\|>",
     r"<\|START_THINKING\|>",
     r"<\|inner_prefix\|>",
     r"<\|channel>\s*thought",
+    r"\A\s*Here is my thought process:",
 )
 _CLOSES = (
-    rf"</{_NAMES}\s*>",
+    rf"{_LESS}/\s*{_NAMES}{_MORE}",
     r"\[/THINK\]",
     r"◁/think▷",
-    r"<\|end_of_thought\|>",
+    r"<\|end_(?:of_)?(?:thought|thinking|reasoning)\|>",
+    r"<\|(?:thought|thinking|reasoning)_end\|>",
     r"<\|END_THINKING\|>",
     r"<\|inner_suffix\|>",
     r"<channel\|>",
+    r"\[BEGIN FINAL RESPONSE\]",
+    r"^Here is my response:",
 )
-_MARK = re.compile(rf"(?P<opens>{'|'.join(_OPENS)})|(?P<closes>{'|'.join(_CLOSES)})", re.IGNORECASE)
+_MARK = re.compile(rf"(?P<opens>{'|'.join(_OPENS)})|(?P<closes>{'|'.join(_CLOSES)})", re.IGNORECASE | re.MULTILINE)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _BARE_CHANNEL = re.compile(r"\A\s*(?:assistant)?analysis.*assistant\s*final", re.DOTALL)
 

@@ -1,13 +1,14 @@
 """A small HTTP/1.1 server on asyncio and httptools, for the local model server and for measuring clients.
 
 Costs about a tenth of a millisecond per request, so that what a benchmark measures is the client.
-Covers: keep-alive, plain and chunked request bodies, several requests on one connection one after the other.
-Does not cover: TLS, pipelining, uploads that don't fit into memory, the open internet.
+Covers: keep-alive, TLS, plain and chunked request bodies, several requests on one connection one after the other.
+Does not cover: pipelining, uploads that don't fit into memory, the open internet.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -43,23 +44,26 @@ Handler = Callable[[Incoming], Awaitable[Outgoing]]
 class HttpServer:
     """Serves a handler on a loopback port."""
 
-    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._handler = handler
+        self._tls = tls
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
         self._lines: set[_Line] = set()
 
     async def start(self) -> str:
-        """Listen; returns the base URL, `http://HOST:PORT`.
+        """Listen; returns the base URL, `http://HOST:PORT`, with TLS `https://HOST:PORT`.
 
         Raises:
             OSError: the port is taken.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Line(self._handler, self._lines), self._host, self._port, backlog=2048)
+        self._server = await loop.create_server(
+            lambda: _Line(self._handler, self._lines), self._host, self._port, backlog=2048, ssl=self._tls
+        )
         port = self._server.sockets[0].getsockname()[1]
-        return f"http://{self._host}:{port}"
+        return f"http{'s' if self._tls else ''}://{self._host}:{port}"
 
     async def stop(self) -> None:
         """Stop listening and drop all connections."""

@@ -1,7 +1,7 @@
 """One HTTP exchange with an endpoint: pieces of bytes out, status, headers and bytes back, every error as an `AttemptFailed`.
 
-Redirects are never followed, so a key never travels to another host. Which transport is used follows from the URL: `http://`
-takes the bulk transport, `https://` and proxies the slot transport; a test or a user may pass any httpx transport instead.
+Redirects are never followed, so a key never travels to another host. The bulk transport speaks `http://` and `https://`, also
+through HTTP proxies; SOCKS proxies are left to httpx's own transport, and a test or a user may pass any httpx transport.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import httpx
+import yarl
 
 from millrace.errors import UsageError
 from millrace.llm.failures import AttemptFailed
-from millrace.llm.transport.http1 import BulkTransport, Pieces
-from millrace.llm.transport.https import SlotTransport
+from millrace.llm.transport.connections import BulkTransport, Pieces, address_of, headers_of
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     """What a server said."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -53,10 +53,12 @@ class Wire:
         """Scheme, host and port: what records and messages may show."""
         self._host = url.netloc.decode("ascii").rpartition("@")[2]
         self._headers = [("host", self._host), ("user-agent", "millrace"), ("accept", "application/json"), *headers]
+        self._body_headers = [*self._headers, ("content-type", "application/json")]
+        self._in_bulk_headers = {"GET": headers_of(self._headers), "POST": headers_of(self._body_headers)}
         self._connect_timeout_s = connect_timeout_s
         self._max_reply_bytes = max_reply_bytes
         self._transport = transport or _transport_for(url, max_reply_bytes)
-        self._urls: dict[str, httpx.URL] = {}
+        self._addresses: dict[str, yarl.URL] = {}
 
     async def post(self, path: str, pieces: Sequence[bytes], *, timeout_s: float) -> Answer:
         """POST a JSON body given in pieces.
@@ -64,28 +66,26 @@ class Wire:
         Raises:
             AttemptFailed: `connection`, `timeout` or `malformed`.
         """
-        length = str(sum(map(len, pieces)))
-        headers = [*self._headers, ("content-type", "application/json"), ("content-length", length)]
-        return await self._send(httpx.Request("POST", self._url(path), headers=headers, stream=Pieces(pieces)), timeout_s)
+        return await self._send("POST", path, pieces, timeout_s)
 
     async def get(self, path: str, *, timeout_s: float) -> Answer:
         """GET `path`; raises as `post` does."""
-        return await self._send(httpx.Request("GET", self._url(path), headers=self._headers), timeout_s)
+        return await self._send("GET", path, (), timeout_s)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
 
-    async def _send(self, request: httpx.Request, timeout_s: float) -> Answer:
+    async def _send(self, method: str, path: str, pieces: Sequence[bytes], timeout_s: float) -> Answer:
         connect_s = min(self._connect_timeout_s, timeout_s)
-        request.extensions["timeout"] = {"connect": connect_s, "read": timeout_s, "write": timeout_s, "pool": None}
         try:
-            if isinstance(self._transport, BulkTransport):  # keeps the whole deadline itself
+            if isinstance(self._transport, BulkTransport):
+                return await self._in_bulk(self._transport, method, path, pieces, connect_s, timeout_s)
+            request = self._request(method, path, pieces)
+            request.extensions["timeout"] = {"connect": connect_s, "read": timeout_s, "write": timeout_s, "pool": None}
+            async with asyncio.timeout(timeout_s + connect_s):
                 response = await self._transport.handle_async_request(request)
-            else:
-                async with asyncio.timeout(timeout_s + connect_s):
-                    response = await self._transport.handle_async_request(request)
-            return Answer(response.status_code, response.headers, await self._body_of(response))
+                return Answer(response.status_code, response.headers, await self._unpacked(response))
         except httpx.ConnectTimeout as error:
             raise AttemptFailed("connection", f"{self.place} does not accept a connection in {connect_s:g} s") from error
         except (httpx.TimeoutException, TimeoutError) as error:
@@ -103,26 +103,48 @@ class Wire:
         except (httpx.TransportError, OSError) as error:
             raise AttemptFailed("connection", f"{self.place}: {type(error).__name__} {error}") from error
 
-    async def _body_of(self, response: httpx.Response) -> bytes:
-        if "content-encoding" not in response.headers:
-            return await response.aread()
+    async def _in_bulk(
+        self,
+        transport: BulkTransport,
+        method: str,
+        path: str,
+        pieces: Sequence[bytes],
+        connect_s: float,
+        read_s: float,
+    ) -> Answer:
+        """The same without httpx's objects, which cost half as much again as the call itself."""
+        address = self._addresses.get(path)
+        if address is None:
+            address = self._addresses[path] = address_of(self._url(path))
+        headers = self._in_bulk_headers[method]
+        answer = await transport.exchange(method, address, headers, pieces, connect_s=connect_s, read_s=read_s)
+        if "content-encoding" not in answer.headers:
+            return Answer(answer.status, answer.headers, answer.body)
+        packed = httpx.Response(answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(answer.body))
+        return Answer(answer.status, answer.headers, await self._unpacked(packed))
+
+    def _request(self, method: str, path: str, pieces: Sequence[bytes]) -> httpx.Request:
+        if not pieces:
+            return httpx.Request(method, self._url(path), headers=self._headers)
+        headers = [*self._body_headers, ("content-length", str(sum(map(len, pieces))))]
+        return httpx.Request(method, self._url(path), headers=headers, stream=Pieces(pieces))
+
+    async def _unpacked(self, response: httpx.Response) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        async for piece in response.aiter_bytes():  # an answer may unpack to much more than was sent
-            size += len(piece)
-            if size > self._max_reply_bytes:
-                raise httpx.DecodingError("the unpacked answer is larger than the limit")
-            pieces.append(piece)
+        try:
+            async for piece in response.aiter_bytes():  # an answer may unpack to much more than was sent
+                size += len(piece)
+                if size > self._max_reply_bytes:
+                    raise httpx.DecodingError("the unpacked answer is larger than the limit")
+                pieces.append(piece)
+        finally:
+            await response.aclose()
         return b"".join(pieces)
 
-    def _url(self, path: str) -> httpx.URL:
-        url = self._urls.get(path)
-        if url is None:
-            whole = self.base_url + path
-            if self._query:
-                whole += ("&" if "?" in path else "?") + self._query
-            url = self._urls[path] = httpx.URL(whole)
-        return url
+    def _url(self, path: str) -> str:
+        whole = self.base_url + path
+        return whole + ("&" if "?" in path else "?") + self._query if self._query else whole
 
 
 def certificate_problem(error: BaseException | None) -> str | None:
@@ -140,9 +162,9 @@ def certificate_problem(error: BaseException | None) -> str | None:
 
 def _transport_for(url: httpx.URL, max_reply_bytes: int) -> httpx.AsyncBaseTransport:
     proxy = proxy_for(url)
-    if url.scheme == "http" and not proxy:
-        return BulkTransport(max_reply_bytes=max_reply_bytes)
-    return SlotTransport(proxy=proxy, max_reply_bytes=max_reply_bytes)
+    if proxy is not None and proxy.startswith("socks"):
+        return httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=None))
+    return BulkTransport(proxy=proxy, max_reply_bytes=max_reply_bytes)
 
 
 def proxy_for(url: httpx.URL) -> str | None:

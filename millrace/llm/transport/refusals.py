@@ -5,9 +5,9 @@ from __future__ import annotations
 import email.utils
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import orjson
 
 from millrace.llm.failures import AttemptFailed
@@ -174,7 +174,7 @@ def wait_asked(answer: Answer) -> float | None:
     return _sane(sum(float(number) * _UNIT_S[unit] for number, unit in parts)) if parts else None
 
 
-def quota_pause(headers: httpx.Headers) -> float | None:
+def quota_pause(headers: Mapping[str, str]) -> float | None:
     """Seconds until the quota that a *successful* answer reports as used up is filled again; None when there is some left."""
     if "x-ratelimit-remaining-requests" not in headers and "x-ratelimit-remaining-tokens" not in headers:
         return None
