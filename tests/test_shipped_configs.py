@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from pydantic import BaseModel
 
 from millrace.cli import flow_package
 from millrace.config import load_config
-from tests.e2e.commands import module_answer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml"))
@@ -53,9 +54,10 @@ def test_the_default_config_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_a_shipped_schema_is_what_the_command_prints(flow: str, cache: Path) -> None:
-    code, printed = module_answer("millrace", "schema", flow, cache=cache)
-    assert code == 0
+def test_a_shipped_schema_is_what_the_command_prints(flow: str) -> None:
+    """In a process of its own: a flow that is imported already has its fields' texts from elsewhere."""
+    command = [sys.executable, "-m", "millrace", "schema", flow]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     shipped = (CONFIGS / "schemas" / f"{flow}.json").read_text(encoding="utf-8")
     assert shipped == printed, "the settings have changed: make schemas"
 
