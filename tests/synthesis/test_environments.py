@@ -39,7 +39,7 @@ def grown(
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_environment_keeps_the_contract(name: str, opened: Opener) -> None:
-    environment = opened(name)
+    environment = opened(name, fresh=True)
     kinds = {operator.gives for operator in environment.operators.values()}
     assert environment.tools
     assert environment.verifier is not None
@@ -130,7 +130,7 @@ def _refusing(expressions: list[str]) -> str:
 
 
 def test_error_observations_are_kept_in_the_tree_and_never_lead_on(opened: Opener) -> None:
-    environment = opened("math")
+    environment = opened("math", fresh=True)
     broken = Tool("calculator", "", environment.tools["calculator"].parameters, _refusing, contained=True)
     environment.tools = {**environment.tools, "calculator": broken}
     tree = grown(environment)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from millrace.llm import Message
+from millrace.records import synthesis as records
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
 
@@ -49,22 +50,21 @@ class Node:
         """Whether it can be built upon: errors and dead ends are kept in the tree and never used as evidence."""
         return self.observation.status == "ok" and not self.note
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> records.Node:
         """The node as it is written to `trees.jsonl`: the original's names, and ours."""
-        taken = self.action
-        return {
-            "node_id": self.node_id,
-            "parent_id": self.parent_id,
-            "children_ids": self.children_ids,
-            "depth": self.depth,
-            "intent": self.intent,
-            "action": {"tool_name": taken.tool_name, "parameters": taken.parameters} if taken else None,
-            "observation": self.observation.text,
-            "status": self.observation.status,
-            "cause": self.observation.cause,
-            "note": self.note,
-            "hop": {"op": self.op, "args": self.args, "value": self.value} if self.op else None,
-        }
+        return records.Node(
+            node_id=self.node_id,
+            parent_id=self.parent_id,
+            children_ids=self.children_ids,
+            depth=self.depth,
+            intent=self.intent,
+            action=records.Call(tool_name=self.action.tool_name, parameters=self.action.parameters) if self.action else None,
+            observation=self.observation.text,
+            status=self.observation.status,
+            cause=self.observation.cause,
+            note=self.note,
+            hop=records.Hop(op=self.op, args=self.args or {}, value=self.value) if self.op else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,18 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from millrace.errors import RunFailed, UsageError
 from millrace.run.context import RunContext, Same
 from millrace.run.journal import reopen_journal
 from millrace.run.stage import Forecast, Stage
 from millrace.synthesis.settings import SynthesisConfig, warnings_about
+
+if TYPE_CHECKING:
+    from millrace.records.synthesis_counts import Statistics
 
 
 @dataclass(frozen=True)
@@ -36,17 +41,14 @@ class Synthesis(Stage):
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See `Stage.check`."""
-        from millrace.synthesis.lines import SCHEMA
-        from millrace.synthesis.runs.shard_plan import schema_of_items
+        from millrace.synthesis.runs.shard_plan import check_readable
         from millrace.synthesis.seeds import read_seeds
         from millrace.synthesis.toolset import open_environment
 
-        schema = schema_of_items(run_dir / self.name)
-        if schema not in (None, SCHEMA):
-            raise UsageError(
-                f"{run_dir} was begun by another version of Millrace: its items are {schema}, this one writes {SCHEMA}; "
-                "finish it with that version, or choose another --run-dir"
-            )
+        try:
+            check_readable(run_dir / self.name)
+        except RunFailed as error:
+            raise UsageError(str(error)) from error
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
         open_environment(self.config).close()
 
@@ -81,10 +83,11 @@ class Synthesis(Stage):
 
         def put_together() -> dict[str, Any]:
             with run.progress.stage("assembling", plan.seeds, "seeds") as bar:
-                statistics = run.call(finish_run, self.config, plan, run.folder.path)
+                statistics: Statistics = run.call(finish_run, self.config, plan, run.folder.path)
                 bar.update(plan.seeds)
-                bar.note = ", ".join(f"{count} {status}" for status, count in statistics["items"].items() if count)
-            return statistics
+                bar.note = ", ".join(f"{count} {status}" for status, count in statistics.items.by_status().items() if count)
+            summary: dict[str, Any] = msgspec.to_builtins(statistics)  # a stage's summary is plain JSON
+            return summary
 
         with assembled_when_short(put_together):
             self._work_through(run, plan)
