@@ -3,15 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TESTERS ?= 2
+TESTERS ?= 3
+# three on CI's two cores, because tests wait; by file, or by group where one is marked, the longest first (tests/durations.py)
+SHARED_OUT := -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: full test test-fast lint schemas install serve stop clean
+.PHONY: full test durations test-fast lint schemas install serve stop clean
 
 full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
 
 test: $(STAMP) lint  ## Everything that CI runs
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(SHARED_OUT) --cpu-budget $(ARGS)
+
+durations: $(STAMP)  ## tests/durations.json anew: what each test takes, in seconds of wall and of CPU
+	$(BIN)/python -m pytest $(SHARED_OUT) --durations-file tests/durations.json $(ARGS)
 
 test-fast: $(STAMP)  ## Only what takes milliseconds
 	$(BIN)/python -m pytest -m "not slow and not flow and not chaos" $(ARGS)

@@ -51,6 +51,7 @@ def register() -> list[str]:
     before = asyncio.run(_deployments(names))
     _deploy(content, set(before))
     asyncio.run(_keep_what_was_changed(before))
+    asyncio.run(_name_limits(names))
     asyncio.run(_register_automations(names))
     return names
 
@@ -105,6 +106,19 @@ async def _keep_what_was_changed(before: dict[str, Any]) -> None:
 def _field(deployment: Any, field: str) -> Any:
     limit = deployment.global_concurrency_limit
     return (limit.limit if limit else None) if field == "concurrency_limit" else getattr(deployment, field)
+
+
+async def _name_limits(names: list[str]) -> None:
+    """Call the deployments' limits, which Prefect names by the deployments' ids, what they limit: `runs of full`."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+    async with get_client() as client:
+        for deployment in (await _deployments(names)).values():
+            limit = deployment.global_concurrency_limit
+            if limit is not None and limit.name == f"deployment:{deployment.id}":
+                named = GlobalConcurrencyLimitUpdate(name=f"runs of {deployment.name}")
+                await client.update_global_concurrency_limit(limit.name, named)
 
 
 async def _register_pool() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -150,6 +150,18 @@ def schema_text(model: type[BaseModel]) -> str:
     return json.dumps(schema, indent=1, ensure_ascii=False)
 
 
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text, read by libyaml where PyYAML has it: a set of claims in 5 ms instead of 50.
+
+    Raises:
+        yaml.YAMLError: it is not YAML; said by PyYAML's own parser, which shows the place.
+    """
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    except yaml.YAMLError:
+        return yaml.safe_load(text)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file.
 
@@ -157,7 +169,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         UsageError: there is no such file, it can't be read, or it holds something else.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"there is no config file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +189,7 @@ def parse_override(text: str) -> dict[str, Any]:
     if not sign or not key.strip():
         raise UsageError(f"--set takes dotted.key=value, not '{text}'")
     try:
-        value = yaml.safe_load(raw)
+        value = parse_yaml(raw)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {key}: '{raw}' is not a YAML value") from error
     nested: dict[str, Any] = {}
@@ -189,7 +201,7 @@ def parse_override(text: str) -> dict[str, Any]:
     return nested
 
 
-def parse_config(model: type[S], data: dict[str, Any], *, where: str) -> S:
+def parse_config(model: type[S], data: Mapping[str, Any], *, where: str) -> S:
     """Check `data` against `model`; `where` is the place named in the message."""
     try:
         return model.model_validate(data)

@@ -115,3 +115,9 @@ def test_help_imports_neither_prefect_nor_torch(flow: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert "--dry-run" in done.stdout
+
+
+def test_tests_have_the_rooms_of_the_library() -> None:
+    beside = {"benchmarks", "deployments", "e2e", "fixtures", "gpu"}
+    rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
+    assert [name for name in sorted(rooms - beside) if not (ROOT / "millrace" / name).is_dir()] == []

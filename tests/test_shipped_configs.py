@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from pydantic import BaseModel
 
 from millrace.cli import flow_package
 from millrace.config import load_config
+from tests.e2e.commands import module_answer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml"))
@@ -54,10 +53,9 @@ def test_the_default_config_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_a_shipped_schema_is_what_the_command_prints(flow: str) -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "millrace", "schema", flow], capture_output=True, text=True, check=True
-    ).stdout
+def test_a_shipped_schema_is_what_the_command_prints(flow: str, cache: Path) -> None:
+    code, printed = module_answer("millrace", "schema", flow, cache=cache)
+    assert code == 0
     shipped = (CONFIGS / "schemas" / f"{flow}.json").read_text(encoding="utf-8")
     assert shipped == printed, "the settings have changed: make schemas"
 

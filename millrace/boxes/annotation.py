@@ -149,11 +149,11 @@ def _size(image: bytes) -> tuple[int, int]:
 
 def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
     """The question pipelines that kinds of claims bring along, under `pipelines` in their wordings."""
-    import yaml
+    from millrace.config import parse_yaml
 
     found: dict[str, Mapping[str, Any]] = {}
-    for file in plugin_files("millrace.boxes.wordings", "yaml"):
-        found |= yaml.safe_load(file.read_text(encoding="utf-8")).get("pipelines", {})
+    for file in plugin_files("millrace.boxes.wordings", "yaml").values():
+        found |= parse_yaml(file.read_text(encoding="utf-8")).get("pipelines", {})
     return found
 
 

@@ -9,12 +9,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import yaml
 
 from millrace.boxes import verifiers
 from millrace.boxes.annotation import picture_of
 from millrace.boxes.geometry import Selector, named
 from millrace.boxes.kinds import claim_kinds
+from millrace.config import parse_yaml
 from millrace.errors import ItemFailed
 from millrace.plugins.loading import plugin_files
 from millrace.qa.annotated import Reading
@@ -78,8 +78,8 @@ def read_value(aspect: str, words: str) -> str | None:
 def wordings(language: str) -> BoxWordings | None:
     """The words of a language, put together from all files in wordings/; None when they do not have it."""
     whole: dict[str, Any] = {}
-    for file in plugin_files("millrace.boxes.wordings", "yaml"):
-        parts = yaml.safe_load(file.read_text(encoding="utf-8")).get(language, {})
+    for file in plugin_files("millrace.boxes.wordings", "yaml").values():
+        parts = parse_yaml(file.read_text(encoding="utf-8")).get(language, {})
         for field, by_aspect in parts.items():
             whole.setdefault(field, {}).update(by_aspect)
     fields = (*Wordings.__struct_fields__,)

@@ -1,4 +1,4 @@
-"""Times torch's reader, this one and, where they are installed, peers on a checkpoint of the user's own."""
+"""Loads a checkpoint of the user's own with torch's reader and with this one, and says how fast each is."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.storage import StorageReader
 
-from millrace.checkpoint.formats.safetensors_folder import safetensors_files
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.peers import peers
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.settings import STALL_S
@@ -112,18 +110,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _readers(path: Path, state: dict[str, Any], threads: int | None) -> dict[str, Callable[[], object]]:
-    files = safetensors_files(path) if not (path / ".metadata").exists() else []
     found: dict[str, Callable[[], object]] = {}
-    if not files:
+    if (path / ".metadata").exists():
         found["stock"] = lambda: load_tensors(state, FileSystemReader(path))
     elif importlib.util.find_spec("safetensors") is not None:
         found["stock"] = lambda: load_tensors(state, HuggingFaceStorageReader(str(path)))
-    if files and not _is_sharded(path):  # none of them puts shards together
-        found |= peers([path / file for file in files], state, threads)
     found["ParallelFileSystemReader"] = lambda: load_tensors(state, ParallelFileSystemReader(path, threads=threads))
     return found
-
-
-def _is_sharded(path: Path) -> bool:
-    described = ParallelFileSystemReader(path).read_metadata().state_dict_metadata.values()
-    return any(isinstance(one, TensorStorageMetadata) and len(one.chunks) > 1 for one in described)

@@ -35,11 +35,12 @@ from torch.distributed.checkpoint.metadata import (
 from typing_extensions import Buffer
 
 from millrace.checkpoint.conversion_checks import check_output, check_source
+from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.archive_sums import write_sums
 from millrace.checkpoint.formats.safetensors_folder import INDEX_NAME
 from millrace.checkpoint.formats.safetensors_format import NAMES, build_header
-from millrace.checkpoint.reader import ByteItems
-from millrace.checkpoint.settings import ConvertSettings
+from millrace.checkpoint.one_load import ByteItems
+from millrace.checkpoint.settings import STALL_S, ConvertSettings
 from millrace.checkpoint.sources import Foreign, Source, open_source, pieces_of
 from millrace.errors import InputError, UsageError
 from millrace.run.journal import sync_folder
@@ -65,9 +66,21 @@ def convert_checkpoint(
     threads: int | None = None,
     byte_items: ByteItems = "skip",
     allow: tuple[type, ...] = (),
+    stall_s: float | None = STALL_S,
     on_progress: Callable[[int, int], None] | None = None,
+    files: Files | None = None,
 ) -> Conversion:
     """Convert the checkpoint at `path` as `settings` say.
+
+    Args:
+        path: the source.
+        settings: what to make of it.
+        threads: reading threads; None: from cores and bytes.
+        byte_items: what becomes of values that need classes outside `allow`.
+        allow: classes of the user's own.
+        stall_s: how long one read may have no answer.
+        on_progress: called as `(done, total)` in bytes.
+        files: how the source's bytes are read; for tests.
 
     Raises:
         UsageError: no destination, or there is something already. InputError: the source can't be read or doesn't fit the
@@ -78,8 +91,8 @@ def convert_checkpoint(
     if settings.to.exists():
         raise UsageError(f"{settings.to} exists already; choose another --set convert.to=PATH")
     if settings.check != "none":
-        check_source(path, settings.check, threads)
-    source = open_source(path, threads, byte_items=byte_items, allow=allow)
+        check_source(path, settings.check, threads, stall_s, files)
+    source = open_source(path, threads, byte_items=byte_items, allow=allow, stall_s=stall_s, files=files)
     wanted = getattr(torch, settings.dtype) if settings.dtype else None
     tensors = {
         name: (wanted if wanted is not None and dtype.is_floating_point else dtype, sizes)
@@ -91,9 +104,9 @@ def convert_checkpoint(
     progress.dropped = dropped
     write = {"dcp": _write_dcp, "safetensors": _write_safetensors, "torch_save": _write_torch_file}[settings.format]
     with _beside(settings.to) as place:
-        files = write(place, progress, settings)
-        check_output(place, settings.to, progress.tensors, progress.sums, settings.piece_mb << 20)
-    return Conversion(len(tensors), total, files, dropped)
+        written = write(place, progress, settings)
+        check_output(place, settings.to, progress.tensors, progress.sums, settings.piece_mb << 20, stall_s)
+    return Conversion(len(tensors), total, written, dropped)
 
 
 def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings, byte_items: ByteItems) -> list[str]:

@@ -7,55 +7,34 @@ is all that changes for a user. What this engine can't do for an item, torch's o
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
-from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
-from millrace.checkpoint.checksums import CheckedItem, crc_problems
-from millrace.checkpoint.engine.coverage import holes
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
-from millrace.checkpoint.engine.loading import Loading
-from millrace.checkpoint.engine.open_files import OpenFiles
-from millrace.checkpoint.engine.read_engine import Engine, threads_for
-from millrace.checkpoint.engine.read_plan import ReadPlan, Strictness, plan_reads
-from millrace.checkpoint.engine.remote_files import REMOTE_THREADS
+from millrace.checkpoint.engine.read_plan import Strictness
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
-from millrace.checkpoint.engine.vector_io import Files, PosixFiles, read_regular
-from millrace.checkpoint.formats.byte_items import refusal
+from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
-from millrace.checkpoint.formats.safetensors_folder import (
-    folder_metadata,
-    is_safetensors_file,
-    remote_safetensors,
-    safetensors_files,
-)
+from millrace.checkpoint.formats.safetensors_folder import folder_metadata
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
-from millrace.checkpoint.seal import read_seal
+from millrace.checkpoint.one_load import ByteItems, LoadOptions, OneLoad
+from millrace.checkpoint.place import Place, WatchedFiles
+from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.unread import UnreadMetadata, why_no_metadata
-from millrace.checkpoint.whole_items import WholeItems
 
-SMALL_LOAD = 4 << 20
-"""Below this many bytes threads cost more than they bring: the calling thread reads."""
 FREEZE_FROM = 1000
 """Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""
-ByteItems = Literal["error", "skip", "trusted", "checked"]
-HOW_TO_LOAD = "byte_items='trusted' loads all of them as torch does, allow_globals=(...) those of your own classes"
-KEPT_BYTES = 16 << 20
-"""How many bytes of checked byte items are kept until they are handed over; others are read and checked again."""
 
 
 class ParallelFileSystemReader(FileSystemReader):
@@ -121,7 +100,7 @@ class ParallelFileSystemReader(FileSystemReader):
         self.stall_s = stall_s
         self.files = files
         self.storage_options = dict(storage_options or {})
-        self._use_path(path)
+        self._go_to(path)
         self.metrics = ReadMetrics()
         self._tensors: dict[str, Any] = {}
         self._freeze = HeapFreeze()
@@ -131,18 +110,14 @@ class ParallelFileSystemReader(FileSystemReader):
         """Forget the last load; with `checkpoint_id`, turn to another checkpoint."""
         super().reset(None)
         if checkpoint_id:
-            self._use_path(checkpoint_id)
+            self._go_to(checkpoint_id)
         self._freeze.thaw()
         self._unread = None
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
         """Whether this reader takes `checkpoint_id`: a path, or a URL that fsspec knows."""
-        if "://" in str(checkpoint_id):
-            from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
-
-            return RemoteFileSystem.validate_checkpoint_id(str(checkpoint_id))
-        return FileSystem.validate_checkpoint_id(checkpoint_id)
+        return Place.is_one(checkpoint_id)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """The checkpoint's metadata, of torch's own records and nothing else; made from the headers for a safetensors folder.
@@ -176,32 +151,26 @@ class ParallelFileSystemReader(FileSystemReader):
         return metadata
 
     def _metadata(self, rank: int | None) -> Metadata:
-        path = self._get_metadata_path(rank)
         name = f"__{rank}.metadata" if rank is not None else ".metadata"
         watch = Watch(self.stall_s)
-        if rank is None and self._local and not Path(path).exists():
-            files = [Path(self.path).name] if is_safetensors_file(Path(self.path)) else safetensors_files(Path(self.path))
-            if files:
-                return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, files))
         try:
-            data = watch.wait_for(lambda: self._whole_file(path))
-            return read_metadata(data, where=str(self.path), file=name, allow=self.allow_globals)
+            return self._found_metadata(rank, name, watch)
         except StalledRead as stalled:
-            raise CheckpointError(str(self.path), [Problem(str(stalled), name)]) from stalled
-        except OSError as error:
-            if rank is None and not self._local and isinstance(error, FileNotFoundError):
-                names = watch.wait_for(lambda: remote_safetensors(self._remote, str(self.path)))
-                if names:
-                    return watch.wait_for(lambda: folder_metadata(self._folder(), self._bytes, names))
-            raise CheckpointError(
-                str(self.path), [Problem(why_no_metadata(Path(self.path) if self._local else None, error), name)]
-            ) from error
+            raise CheckpointError(str(self.path), [Problem(str(stalled), stalled.file)]) from stalled
 
-    def _folder(self) -> Path | str:
-        """Where the files are: for a checkpoint of a single file, the folder around it."""
-        if not self._local:
-            return str(self.path)
-        return Path(self.path).parent if is_safetensors_file(Path(self.path)) else Path(self.path)
+    def _found_metadata(self, rank: int | None, name: str, watch: Watch) -> Metadata:
+        place = self._place
+        try:
+            if place.is_single_file:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+            data = place.whole(name, watch)
+        except OSError as error:
+            files = place.safetensors_names(watch) if rank is None and isinstance(error, FileNotFoundError) else []
+            if files:
+                return watch.wait_for(lambda: folder_metadata(place.folder, WatchedFiles(place.files, watch), files))
+            why = why_no_metadata(Path(self.path) if place.is_local else None, error)
+            raise CheckpointError(str(self.path), [Problem(why, name)]) from error
+        return read_metadata(io.BytesIO(data), where=str(self.path), file=name, allow=self.allow_globals)
 
     def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Take over where things are stored.
@@ -225,7 +194,7 @@ class ParallelFileSystemReader(FileSystemReader):
         start = perf_counter()
         try:
             with gc_paused():
-                self._read(plan, planner)
+                self._one_load().read(plan, planner)
         finally:
             self._freeze.thaw()
             self.metrics.seconds = perf_counter() - start
@@ -233,196 +202,25 @@ class ParallelFileSystemReader(FileSystemReader):
         done.set_result(None)
         return done
 
-    def _read(self, plan: LoadPlan, planner: LoadPlanner) -> None:
-        metrics = self.metrics
-        metrics.items = len(plan.items)
-        watch = Watch(self.stall_s)
-        opened = OpenFiles(self._folder(), self._bytes, watch)
-        touched = False
-        try:
-            start = perf_counter()
-            placed = watch.wait_for(lambda: self._placed(plan, opened))
-            placed.problems += holes(plan, planner, self._tensors)
-            metrics.payload_bytes = placed.payload_bytes
-            metrics.cold_files = sum(opened.cold)
-            metrics.plan_s = perf_counter() - start
-            whole = WholeItems(opened, self.storage_data, self.transforms, check_sums=self.verify == "crc")
-            self.metrics.skipped.clear()
-            kept = watch.wait_for(lambda: self._check(placed, opened, whole))
-            if placed.problems:
-                raise CheckpointError(str(self.path), placed.problems)
-            start = perf_counter()
-            touched = True
-            problems = self._load(placed, opened, whole, planner, kept)
-            metrics.read_s = perf_counter() - start
-        except StalledRead as stalled:
-            raise CheckpointError(str(self.path), [Problem(str(stalled), stalled.file)], touched=touched) from stalled
-        finally:
-            opened.close()
-        if problems:
-            raise CheckpointError(str(self.path), problems, touched=True)
-        self._warn_of_skipped()
+    def _one_load(self) -> OneLoad:
+        options = LoadOptions(
+            threads=self.threads,
+            on_progress=self.on_progress,
+            verify=self.verify,
+            byte_items=self.byte_items,
+            allow_globals=self.allow_globals,
+            max_staging_bytes=self.max_staging_bytes,
+            stall_s=self.stall_s,
+        )
+        return OneLoad(
+            self._place,
+            options,
+            storage=self.storage_data,
+            tensors=self._tensors,
+            transforms=self.transforms,
+            metrics=self.metrics,
+        )
 
-    def _placed(self, plan: LoadPlan, opened: OpenFiles) -> ReadPlan:
-        return plan_reads(plan.items, self.storage_data, opened, tensors=self._tensors, strict=self.verify)
-
-    def _check(self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems) -> dict[int, bytes | None]:
-        """What can be known before a destination is touched. Returns checked byte items worth keeping, by position."""
-        start = perf_counter()
-        kept: dict[int, bytes | None] = {}
-        total = 0
-        for position, item in enumerate(placed.byte_items):
-            data, problem = self._byte_item(item, whole)
-            if problem:
-                placed.problems.append(problem)
-            if data is None:
-                kept[position] = None
-                continue
-            total += len(data)
-            if total <= KEPT_BYTES:
-                kept[position] = data
-        if self.verify == "crc" and not placed.problems:
-            folder = self._folder()
-            seal = read_seal(folder) if isinstance(folder, Path) else None
-            changed = seal.metadata_problem(folder) if seal and isinstance(folder, Path) else None
-            placed.problems += [changed] if changed else []
-            for stock in placed.stock:
-                _, problem = whole.data(stock.item)
-                placed.problems += [problem] if problem else []
-            unique = {
-                (read.file, read.offset, read.head.data_offset): CheckedItem(
-                    read.file, read.offset, read.length, read.head, read.item.storage_index.fqn
-                )
-                for read in placed.reads
-            }
-            threads = self._threads_for(placed.payload_bytes)
-            placed.problems += crc_problems(unique.values(), opened, threads, seal)
-        self.metrics.check_s = perf_counter() - start
-        return kept
-
-    def _load(
-        self, placed: ReadPlan, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, kept: dict[int, bytes | None]
-    ) -> list[Problem]:
-        metrics = self.metrics
-        threads = metrics.threads = self._threads_for(placed.payload_bytes)
-        inline = threads == 1 or placed.payload_bytes < SMALL_LOAD
-        with Engine(opened, threads, inline=inline) as engine:
-            loading = Loading(
-                engine,
-                planner,
-                metrics,
-                in_order=type(planner).commit_tensor is not DefaultLoadPlanner.commit_tensor,
-                staging=self.max_staging_bytes,
-                on_bytes=self._progress(placed.payload_bytes),
-                info_of=lambda item: self.storage_data[item.storage_index],
-            )
-            loading.run(placed.reads)
-        metrics.read_bytes += engine.read_bytes
-        metrics.copy_s = engine.copy_s
-        for stock in placed.stock + loading.stock:
-            metrics.stock_items += 1
-            metrics.stock_reasons[stock.reason] += 1
-            self._read_like_stock(stock.item, opened, whole, planner, loading.problems)
-        for position, item in enumerate(placed.byte_items):
-            data = kept.get(position)
-            if data is None and position in kept:
-                continue
-            if data is None:
-                data, problem = opened.watch.wait_for(partial(self._byte_item, item, whole))
-                if problem:
-                    loading.problems.append(problem)
-                if problem or data is None:
-                    continue
-            metrics.byte_items += 1
-            planner.load_bytes(item, io.BytesIO(data))
-            loading.on_bytes(len(data))
-        return loading.problems
-
-    def _threads_for(self, nbytes: int) -> int:
-        wanted = self.threads
-        if wanted is None and not self._local:
-            wanted = min(REMOTE_THREADS, 1 + nbytes // SMALL_LOAD)
-        return threads_for(nbytes, wanted)
-
-    def _read_like_stock(
-        self, item: ReadItem, opened: OpenFiles, whole: WholeItems, planner: LoadPlanner, problems: list[Problem]
-    ) -> None:
-        info = self.storage_data[item.storage_index]
-        try:
-            tensor = opened.watch.wait_for(lambda: whole.tensor(item))
-            target = planner.resolve_tensor(item).detach()
-            if target.size() != tensor.size():
-                raise ValueError(f"the saved part has shape {list(tensor.size())} and its destination {list(target.size())}")
-            target.copy_(tensor)
-            planner.commit_tensor(item, target)
-        except StalledRead:
-            raise
-        except Exception as error:  # noqa: BLE001 - one item's failure becomes a problem with its name
-            what = f"torch cannot read it either: {type(error).__name__}: {str(error).strip()[:300]}"
-            problems.append(Problem(what, info.relative_path, item.storage_index.fqn, info.offset))
-
-    def _byte_item(self, item: ReadItem, whole: WholeItems) -> tuple[bytes | None, Problem | None]:
-        """A byte item, transforms undone, and what is wrong with it; None: it is left out."""
-        data, problem = whole.data(item)
-        if problem is not None or self.byte_items == "trusted":
-            return data, problem
-        found = refusal(data, self.allow_globals)
-        if found is None:
-            return data, None
-        info = self.storage_data[item.storage_index]
-        problem = Problem(f"byte item {found.why}", info.relative_path, item.storage_index.fqn, info.offset)
-        if found.kind == "damaged":
-            return None, problem
-        if self.byte_items == "skip":
-            self.metrics.skipped[item.storage_index.fqn] = found.why
-            return None, None
-        return None, replace(problem, what=f"{problem.what}; {HOW_TO_LOAD}")
-
-    def _warn_of_skipped(self) -> None:
-        skipped = self.metrics.skipped
-        if skipped:
-            shown = ", ".join(f"'{name}' ({why})" for name, why in list(skipped.items())[:SHOWN])
-            more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
-            warnings.warn(
-                f"{self.path}: {len(skipped)} values were not loaded and are as they were: {shown}{more}; {HOW_TO_LOAD}",
-                stacklevel=3,
-            )
-
-    def _progress(self, total: int) -> Callable[[int], None]:
-        done = 0
-        callback = self.on_progress
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done = min(total, done + count)  # an item that is read a second time counts once
-            if callback is not None:
-                callback(done, total)
-
-        return on_bytes
-
-    def _use_path(self, path: str | os.PathLike[str]) -> None:
-        scheme, _, rest = str(path).partition("://")
-        self._local = not rest or scheme in ("file", "local")
-        if self._local:
-            self.fs = FileSystem()
-            self.path = self.fs.init_path(rest or path)
-            self._bytes: Files = self.files or PosixFiles()
-            return
-        from torch.distributed.checkpoint._fsspec_filesystem import FileSystem as RemoteFileSystem
-
-        from millrace.checkpoint.engine.remote_files import RemoteFiles
-
-        remote: Any = RemoteFileSystem()
-        self.path = remote.init_path(path, **self.storage_options)
-        self.fs = remote
-        self._remote = remote.fs
-        self._bytes = self.files or RemoteFiles(remote.fs)
-
-    def _whole_file(self, path: Any) -> io.BytesIO:
-        if self._local:
-            return io.BytesIO(read_regular(Path(path)))
-        handle = self._bytes.open(path)
-        try:
-            return io.BytesIO(self._bytes.read_at(handle, self._bytes.size(handle), 0))
-        finally:
-            self._bytes.close(handle)
+    def _go_to(self, path: str | os.PathLike[str]) -> None:
+        self._place = Place(path, self.files, self.storage_options)
+        self.fs, self.path = self._place.fs, self._place.path

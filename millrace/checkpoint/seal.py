@@ -12,7 +12,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from millrace.checkpoint.engine.vector_io import read_regular
+from millrace.checkpoint.engine.stalls import Watch
+from millrace.checkpoint.place import Place
 from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.run.journal import write_json
 
@@ -40,17 +41,19 @@ class Seal:
             return "the seal knows nothing at this place"
         return "" if sealed == crc else f"not what was sealed: its bytes sum to {crc:08x}, {sealed:08x} was sealed"
 
-    def metadata_problem(self, folder: Path) -> Problem | None:
+    def metadata_problem(self, place: Place, watch: Watch) -> Problem | None:
         """Whether `.metadata` is not the sealed one."""
-        if metadata_sha256(folder) == self.metadata_sha256:
+        if metadata_sha256(place, watch) == self.metadata_sha256:
             return None
         return Problem("not the metadata that was sealed", ".metadata")
 
 
-def metadata_sha256(folder: Path) -> str:
+def metadata_sha256(place: Place, watch: Watch) -> str:
     """Of the metadata file; empty where there is none."""
-    path = folder / ".metadata"
-    return hashlib.sha256(read_regular(path)).hexdigest() if path.exists() else ""
+    try:
+        return hashlib.sha256(place.whole(".metadata", watch)).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def write_seal(folder: Path, seal: Seal) -> Path:
@@ -60,19 +63,23 @@ def write_seal(folder: Path, seal: Seal) -> Path:
     return path
 
 
-def read_seal(folder: Path) -> Seal | None:
+def read_seal(place: Place, watch: Watch) -> Seal | None:
     """The checkpoint's seal; None: it has none.
 
     Raises:
-        CheckpointError: the seal itself is damaged.
+        CheckpointError: the seal itself is damaged, or nobody can say whether there is one. StalledRead: there is no answer.
     """
-    path = folder / SEAL_NAME
-    if not path.exists():
-        return None
     try:
-        found = json.loads(read_regular(path))
+        data = place.whole(SEAL_NAME, watch)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}; verify='size' loads without looking for a seal"
+        raise CheckpointError(str(place.path), [Problem(what, SEAL_NAME)]) from error
+    try:
+        found = json.loads(data)
         if found["schema"] != SCHEMA:
             raise KeyError(found["schema"])
         return Seal(str(found["metadata_sha256"]), {str(key): dict(value) for key, value in found["sums"].items()})
-    except (OSError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(str(folder), [Problem(f"damaged: {error}", SEAL_NAME)]) from error
+    except (RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(str(place.path), [Problem(f"damaged: {error}", SEAL_NAME)]) from error

@@ -41,7 +41,7 @@ class CheckpointConfig(Settings):
 
     action: Action = "verify"
     """`read` loads it into memory and says how fast, `verify` looks for damage, `convert` writes another format, `compare` times
-    torch's reader, this one and peers on it."""
+    torch's reader and this one on it."""
     path: Path | None = None
     """The checkpoint: a DCP folder, a safetensors folder, or for `convert` also a `torch.save` file."""
     threads: PositiveInt | None = Field(None, json_schema_extra=OPERATIONAL)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -20,10 +19,15 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 
 from millrace.checkpoint.engine.coverage import covers
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
+from millrace.checkpoint.engine.stalls import StalledRead
+from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
+from millrace.checkpoint.one_load import ByteItems
 from millrace.checkpoint.problems import CheckpointError, Problem
-from millrace.checkpoint.reader import ByteItems, ParallelFileSystemReader
+from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.settings import STALL_S
+from millrace.checkpoint.whole_items import OneFile
 
 
 @dataclass
@@ -56,15 +60,34 @@ class Foreign(CheckpointError):
     """A value needs classes outside `allow`."""
 
 
-def open_source(path: Path, threads: int | None, *, byte_items: ByteItems = "skip", allow: tuple[type, ...] = ()) -> Source:
+def open_source(
+    path: Path,
+    threads: int | None,
+    *,
+    byte_items: ByteItems = "skip",
+    allow: tuple[type, ...] = (),
+    stall_s: float | None = STALL_S,
+    files: Files | None = None,
+) -> Source:
     """A DCP or safetensors folder, or a `torch.save` file.
+
+    Args:
+        path: the checkpoint.
+        threads: reading threads; None: from cores and bytes.
+        byte_items: what becomes of values that need classes outside `allow`.
+        allow: classes of the user's own.
+        stall_s: how long one read may have no answer.
+        files: how bytes are read; for tests.
 
     Raises:
         CheckpointError: it is none of these, or can't be read.
     """
     if path.is_file() and not is_safetensors_file(path):
-        return TorchFile(path, byte_items == "trusted", allow)
-    return Folder(path, threads, byte_items, allow)
+        return TorchFile(path, byte_items == "trusted", allow, stall_s=stall_s, files=files)
+    reader = ParallelFileSystemReader(
+        path, threads=threads, byte_items="trusted", allow_globals=allow, stall_s=stall_s, files=files
+    )
+    return Folder(reader, byte_items, allow)
 
 
 class _OneBox(DefaultLoadPlanner):
@@ -85,8 +108,8 @@ class _OneBox(DefaultLoadPlanner):
 class Folder:
     """A DCP or safetensors folder, through the parallel reader."""
 
-    def __init__(self, path: Path, threads: int | None, byte_items: ByteItems, allow: tuple[type, ...]) -> None:
-        self._reader = ParallelFileSystemReader(path, threads=threads, byte_items="trusted", allow_globals=allow)
+    def __init__(self, reader: ParallelFileSystemReader, byte_items: ByteItems, allow: tuple[type, ...]) -> None:
+        self._reader = reader
         self._byte_items, self._allow = byte_items, allow
         self._metadata: Metadata = self._reader.read_metadata()
         self._reader.set_up_storage_reader(self._metadata, True)
@@ -127,11 +150,21 @@ class Folder:
 class TorchFile:
     """A `torch.save` file: its tensors' bytes are found without reading them."""
 
-    def __init__(self, path: Path, trusted: bool = False, allow: tuple[type, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        trusted: bool = False,
+        allow: tuple[type, ...] = (),
+        *,
+        stall_s: float | None = STALL_S,
+        files: Files | None = None,
+    ) -> None:
         self._path = path
+        self._file = OneFile(path, stall_s, files)
         try:
-            with FakeTensorMode(), torch.serialization.safe_globals(list(allow)), path.open("rb") as stream:
-                loaded = torch.load(stream, weights_only=not trusted, map_location="cpu")
+            loaded = self._file.read_with(lambda stream: _without_bytes(stream, trusted, allow))
+        except StalledRead as stalled:
+            raise CheckpointError(str(path), [Problem(str(stalled), stalled.file)]) from stalled
         except Exception as error:
             what = f"not a torch.save file that can be trusted: {type(error).__name__}: {str(error).splitlines()[0]}"
             raise CheckpointError(str(path), [Problem(what)]) from error
@@ -153,16 +186,18 @@ class TorchFile:
         strides = tuple(int(stride) for stride in fake.stride())
         start = int(fake.storage_offset()) + sum(offset * stride for offset, stride in zip(offsets, strides, strict=True))
         itemsize = fake.dtype.itemsize
-        with self._path.open("rb") as stream:
 
-            def fetch(first: int, count: int) -> torch.Tensor:
-                data = os.pread(stream.fileno(), count * itemsize, base + first * itemsize)
-                if len(data) != count * itemsize:
-                    raise CheckpointError(str(self._path), [Problem("the file is cut short", tensor=name)])
-                return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(fake.dtype)
+        def fetch(first: int, count: int) -> torch.Tensor:
+            data = self._file.read_at(count * itemsize, base + first * itemsize)
+            if len(data) != count * itemsize:
+                raise CheckpointError(str(self._path), [Problem("the file is cut short", tensor=name)])
+            return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(fake.dtype)
 
-            if target.numel():
+        if target.numel():
+            try:
                 copy_by_pieces(Box(start, tuple(target.size()), strides), target, fake.dtype, 8 << 20, fetch)
+            except StalledRead as stalled:
+                raise CheckpointError(str(self._path), [Problem(str(stalled), stalled.file, name)]) from stalled
 
     def object(self, name: str) -> Any:
         return self._objects[name]
@@ -171,6 +206,11 @@ class TorchFile:
         stream = io.BytesIO()
         torch.save(self._objects[name], stream)
         return stream.getvalue()
+
+
+def _without_bytes(stream: IO[bytes], trusted: bool, allow: tuple[type, ...]) -> Any:
+    with FakeTensorMode(), torch.serialization.safe_globals(list(allow)):
+        return torch.load(stream, weights_only=not trusted, map_location="cpu")
 
 
 def pieces_of(sizes: tuple[int, ...], itemsize: int, limit_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

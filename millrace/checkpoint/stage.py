@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,10 +46,25 @@ class CheckpointStage(Stage):
         path = self.config.path
         if path is None:
             raise UsageError("name the checkpoint: python -m flows.checkpoint read|verify|convert|compare PATH")
-        if not path.exists():
+        if not self._answer(path.exists, path):
             raise InputError(f"there is no checkpoint at {path}")
         if path.is_file() and not (self.name == "convert" or (self.single_file and path.suffix == ".safetensors")):
             raise UsageError(f"{path} is a file; only convert takes one, the others want a checkpoint's folder")
+
+    def _answer(self, question: Callable[[], bool], path: Path) -> bool:
+        """What the file system says, if it says anything."""
+        from millrace.checkpoint.engine.stalls import StalledRead, Watch
+
+        watch = Watch(self.config.stall_s)
+
+        def ask() -> bool:
+            with watch.calling(path.name):
+                return question()
+
+        try:
+            return watch.wait_for(ask)
+        except StalledRead as stalled:
+            raise InputError(f"{path}: {stalled}") from stalled
 
 
 class Read(CheckpointStage):
@@ -95,7 +110,7 @@ class Verify(CheckpointStage):
 
         place = self.path.absolute()
         try:
-            parts, problems = parts_of(place)
+            parts, problems = parts_of(place, self.config.stall_s)
         except CheckpointError as error:
             if not (place / ".metadata").exists():
                 raise
@@ -149,6 +164,7 @@ class Convert(CheckpointStage):
                 threads=config.threads,
                 byte_items=config.byte_items,
                 allow=classes_named(config.allow_globals),
+                stall_s=config.stall_s,
                 on_progress=bar.update,
             )
         left_out = f", without {', '.join(done.dropped)}" if done.dropped else ""

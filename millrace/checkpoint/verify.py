@@ -26,9 +26,9 @@ from millrace.checkpoint.formats.allowed_classes import classes_named
 from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
-from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
-from millrace.checkpoint.problems import Problem
+from millrace.checkpoint.place import Place
+from millrace.checkpoint.problems import CheckpointError, Problem
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
 from millrace.checkpoint.settings import STALL_S, CheckpointConfig
@@ -60,21 +60,30 @@ class FileReport:
     """Items that have no CRC of their own to be checked against."""
 
 
-def parts_of(folder: Path) -> tuple[list[FilePart], list[Problem]]:
+def parts_of(path: Path, stall_s: float | None = STALL_S, files: Files | None = None) -> tuple[list[FilePart], list[Problem]]:
     """The work on a checkpoint, largest files first, and what its metadata alone shows to be wrong.
 
+    Args:
+        path: the checkpoint.
+        stall_s: how long one read may have no answer.
+        files: how bytes are read; for tests.
+
     Raises:
-        CheckpointError: it has no readable metadata.
+        CheckpointError: it has no readable metadata, or there is no answer.
     """
-    metadata = ParallelFileSystemReader(folder).read_metadata()
-    folder = folder.parent if is_safetensors_file(folder) else folder
+    metadata = ParallelFileSystemReader(path, stall_s=stall_s, files=files).read_metadata()
+    place, watch = Place(path, files), Watch(stall_s)
+    folder = Path(place.folder)
     described = metadata.state_dict_metadata
     by_file: dict[str, list[tuple[MetadataIndex, Any, Any]]] = {}
     for index, info in metadata.storage_data.items():
         by_file.setdefault(info.relative_path, []).append((index, info, described.get(index.fqn)))
     problems = [problem for name, one in described.items() if (problem := _hole_in(name, one, metadata.storage_data))]
-    seal = read_seal(folder)
-    changed = seal.metadata_problem(folder) if seal else None
+    try:
+        seal = read_seal(place, watch)
+        changed = seal.metadata_problem(place, watch) if seal else None
+    except StalledRead as stalled:
+        raise CheckpointError(str(path), [Problem(str(stalled), stalled.file)]) from stalled
     parts = [FilePart(folder, name, tuple(items)) for name, items in by_file.items()]
     parts.sort(key=lambda part: -sum(info.length for _, info, _ in part.items))
     return parts, problems + ([changed] if changed else [])
@@ -134,7 +143,7 @@ def verify_file(
 
 def _report(part: FilePart, opened: OpenFiles, threads: int | None, allow: tuple[type, ...]) -> FileReport:
     report = FileReport(part.name, items=len(part.items))
-    seal = read_seal(part.folder)
+    seal = read_seal(Place(part.folder, opened.files), opened.watch)
     try:
         file = opened.index(part.name, report.problems)
         if file is None:
@@ -199,7 +208,7 @@ def _look_at(
 
 def seal_checkpoint(folder: Path, reports: Sequence[FileReport]) -> Path:
     """Write the sums that were found into the checkpoint; only for one without problems."""
-    seal = Seal(metadata_sha256(folder))
+    seal = Seal(metadata_sha256(Place(folder), Watch(None)))
     for report in reports:
         assert not report.problems
         for place, crc in report.sums.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import torch
 from torch.distributed._shard._utils import narrow_tensor_by_index
@@ -14,17 +16,27 @@ from typing_extensions import Buffer
 
 from millrace.checkpoint.checksums import archive_problem
 from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.stalls import Watch
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles
+from millrace.checkpoint.place import WatchedFiles
 from millrace.checkpoint.problems import Problem
+
+Result = TypeVar("Result")
 
 BUFFER_BYTES = 1 << 20
 """Read at a time: unpicklers ask for a few bytes each."""
 
 
 class ItemStream(io.RawIOBase):
-    """A saved item as a file of its own."""
+    """A saved item as a file of its own.
 
-    def __init__(self, opened: OpenFiles, file: int, offset: int, length: int) -> None:
-        self._opened, self._file, self._offset, self._length = opened, file, offset, length
+    Args:
+        read: up to so many bytes from a place of the file on.
+        offset: where the item begins, and `length` how long it is.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], offset: int, length: int) -> None:
+        self._read, self._offset, self._length = read, offset, length
         self._at = 0
 
     def readable(self) -> bool:
@@ -46,10 +58,49 @@ class ItemStream(io.RawIOBase):
     def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer).cast("B")
         wanted = max(0, min(len(view), self._length - self._at))
-        data = self._opened.read_at(self._file, wanted, self._offset + self._at) if wanted else b""
+        data = self._read(wanted, self._offset + self._at) if wanted else b""
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+class OneFile:
+    """A file that is no checkpoint's folder: read by calls that a watch ends.
+
+    Args:
+        path: where it is.
+        stall_s: how long one read may have no answer.
+        files: how bytes are read; None: as local files are.
+    """
+
+    def __init__(self, path: Path, stall_s: float | None, files: Files | None = None) -> None:
+        self._path, self._watch = path, Watch(stall_s)
+        self._files = WatchedFiles(files or PosixFiles(), self._watch)
+
+    def read_with(self, work: Callable[[IO[bytes]], Result]) -> Result:
+        """What `work` makes of the file as a stream. Raises StalledRead, OSError, and what `work` raises."""
+
+        def run() -> Result:
+            handle = self._files.open(self._path)
+            try:
+                read = partial(self._files.read_at, handle)
+                return work(io.BufferedReader(ItemStream(read, 0, self._files.size(handle)), BUFFER_BYTES))
+            finally:
+                self._files.close(handle)
+
+        return self._watch.wait_for(run)
+
+    def read_at(self, nbytes: int, offset: int) -> bytes:
+        """Up to `nbytes` bytes from `offset` on. Raises StalledRead, OSError."""
+
+        def run() -> bytes:
+            handle = self._files.open(self._path)
+            try:
+                return self._files.read_at(handle, nbytes, offset)
+            finally:
+                self._files.close(handle)
+
+        return self._watch.wait_for(run)
 
 
 class WholeItems:
@@ -71,7 +122,7 @@ class WholeItems:
         file = self._opened.index(info.relative_path, problems)
         if file is None:
             raise OSError(problems[0].what if problems else "its file cannot be opened")
-        raw = io.BufferedReader(ItemStream(self._opened, file, info.offset, info.length), BUFFER_BYTES)
+        raw = io.BufferedReader(ItemStream(partial(self._opened.read_at, file), info.offset, info.length), BUFFER_BYTES)
         stream: IO[bytes] = self._transforms.transform_load_stream(item, info.transform_descriptors or (), raw)
         return stream
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from millrace.errors import UsageError, did_you_mean
 
@@ -31,12 +31,43 @@ PLACEHOLDER = re.compile(r"\[([A-Z][A-Z0-9_]*)\]|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOG = logging.getLogger(__name__)
 
 
+class Slot(TypedDict, total=False):
+    """A slot of a claim in our layout; what else a file says of it is passed on, and refused when the claims are read."""
+
+    type: str
+    values: list[str]
+
+
+class ClaimEntry(TypedDict, total=False):
+    """A claim in our layout, unchecked."""
+
+    claim_id: str
+    name: str
+    capability: str
+    claim_template: str
+    target_failure_id: str
+    prefill_slots: list[str]
+    baseline_instructions: list[str]
+    expected_outputs: list[str]
+    not_related_conditions: list[str]
+    slots: dict[str, Slot]
+    enabled: bool
+
+
+class ClaimFile(TypedDict):
+    """A file of claims in our layout."""
+
+    version: str
+    description: str
+    claims: list[ClaimEntry]
+
+
 def is_original(data: Mapping[str, Any]) -> bool:
     """Whether the file has the original's layout."""
     return any(key in data for key in LISTS)
 
 
-def from_original(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def from_original(data: Mapping[str, Any], *, where: str) -> ClaimFile:
     """The same claims in our layout, unchecked.
 
     Raises:
@@ -61,8 +92,8 @@ def from_original(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     return {"version": str(data.get("version", "0")), "description": str(data.get("description", "")), "claims": claims}
 
 
-def _claim(entry: Mapping[str, Any], ignored: list[str]) -> dict[str, Any]:
-    claim = {key: value for key, value in entry.items() if key not in DEAD_CLAIM_KEYS}
+def _claim(entry: Mapping[str, Any], ignored: list[str]) -> ClaimEntry:
+    claim: Any = {key: value for key, value in entry.items() if key not in DEAD_CLAIM_KEYS}
     ignored.extend(key for key in DEAD_CLAIM_KEYS if key in entry)
     extra = entry.get("metadata")
     if isinstance(extra, dict):  # a template as written back by a run keeps these one level deeper
@@ -85,7 +116,8 @@ def _claim(entry: Mapping[str, Any], ignored: list[str]) -> dict[str, Any]:
     claim["slots"] = slots
     claim.setdefault("name", claim.get("claim_id", ""))
     claim.setdefault("capability", "")
-    return claim
+    made: ClaimEntry = claim
+    return made
 
 
 def _slot(slot: Any) -> Any:

@@ -7,9 +7,9 @@ Given with a models config (key `models_config`, a path, or `models`, its conten
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from millrace.errors import did_you_mean
 
@@ -49,6 +49,96 @@ _TOP_LEVEL = {
 _MARKS = {"use_deduplication", "historical_csvs", "governor", "models", "models_config", "comment"}
 
 
+Hyperparameter = bool | int | float | str
+"""A value as the files write it; the trainings themselves say which types they take."""
+
+
+class Parameter(TypedDict, total=False):
+    """A hyperparameter of a foreign training, in the words of both projects."""
+
+    flag: str
+    type: str
+    default: Hyperparameter
+    range: list[float]
+    distribution: str
+    zero_probability: float
+
+
+class Repository(TypedDict, total=False):
+    """A repository of the original's models config."""
+
+    path: str
+    train_script: str
+    model_flag: str
+    models: list[str]
+    required_args: dict[str, Hyperparameter]
+    supported_hyperparams: dict[str, Parameter]
+    performance_metrics: dict[str, dict[str, str]]
+
+
+Repositories = Mapping[str, Repository]
+"""The models config, by repository; empty where there is none."""
+
+
+class ForeignTraining(TypedDict):
+    """A training of the original's as our config names it (`external`)."""
+
+    command: list[str]
+    cwd: str | None
+    parameters: dict[str, Parameter]
+    metrics: dict[str, str]
+    epochs_parameter: None
+
+
+class Entry(TypedDict, total=False):
+    """An experiment, or a half of one, as the original writes it."""
+
+    repo: str
+    model: str
+    mode: str
+    hyperparameters: dict[str, Hyperparameter]
+    mutate: list[str]
+    runs_per_config: int
+    foreground: Entry
+    background: Entry
+
+
+class Job(TypedDict, total=False):
+    """What is trained, in our words."""
+
+    workload: str
+    hyperparameters: dict[str, Hyperparameter]
+    original: str
+
+
+class Experiment(Job, total=False):
+    """An experiment in our words."""
+
+    mode: str
+    foreground_mode: str
+    backgrounds: list[Job]
+    mutate: list[str]
+    runs_per_config: int
+
+
+class TrainingFile(TypedDict, total=False):
+    """The whole file in our words; `TrainingConfig` checks it."""
+
+    experiment_name: str
+    description: str
+    runs_per_config: int
+    max_retries: int
+    seed: int
+    mode: str
+    energy: dict[str, str]
+    original_columns: bool
+    external: dict[str, ForeignTraining]
+    notes: list[str]
+    deduplicate: bool
+    earlier_results: list[str]
+    experiments: list[Experiment]
+
+
 def is_original(data: Any) -> bool:
     """Whether `data` is in the original's format."""
     if not isinstance(data, Mapping):
@@ -60,7 +150,7 @@ def is_original(data: Any) -> bool:
     )
 
 
-def translate(data: Mapping[str, Any]) -> dict[str, Any]:
+def translate(data: Mapping[str, Any]) -> TrainingFile:
     """The same experiments in our config's words. Keys that mean nothing, and entries that are skipped there, become notes.
 
     Raises:
@@ -68,10 +158,9 @@ def translate(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     notes: list[str] = []
     models = _models(data)
-    found: dict[str, Any] = {"original_columns": True, "external": _externals(models), "notes": notes}
-    for key in ("experiment_name", "description", "runs_per_config", "max_retries", "seed"):
-        if data.get(key) is not None:
-            found[key] = data[key]
+    found: TrainingFile = {"original_columns": True, "external": _externals(models), "notes": notes}
+    same = ("experiment_name", "description", "runs_per_config", "max_retries", "seed")
+    found.update(cast("TrainingFile", {key: data[key] for key in same if data.get(key) is not None}))
     if data.get("mode") is not None:
         found["mode"] = MODES.get(data["mode"], data["mode"])
     if data.get("governor") in GOVERNORS:
@@ -82,13 +171,16 @@ def translate(data: Mapping[str, Any]) -> dict[str, Any]:
     if found["deduplicate"]:
         found["earlier_results"] = _history(data, notes)
     # What our own config may say beside it, e.g. by --set.
+    beside = {}
     for key, value in data.items():
         if key in _TOP_LEVEL or key.startswith(("_", "comment")):
             continue
         if key in _OUR_KEYS:
-            found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
+            there: Any = found.get(key) or {}
+            beside[key] = {**there, **value} if isinstance(value, dict) else value
         else:
             notes.append(f"the key '{key}' means nothing and is ignored")
+    found.update(cast("TrainingFile", beside))
     found["experiments"] = _experiments(data, models, notes)
     return found
 
@@ -101,15 +193,15 @@ def _history(data: Mapping[str, Any], notes: list[str]) -> list[str]:
     return [path for path in paths if Path(path).exists()]
 
 
-def _experiments(data: Mapping[str, Any], models: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
-    experiments = []
+def _experiments(data: Mapping[str, Any], models: Repositories, notes: list[str]) -> list[Experiment]:
+    experiments: list[Experiment] = []
     for number, entry in enumerate(data.get("experiments") or []):
         where = f"experiments.{number}"
         if not isinstance(entry, Mapping):
             raise ValueError(f"{where} must be a mapping")
         if {key for key in entry if not key.startswith(("_", "comment"))}:
             try:
-                experiments.append(_experiment(dict(entry), data, models, notes, where))
+                experiments.append(_experiment(cast("Entry", dict(entry)), data, models, notes, where))
             except _Skipped as reason:
                 notes.append(f"{where} is skipped: {reason}")
     if data.get("experiments") and not experiments:
@@ -127,28 +219,23 @@ class _Skipped(Exception):
     """The original goes on without this entry, and so do we, with a note."""
 
 
-def _experiment(
-    entry: dict[str, Any], data: Mapping[str, Any], models: dict[str, Any], notes: list[str], where: str
-) -> dict[str, Any]:
+def _experiment(entry: Entry, data: Mapping[str, Any], models: Repositories, notes: list[str], where: str) -> Experiment:
     mode = entry.get("mode") or data.get("mode") or "mutation"
     mode = MODES.get(mode, mode)
     if mode not in {"default", "mutation", "parallel"}:
         raise ValueError(f"{where}: no mode '{mode}'{did_you_mean(mode, ['default', 'mutation', 'parallel', *MODES])}")
     counts = [entry.get("runs_per_config")]
-    made: dict[str, Any] = {"mode": mode}
+    made: Experiment = {"mode": mode}
+    source: Entry
     if mode == "parallel":
-        halves = {name: entry.get(name) for name in ("foreground", "background")}
-        for name, half in halves.items():
-            if not isinstance(half, Mapping) or "repo" not in half:
-                raise _Skipped(f"parallel mode needs a {name} with `repo` and `model`")
-        front, back = dict(halves["foreground"] or {}), dict(halves["background"] or {})
+        front, back = _half(entry.get("foreground"), "foreground"), _half(entry.get("background"), "background")
         counts.append(front.get("runs_per_config"))
-        made |= _job(front, models, notes, f"{where}.foreground")
+        made.update(cast("Experiment", _job(front, models, notes, f"{where}.foreground")))
         made["foreground_mode"] = front.get("mode") or ("default" if front.get("hyperparameters") else "mutation")
         made["backgrounds"] = [_job(back, models, notes, f"{where}.background")]
         source = front
     else:
-        made |= _job(entry, models, notes, where)
+        made.update(cast("Experiment", _job(entry, models, notes, where)))
         source = entry
     if "mutate_params" in source:
         notes.append(f"{where}: 'mutate_params' means nothing (there as well); what is to be drawn stands under `mutate`")
@@ -162,7 +249,13 @@ def _experiment(
     return made
 
 
-def _to_draw(asked: list[str], workload: str, models: dict[str, Any], notes: list[str], where: str) -> list[str]:
+def _half(half: Entry | None, name: str) -> Entry:
+    if not isinstance(half, Mapping) or "repo" not in half:
+        raise _Skipped(f"parallel mode needs a {name} with `repo` and `model`")
+    return half
+
+
+def _to_draw(asked: list[str], workload: str, models: Repositories, notes: list[str], where: str) -> list[str]:
     """The parameters to draw by our names. Those that the training does not have are left out, as the original does."""
     if asked == ["all"]:
         return asked
@@ -181,7 +274,7 @@ def _to_draw(asked: list[str], workload: str, models: dict[str, Any], notes: lis
     return found
 
 
-def _job(entry: dict[str, Any], models: dict[str, Any], notes: list[str], where: str) -> dict[str, Any]:
+def _job(entry: Entry, models: Repositories, notes: list[str], where: str) -> Job:
     repo, model = str(entry.get("repo", "")), str(entry.get("model", "default"))
     values = dict(entry.get("hyperparameters") or {})
     if models:
@@ -200,19 +293,19 @@ def _job(entry: dict[str, Any], models: dict[str, Any], notes: list[str], where:
     workload, difference = OURS[repo, model]
     if difference and (note := f"{repo}/{model} runs as {workload}: {difference}") not in notes:
         notes.append(note)
-    renamed: dict[str, Any] = {_RENAMED.get(str(name), str(name)): value for name, value in values.items()}
-    supported = _supported(renamed, _our_names(workload), notes, where)
-    return {"workload": workload, "hyperparameters": supported, "original": f"{repo}/{model}"}
+    renamed = {_RENAMED.get(str(name), str(name)): value for name, value in values.items()}
+    ours = _supported(renamed, _our_names(workload), notes, where)
+    return {"workload": workload, "hyperparameters": ours, "original": f"{repo}/{model}"}
 
 
-def our_set(repo: str, model: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+def our_set(repo: str, model: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Hyperparameter]] | None:
     """A hyperparameter set of the original as one of the workload that does the same here; None: there is none."""
     if (repo, model) not in OURS:
         return None
     return OURS[repo, model][0], {_RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def original_names(original: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def original_names(original: str, values: Mapping[str, Any]) -> dict[str, Hyperparameter]:
     """Our hyperparameters by the names that the original gives them (`original` is its repository/model)."""
     back = {"lr": "learning_rate"}
     if original.startswith("bug-localization"):
@@ -226,13 +319,15 @@ def _our_names(workload: str) -> set[str]:
     return set(load_plugin("millrace.training.workloads", workload, "workload").PARAMETERS)
 
 
-def _supported(values: dict[str, Any], names: Any, notes: list[str], where: str) -> dict[str, Any]:
+def _supported(
+    values: Mapping[str, Hyperparameter], names: Collection[str], notes: list[str], where: str
+) -> dict[str, Hyperparameter]:
     for name in sorted(set(values) - set(names)):
         notes.append(f"{where}: its training has no hyperparameter '{name}'; it is left out (the original left it out silently)")
     return {name: value for name, value in values.items() if name in names}
 
 
-def _models(data: Mapping[str, Any]) -> dict[str, Any]:
+def _models(data: Mapping[str, Any]) -> Repositories:
     if isinstance(data.get("models"), Mapping):
         return dict(data["models"])
     if not data.get("models_config"):
@@ -245,15 +340,15 @@ def _models(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"models_config {path} cannot be used: {error}") from error
 
 
-def _externals(models: dict[str, Any]) -> dict[str, Any]:
+def _externals(models: Repositories) -> dict[str, ForeignTraining]:
     """One external workload for each model of each repository."""
-    made: dict[str, Any] = {}
+    made: dict[str, ForeignTraining] = {}
     for repo, spec in models.items():
         script = str(spec["train_script"])
         program = ["{python}", script] if script.endswith(".py") else ["bash", script]
         extra = [word for text in (spec.get("required_args") or {}).values() for word in str(text).split()]
         parameters = {
-            name: {key: value for key, value in parameter.items() if key in _PARAMETER_KEYS}
+            name: cast("Parameter", {key: value for key, value in parameter.items() if key in _PARAMETER_KEYS})
             for name, parameter in (spec.get("supported_hyperparams") or {}).items()
         }
         for model in spec.get("models") or ["default"]:

@@ -37,6 +37,13 @@ def _decoded(data: bytes) -> Scene:
     return scene_from_json(data)
 
 
+def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
+    """See `millrace.digits.phrasing.own_pipelines`."""
+    from millrace.digits import phrasing
+
+    return phrasing.own_pipelines()
+
+
 FACTORS = {
     "noise": "grain over the whole picture",
     "low_light": "a dark picture",
@@ -52,6 +59,7 @@ KIND = AnnotationKind(
     ("scene", "label_map"),
     read,
     claims="millrace.digits.claims",
-    questions="millrace.digits.questions.question_rules",
+    questions="millrace.digits.question_rules",
+    pipelines=own_pipelines,
     factors=FACTORS,
 )

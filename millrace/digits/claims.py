@@ -1,11 +1,11 @@
-"""The eight default claims, decided from a digit scene: `millrace.probing.annotated.ClaimRules` for the embedded world."""
+"""Claims decided from digit scenes: `millrace.probing.annotated.ClaimRules`, over whatever kinds of claims `kinds/` holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from millrace.digits import claim_vocabulary, subjects, truth
+from millrace.digits import kinds, subjects
 from millrace.digits.annotation import scene_of
 from millrace.digits.geometry import Selector
 from millrace.probing.annotated import Subject, Truth
@@ -21,14 +21,14 @@ def choose_subject(claim: Claim, row: LakeRow, *, seed: int, image_id: str, unan
 
 
 def truth_of(claim_id: str, row: LakeRow, selectors: Mapping[str, Selector]) -> Truth | None:
-    """See `millrace.digits.truth.truth_of`."""
-    return truth.truth_of(claim_id, scene_of(row), selectors)
+    """See `millrace.digits.kinds.truth_of`."""
+    return kinds.truth_of(claim_id, scene_of(row), selectors)
 
 
 def read_value(slot: str, text: str) -> str | None:
     """The value that an answer in this slot means; None when it can't be read."""
-    kind = claim_vocabulary.SLOT_KINDS.get(slot)
-    return claim_vocabulary.read_value(kind, text) if kind else None
+    kind = next((kind for kind in kinds.claim_kinds().values() if slot in kind.ASPECTS), None)
+    return None if kind is None else kind.read_answer(slot, text)
 
 
 def factors(row: LakeRow) -> tuple[str, ...]:

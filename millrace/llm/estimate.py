@@ -12,7 +12,7 @@ from millrace.llm import Usage
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.prices import cost_usd, list_name, price_of
 from millrace.llm.settings import ModelSettings
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 
 PROMPT_TOKENS = 300
 """Per call: a claim, a vote or a question in words, roughly."""

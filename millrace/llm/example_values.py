@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from millrace.llm import JsonSchema
 
-def example_of(schema: dict[str, Any], source: random.Random, *, root: dict[str, Any] | None = None, depth: int = 0) -> Any:
+
+def example_of(schema: JsonSchema, source: random.Random, *, root: JsonSchema | None = None, depth: int = 0) -> Any:
     """One value allowed by `schema`; the same for the same `source`.
 
     Covers: enum, const, objects, arrays, strings, numbers, booleans, null, anyOf/oneOf/allOf (first branch, merged), local $ref.
@@ -23,7 +25,7 @@ def example_of(schema: dict[str, Any], source: random.Random, *, root: dict[str,
         if schema.get(name):
             return example_of(schema[name][-1 if depth > 8 else 0], source, root=root, depth=depth + 1)
     if schema.get("allOf"):
-        merged: dict[str, Any] = {}
+        merged: JsonSchema = {}
         for part in schema["allOf"]:
             merged.update(part if "$ref" not in part else _resolve(str(part["$ref"]), root))
         return example_of(merged, source, root=root, depth=depth + 1)
@@ -33,7 +35,7 @@ def example_of(schema: dict[str, Any], source: random.Random, *, root: dict[str,
     return _of_kind(str(kind), schema, source, root, depth)
 
 
-def _of_kind(kind: str, schema: dict[str, Any], source: random.Random, root: dict[str, Any], depth: int) -> Any:
+def _of_kind(kind: str, schema: JsonSchema, source: random.Random, root: JsonSchema, depth: int) -> Any:
     if kind == "object":
         wanted = schema.get("properties", {})
         required = set(schema.get("required", wanted if depth < 4 else ()))
@@ -57,9 +59,10 @@ def _of_kind(kind: str, schema: dict[str, Any], source: random.Random, root: dic
     return text[: int(schema["maxLength"])] if "maxLength" in schema else text
 
 
-def _resolve(pointer: str, root: dict[str, Any]) -> dict[str, Any]:
+def _resolve(pointer: str, root: JsonSchema) -> JsonSchema:
     found: Any = root
     for part in pointer.removeprefix("#").strip("/").split("/"):
         if part:
             found = found[part.replace("~1", "/").replace("~0", "~")]
-    return dict(found)
+    resolved: JsonSchema = found
+    return resolved

@@ -12,19 +12,10 @@ AttemptFailed  stays inside this folder: one attempt's failure, with all that th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
-from millrace.llm import Usage
-
-Kind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
-"""Classes of a failed attempt.
-
-connection: nobody answers or the line broke; costs no attempt, the breaker counts it.
-timeout: no complete answer in time.      server: 5xx.      malformed: a 200 that is no chat reply.
-overload: 429, 503, 529; costs no attempt, the in-flight limit goes down.
-rejected: any other 4xx or a redirect; never repeated.      credentials: 401, 403, 402; never repeated, ends a run soon.
-"""
+from millrace.records.llm import FailureKind, Usage
 
 
 class CallFailed(ItemFailed):
@@ -76,7 +67,7 @@ class AttemptFailed(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: FailureKind,
         detail: str,
         *,
         status: int | None = None,
@@ -86,7 +77,7 @@ class AttemptFailed(Exception):
         usage: Usage | None = None,
     ) -> None:
         super().__init__(kind, detail)
-        self.kind: Kind = kind
+        self.kind: FailureKind = kind
         self.detail = detail
         self.status = status
         self.retry_after_s = retry_after_s
@@ -110,7 +101,7 @@ class AttemptFailed(Exception):
 
 
 def _attempt_failed(
-    kind: Kind,
+    kind: FailureKind,
     detail: str,
     status: int | None,
     retry_after_s: float | None,

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from importlib.metadata import version
 
-import msgspec
-
 from millrace.llm import Usage
 from millrace.llm.settings import ModelSettings, Price
+from millrace.records.llm import ListPrice
 
 CLOSED = re.compile(r"gpt-(?!oss)|chatgpt|o\d\b|claude|gemini")
 """Names that only their makers serve: behind an address that nobody knows (a proxy) they still cost what their makers ask. Any
@@ -21,13 +20,6 @@ other model there is one of your own, whatever others take for the same weights.
 """
 
 _OWNERS = re.compile(r"^(models|openai|azure|google|gemini|vertex_ai|anthropic|openrouter)/")
-
-
-class ListPrice(msgspec.Struct, frozen=True):
-    """A model of the library's table."""
-
-    model: str
-    provider: str
 
 
 def price_of(settings: ModelSettings) -> Price | ListPrice | None:
@@ -72,14 +64,14 @@ def _listed(name: str, whole: str, base_url: str) -> ListPrice | None:
             found = genai_prices.calc_price(usage, model, provider_api_url=base_url)
         except LookupError:
             continue
-        return ListPrice(found.model.id, found.provider.id)
+        return ListPrice(model=found.model.id, provider=found.provider.id)
     if not CLOSED.match(name):
         return None
     try:
         found = genai_prices.calc_price(usage, name)
     except LookupError:
         return None
-    return ListPrice(found.model.id, found.provider.id)
+    return ListPrice(model=found.model.id, provider=found.provider.id)
 
 
 def _by_list(price: ListPrice, input_tokens: int, output_tokens: int, cached: int) -> float | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millrace.llm.client.blocking import BlockingChat
     from millrace.llm.settings import ModelSettings
-    from millrace.llm.store.ledger import LedgerRow
+    from millrace.records.llm import LedgerRow
 
 FOLDER = "chat"
 """In the run's folder: journals, ledger and budgets of all models."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
-from millrace.llm import ImagePart, Request, system, user
+from millrace.llm import ImagePart, JsonSchema, Request, system, user
 from millrace.llm.settings import ModelSettings
 
 SIDE = 64
 """Pixels: large enough for models that refuse pictures of less than 28, small enough to cost next to nothing."""
 
-SCHEMA: dict[str, Any] = {
+SCHEMA: JsonSchema = {
     "title": "trial",
     "type": "object",
     "properties": {"colour": {"type": "string", "enum": ["red", "green", "blue"]}, "reason": {"type": "string"}},

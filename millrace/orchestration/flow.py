@@ -104,8 +104,7 @@ class Definition:
         """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
         from millrace.orchestration.prefect_run import open_prefect_run
 
-        cluster = self.cluster(config) or ClusterSettings()
-        with open_prefect_run(self.name, folder, cluster, begun, self.tasks) as run:
+        with open_prefect_run(self.name, folder, self.cluster(config), begun, self.tasks) as run:
             summary = self.function(run, config)
             run.finish(self.stages(config))
             return {**summary, "status": run.status}
@@ -162,8 +161,14 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     """
     import prefect
 
+    from millrace.orchestration.flow_log import also_to_file
+    from millrace.orchestration.run_name import run_name
+
     def body(config: Any, run_dir: Path) -> dict[str, Any]:
-        with _held(definition, config, run_dir, folder) as held:
+        with contextlib.ExitStack() as stack:
+            held = stack.enter_context(_held(definition, config, run_dir, folder))
+            if folder is None:  # the command line logs there already
+                stack.enter_context(also_to_file(held.logs / "flow.log"))
             return definition.run(config, held, begun)
 
     default = Path("runs") / definition.name
@@ -172,7 +177,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     body.__doc__ = (definition.function.__doc__ or "").rstrip() + PARAMETERS
     body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict[str, Any]}
     body.__defaults__ = (_default(definition.config), default)
-    decorator: Any = prefect.flow(name=definition.name, flow_run_name=f"{definition.name} in {{run_dir}}")
+    decorator: Any = prefect.flow(name=definition.name, flow_run_name=run_name)
     made = decorator(body)
     made.definition = definition
     return made

@@ -20,6 +20,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -29,6 +30,7 @@ from pydantic import BaseModel
 from millrace.config import find_config, load_config, read_mapping, schema_text
 from millrace.errors import Interrupted, MillraceError, UsageError
 from millrace.orchestration.run_dir import dated
+from millrace.orchestration.server_watch import ServerLost, leave
 from millrace.run.folder import RunFolder, finished_state
 
 if TYPE_CHECKING:
@@ -153,13 +155,37 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
 
             flow = prefect_flow(definition, folder, begun)
             log_to_file(folder.logs / "flow.log")
-            with ready(), _full_disk_named(folder.path):
+            lost = partial(_without_server, folder, definition.name)
+            with _full_disk_named(folder.path), _failed_start_noted(folder, definition.name), ready(lost) as watch:
                 try:
                     with cancellation.called_by_hand():
                         summary = flow(config=config, run_dir=folder.path)
                 finally:
-                    local_api.drain()
+                    if watch is None or not watch.lost:
+                        local_api.drain()
     return 3 if summary.get("status") == "short" else 0
+
+
+@contextlib.contextmanager
+def _failed_start_noted(folder: RunFolder, flow: str) -> Iterator[None]:
+    """What ends the block before a flow run could write it down is in the folder too."""
+    try:
+        yield
+    except MillraceError as error:
+        if folder.state_of(flow) == "running":
+            folder.finish(flow, "failed", error=str(error))
+        raise
+
+
+def _without_server(folder: RunFolder, flow: str, why: str) -> ServerLost:
+    """How the run stands by its folder, when its own Prefect server is gone."""
+    state = folder.state_of(flow)
+    if state in ("finished", "short"):
+        return ServerLost(f"{why} when the run was over; nothing is missing from {folder.path}", 3 if state == "short" else 0)
+    if shutil.disk_usage(folder.path).free < FULL_DISK_BYTES:
+        return ServerLost(f"the disk is full ({folder.path}); make room and run the same command again")
+    folder.finish(flow, "failed", error=why)
+    return ServerLost(f"{why}; what was finished is in {folder.path}, run the same command again to go on")
 
 
 @contextlib.contextmanager
@@ -181,6 +207,9 @@ def guarded(work: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return work()
+    except ServerLost as lost:
+        leave(lost)
+        return lost.code
     except Terminated:
         return _say("stopped by SIGTERM; run the same command again to go on", 143)
     except (KeyboardInterrupt, Interrupted):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from millrace.config import cache_folder
 from millrace.errors import RunFailed
+from millrace.orchestration.server_watch import ServerLost, ServerWatch
 from millrace.prefect_rest import configured_api
 from millrace.processes.supervised import SupervisedProcess, supervised
 
@@ -50,11 +51,14 @@ QUIET: dict[str, str] = {
 
 
 @contextmanager
-def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def prefect_api(
+    logs: Path, host: str = LOOPBACK
+) -> Iterator[Callable[[Callable[[str], ServerLost]], AbstractContextManager[ServerWatch | None]]]:
     """See that there is an API for the block: the configured one, or a local one that ends with it.
 
     Sets the environment for this process and its children before Prefect is imported. Yields a function whose
-    context begins when the API answers; the server starts meanwhile, so import what you need before calling it.
+    context begins when the API answers; the server starts meanwhile, so import what you need before calling it. The function is
+    told how the run stands when a server of its own is lost (see `ServerWatch`).
 
     Args:
         logs: the folder for the server's log and database.
@@ -73,7 +77,7 @@ def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], Abstr
         # as deployments/worker.env: a run outlives two minutes without its server, or with one that has lost its database
         os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500")
         os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")
-        yield nullcontext
+        yield lambda outcome: nullcontext()
         return
     home = cache_folder() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
@@ -98,14 +102,14 @@ def prefect_api(logs: Path, host: str = LOOPBACK) -> Iterator[Callable[[], Abstr
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     try:
         with supervised(command, log=logs / "prefect-server.log", grace_s=0.5) as server:
-            yield lambda: _ready(url, server, logs / "prefect-server.log")
+            yield lambda outcome: _ready(url, server, logs / "prefect-server.log", outcome)
     finally:
         os.environ.clear()
         os.environ.update(old)
 
 
 @contextmanager
-def _ready(url: str, server: SupervisedProcess, log: Path) -> Iterator[None]:
+def _ready(url: str, server: SupervisedProcess, log: Path, outcome: Callable[[str], ServerLost]) -> Iterator[ServerWatch | None]:
     """Wait for the local API, and send it no heartbeats of flows in the block.
 
     Nothing watches them in an API that ends with the run, and Prefect 3.8 waits up to a second at the end of each flow for the
@@ -114,8 +118,8 @@ def _ready(url: str, server: SupervisedProcess, log: Path) -> Iterator[None]:
     _wait_until_healthy(url, server, log)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), ServerWatch(url, server, outcome) as watch:
+        yield watch
 
 
 def drain() -> None:

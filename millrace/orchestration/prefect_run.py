@@ -30,10 +30,17 @@ class PrefectRun(RunContext):
     """A run inside a flow run. Made by `open_prefect_run`."""
 
     def __init__(
-        self, flow: str, folder: RunFolder, progress: Progress, cluster: ClusterSettings, begun: ClusterStart | None, tasks: str
+        self,
+        flow: str,
+        folder: RunFolder,
+        progress: Progress,
+        cluster: ClusterSettings | None,
+        begun: ClusterStart | None,
+        tasks: str,
     ) -> None:
         super().__init__(flow, folder, progress)
-        self.cluster = cluster
+        self.maps_shards = cluster is not None
+        self.cluster = cluster or ClusterSettings()
         self.tasks = tasks
         self._begun = begun
 
@@ -94,7 +101,7 @@ class PrefectRun(RunContext):
     def announce(self) -> None:
         """Show in the UI where the run's folder, its logs and, on a cluster of the user's, Dask's dashboard are."""
         lines = [f"Folder: `{self.folder.path}`", f"Log: `{self.folder.logs / 'flow.log'}`"]
-        if link := dashboard_link(self.cluster):
+        if self.maps_shards and (link := dashboard_link(self.cluster)):
             lines.append(f"Dask: [{link}]({link})")
         show_markdown("run-folder", "\n\n".join(lines), "Where the run is")
 
@@ -120,14 +127,14 @@ class PrefectRun(RunContext):
 
 @contextlib.contextmanager
 def open_prefect_run(
-    flow: str, folder: RunFolder, cluster: ClusterSettings, begun: ClusterStart | None, tasks: str
+    flow: str, folder: RunFolder, cluster: ClusterSettings | None, begun: ClusterStart | None, tasks: str
 ) -> Iterator[PrefectRun]:
     """A run in `folder`, inside the flow run of this thread; a failure is written into its manifest.
 
     Args:
         flow: the flow's name.
         folder: the run's, held by this process.
-        cluster: where shards are worked on.
+        cluster: where shards are worked on; None: the flow maps none.
         begun: a cluster that is being started already; the run closes it.
         tasks: the package of Prefect tasks, `tasks`.
     """

@@ -17,7 +17,7 @@ from msgspec.structs import asdict, replace
 
 from millrace.config import fingerprint_of
 from millrace.errors import ItemFailed
-from millrace.llm import Request, system, user
+from millrace.llm import JsonSchema, Request, system, user
 from millrace.records.synthesis import (
     Check,
     Cost,
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 STEP_CHARS = 2_000
 
-ANSWER_SCHEMA = {
+ANSWER_SCHEMA: JsonSchema = {
     "type": "object",
     "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
     "required": ["question", "answer"],
     "additionalProperties": False,
 }
-JUDGE_SCHEMA = {
+JUDGE_SCHEMA: JsonSchema = {
     "type": "object",
     "properties": {"answer": {"type": "string"}, "quote": {"type": "string"}},
     "required": ["answer", "quote"],

@@ -18,7 +18,7 @@ from millrace.errors import ItemFailed
 from millrace.records.synthesis import Chain, Check, Hop, Step
 from millrace.synthesis.environments import Action, Environment, Unprovable, Value, Verifier
 from millrace.synthesis.scoring.answers import score_answer, type_of
-from millrace.synthesis.tool_calls import run_together
+from millrace.synthesis.tools.calls import run_together
 from millrace.synthesis.writing import answer_text, normalised, write_question
 
 MAX_ANSWER_CHARS = 200
@@ -90,10 +90,9 @@ def necessary_hops(environment: Environment, chain: Chain, values: Sequence[Valu
 
 def _end(verifier: Verifier, hops: Sequence[Hop], values: list[Value]) -> Value:
     """Where a chain ends from the values so far; None where it ends nowhere."""
-    suppose = getattr(verifier, "suppose", verifier.apply)  # a verifier may be older than this ability
     for hop in hops[len(values) - 1 :]:
         try:
-            values = [*values, suppose(hop.op, hop.args, values)]
+            values = [*values, verifier.suppose(hop.op, hop.args, values)]
         except Unprovable:
             return None
     return values[-1]

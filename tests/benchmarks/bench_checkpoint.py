@@ -34,8 +34,8 @@ import torch.distributed.checkpoint as dcp
 
 from millrace.checkpoint.engine.read_plan import OpenFiles, plan_reads
 from millrace.checkpoint.engine.vector_io import PosixFiles
-from millrace.checkpoint.peers import peers
 from millrace.checkpoint.reader import ParallelFileSystemReader
+from tests.benchmarks.checkpoint_peers import peers
 from tests.checkpoint.saved_checkpoints import CutTensor, same
 
 State = dict[str, torch.Tensor]

@@ -179,15 +179,26 @@ def test_short_reads_are_gone_on_with(tmp_path: Path) -> None:
 
 
 class ClosedFolder(PosixFiles):
-    """Nobody may read here."""
+    """Nobody may read files of this ending."""
 
-    def open(self, path: Path) -> int:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    def __init__(self, ending: str) -> None:
+        self.ending = ending
+
+    def open(self, path: Path | str) -> int:
+        if str(path).endswith(self.ending):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return super().open(path)
 
 
 def test_files_without_permission_are_all_named(saved: Path) -> None:
-    error = failure(blank(), ParallelFileSystemReader(saved, files=ClosedFolder()))
+    error = failure(blank(), ParallelFileSystemReader(saved, files=ClosedFolder(".distcp")))
     assert {problem.file for problem in error.problems} == {path.name for path in data_files(saved)}
+    assert "Permission denied" in str(error)
+
+
+def test_metadata_without_permission_is_named_and_no_other_file_is_looked_for(saved: Path) -> None:
+    error = failure(blank(), ParallelFileSystemReader(saved, files=ClosedFolder("metadata")))
+    assert {problem.file for problem in error.problems} == {".metadata", "__0.metadata"}  # torch asks for both
     assert "Permission denied" in str(error)
 
 

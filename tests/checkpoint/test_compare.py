@@ -1,4 +1,4 @@
-"""`compare`: the readers in turn on one checkpoint; peers where they are installed and can read it."""
+"""`compare`: the readers in turn on one checkpoint; the benchmark's peers load what they are timed on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from millrace.checkpoint.compare import compare_readers, table
 from millrace.checkpoint.formats.safetensors_format import build_header
-from millrace.checkpoint.peers import peers
+from tests.benchmarks.checkpoint_peers import peers
 from tests.checkpoint.saved_checkpoints import filled, same, save
 
 STATE = {"a": filled(300, 40), "b": filled(7, dtype=torch.bfloat16, seed=1), "c": filled(2, 3, 4, dtype=torch.int16, seed=2)}
@@ -33,17 +33,21 @@ def test_a_checkpoint_is_compared_with_stock_and_every_turn_is_told(tmp_path: Pa
     assert "ParallelFileSystemReader" in "\n".join(table(rows))
 
 
-def test_a_safetensors_folder_is_compared_with_the_peers_that_are_installed_and_with_no_other(tmp_path: Path) -> None:
+def test_a_safetensors_folder_is_compared_with_torchs_reader_of_its_format_where_that_can_run(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "model.safetensors", STATE)
     rows = compare_readers(tmp_path, threads=1, repeats=1, on_turn=lambda: None)
-    told = {row["reader"] for row in rows}
+    stock = ["stock"] if importlib.util.find_spec("safetensors") is not None else []
+    assert [row["reader"] for row in rows] == [*stock, "ParallelFileSystemReader"]
+
+
+def test_the_benchmark_finds_the_peers_that_are_installed_and_no_other(tmp_path: Path) -> None:
+    found = set(peers([write_safetensors(tmp_path / "model.safetensors", STATE)], STATE, 1))
     for package, name in (
         ("safetensors", "safetensors load_file + copy"),
         ("runai_model_streamer", "Run:ai model streamer + copy"),
         ("fastsafetensors", "fastsafetensors + copy"),
     ):
-        assert (name in told) == (importlib.util.find_spec(package) is not None)
-    assert "ParallelFileSystemReader" in told
+        assert (name in found) == (importlib.util.find_spec(package) is not None)
 
 
 @pytest.mark.parametrize("package", ["safetensors", "runai_model_streamer", "fastsafetensors"])

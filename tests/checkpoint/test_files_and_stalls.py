@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
+from millrace.checkpoint.convert import convert_checkpoint
 from millrace.checkpoint.engine.vector_io import PosixFiles
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
-from millrace.checkpoint.verify import parts_of, verify_file
+from millrace.checkpoint.settings import ConvertSettings
+from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_file
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save, write_items
 
 STATE = {f"w{number}": filled(50, seed=number) for number in range(400)}
@@ -154,10 +157,101 @@ def test_a_sum_that_never_ends_is_given_up_too(tmp_path: Path, call: str) -> Non
         files.back.set()
 
 
+SAFETENSORS = {"w": filled(50)}
+
+
+def saved_as(kind: str, folder: Path) -> Path:
+    """A checkpoint of one tensor, in one of the forms that a reader takes."""
+    path = save(dict(SAFETENSORS), folder / "dcp")
+    if kind == "sealed":
+        parts, _ = parts_of(path)
+        seal_checkpoint(path, [verify_file(part) for part in parts])
+    elif kind != "dcp":
+        formats: dict[str, Any] = {"safetensors": "safetensors", "torch_save": "torch_save"}
+        convert_checkpoint(path, ConvertSettings(to=folder / "made", format=formats[kind]))
+        return folder / "made"
+    return path
+
+
+DEAD = [
+    ("dcp", ".metadata", "open"),
+    ("dcp", ".metadata", "read_at"),
+    ("sealed", ".millrace-seal.json", "open"),
+    ("sealed", ".millrace-seal.json", "read_at"),
+    ("safetensors", "model.safetensors", "open"),
+    ("safetensors", "model.safetensors", "read_at"),
+    ("safetensors", "model.safetensors.index.json", "open"),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "call"), DEAD)
+def test_what_says_where_the_bytes_are_is_not_waited_for_either(tmp_path: Path, kind: str, file: str, call: str) -> None:
+    path, files = saved_as(kind, tmp_path), Dead(call, file)
+    reader = ParallelFileSystemReader(path, files=files, stall_s=0.3, verify="crc")
+    try:
+        with pytest.raises(dcp.api.CheckpointException, match="no answer for") as caught:
+            load({"w": torch.zeros(50)}, reader)
+        error = cause_of(caught.value)
+        assert isinstance(error, CheckpointError)
+        assert {problem.file for problem in error.problems} == {file}
+        assert not error.touched
+        with pytest.raises(CheckpointError, match="no answer for"):
+            parts_of(path, stall_s=0.3, files=files)
+    finally:
+        files.back.set()
+
+
+@pytest.mark.parametrize("call", ["open", "read_at"])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("torch_save", "made"), ("dcp", ".metadata"), ("dcp", "__0_0.distcp"), ("safetensors", "model.safetensors")],
+)
+@pytest.mark.parametrize("check", ["none", "size", "crc"])
+def test_a_conversion_ends_with_the_files_name_when_its_source_never_answers(
+    tmp_path: Path, kind: str, file: str, call: str, check: Any
+) -> None:
+    path, files = saved_as(kind, tmp_path), Dead(call, file)
+    wanted = ConvertSettings(to=tmp_path / "out", format="dcp", check=check)
+    try:
+        with pytest.raises(CheckpointError, match="no answer for") as caught:
+            convert_checkpoint(path, wanted, stall_s=0.3, files=files)
+    finally:
+        files.back.set()
+    assert file in {problem.file for problem in caught.value.problems}
+    assert not (tmp_path / "out").exists()
+
+
+class DeadLater(Dead):
+    """Answers to so many reads, and to no other."""
+
+    def __init__(self, name: str, reads: int) -> None:
+        super().__init__("read_at", name)
+        self.reads = reads
+
+    def _perhaps(self, call: str, name: str) -> None:
+        if call == "read_at":
+            self.reads -= 1
+        if self.reads < 0:
+            super()._perhaps(call, name)
+
+
+@pytest.mark.parametrize("reads", [1, 2, 3, 4, 5])
+def test_a_torch_save_file_may_stop_to_answer_at_any_read(tmp_path: Path, reads: int) -> None:
+    path, files = saved_as("torch_save", tmp_path), DeadLater("made", reads)
+    wanted = ConvertSettings(to=tmp_path / "out", format="safetensors")
+    try:
+        with contextlib.suppress(CheckpointError):
+            convert_checkpoint(path, wanted, stall_s=0.3, files=files)
+    finally:
+        files.back.set()
+    assert (tmp_path / "out").exists() == (files.reads >= 0)
+
+
 def test_a_program_with_a_read_that_never_ends_can_still_exit(tmp_path: Path) -> None:
     save({"w": filled(50)}, tmp_path)
     program = """
 import sys, threading, torch
+from millrace.checkpoint.convert import convert_checkpoint
 from millrace.checkpoint.engine.vector_io import PosixFiles
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import load

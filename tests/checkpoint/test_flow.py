@@ -11,16 +11,17 @@ import torch.distributed.checkpoint as dcp
 
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.saved_checkpoints import filled, load, same, save
-from tests.e2e.commands import Command
+from tests.e2e.commands import answer, run
+from tests.fixtures.running_services import Environment
 
-
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    return Command("checkpoint", *arguments, "--run-dir", str(folder / "run"), cache=folder / "cache").finish()
+pytestmark = pytest.mark.xdist_group("running services")
 
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_verify_on_a_cluster_finds_a_flipped_byte_and_names_its_tensor(tmp_path: Path) -> None:
+def test_verify_on_a_cluster_finds_a_flipped_byte_and_names_its_tensor(
+    tmp_path: Path, cache: Path, on_running_services: Environment
+) -> None:
     path = save({f"w{index}": filled(40, 40, seed=index) for index in range(6)}, tmp_path / "ckpt", thread_count=3)
     places = ParallelFileSystemReader(path).read_metadata().storage_data
     info = next(info for index, info in places.items() if index.fqn == "w3")
@@ -28,7 +29,7 @@ def test_verify_on_a_cluster_finds_a_flipped_byte_and_names_its_tensor(tmp_path:
     data = bytearray(file.read_bytes())
     data[info.offset + 704 + 99] ^= 1
     file.write_bytes(data)
-    code, said = run(tmp_path, "verify", str(path))
+    code, said = run("checkpoint", "verify", str(path), "--run-dir", str(tmp_path / "run"), cache=cache, **on_running_services)
     assert code == 1, said  # the run found damage; 2 would be a wrong command
     assert f"{file.name}, tensor 'w3', offset {info.offset}: CRC mismatch" in said.replace("\n", " ")
     problems = [json.loads(line) for line in (tmp_path / "run/verify/problems.jsonl").read_text().splitlines()]
@@ -37,17 +38,18 @@ def test_verify_on_a_cluster_finds_a_flipped_byte_and_names_its_tensor(tmp_path:
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_convert_writes_what_stock_reads(tmp_path: Path) -> None:
+def test_convert_writes_what_stock_reads(tmp_path: Path, cache: Path, on_running_services: Environment) -> None:
     path = save({"model": {"w": filled(30, 5)}, "step": 7}, tmp_path / "ckpt")
     arguments = ["--set", f"convert.to={tmp_path / 'out'}", "--set", "convert.format=dcp", "--set", "convert.shards=2"]
-    code, said = run(tmp_path, "convert", str(path), *arguments)
+    arguments += ["--run-dir", str(tmp_path / "run")]
+    code, said = run("checkpoint", "convert", str(path), *arguments, cache=cache, **on_running_services)
     assert code == 0, said
     state = load({"model": {"w": torch.zeros(30, 5)}, "step": 0}, dcp.FileSystemReader(tmp_path / "out"))
     assert same(state["model"]["w"], filled(30, 5))
     assert state["step"] == 7
 
 
-def test_wrong_use_is_said_in_a_sentence_before_anything_starts(tmp_path: Path) -> None:
+def test_wrong_use_is_said_in_a_sentence_before_anything_starts(tmp_path: Path, cache: Path) -> None:
     file = tmp_path / "file.pt"
     torch.save({}, file)
     for arguments, sentence in (
@@ -58,7 +60,7 @@ def test_wrong_use_is_said_in_a_sentence_before_anything_starts(tmp_path: Path) 
         (["convert", str(tmp_path), "--set", f"convert.to={tmp_path}"], "exists already"),
         (["verify", str(tmp_path), "--set", "reapeats=3"], "unknown key"),
     ):
-        code, said = run(tmp_path, *arguments)
+        code, said = answer("checkpoint", *arguments, "--run-dir", str(tmp_path / "run"), cache=cache)
         assert code == 2, said
         assert sentence in said.replace("\n", " ")
         assert not (tmp_path / "run").exists()

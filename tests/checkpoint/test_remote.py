@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import uuid
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import fsspec
 import pytest
@@ -16,8 +18,12 @@ import torch
 import torch.distributed.checkpoint as dcp
 from fsspec.implementations.memory import MemoryFileSystem
 
+from millrace.checkpoint.formats.safetensors_format import build_header
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.checkpoint.seal import SEAL_NAME
+from millrace.checkpoint.settings import CheckpointConfig
+from millrace.checkpoint.verify import parts_of, seal_checkpoint, verify_part
 from tests.checkpoint.saved_checkpoints import CutTensor, cause_of, filled, load, same, save
 
 STATE: dict[str, Any] = {f"w{number}": filled(50, seed=number) for number in range(400)} | {"big": filled(3 << 20), "step": 3}
@@ -46,8 +52,9 @@ class CountingMemory(MemoryFileSystem):
     def _open(self, path: str, *rest: Any, **options: Any) -> Any:
         if self.password != "secret":
             raise PermissionError(13, "Permission denied", path)
+        stream = super()._open(path, *rest, **options)
         self.opened[path] += 1
-        return super()._open(path, *rest, **options)
+        return stream
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +110,7 @@ class Ranges(BaseHTTPRequestHandler):
             type(self).now -= 1
 
     def _answer(self, *, body: bool) -> None:
-        path = self.folder / self.path.rpartition("/")[2]
+        path = self.folder / urlsplit(self.path).path.rpartition("/")[2]
         asked = self.headers.get("Range")
         if not path.is_file() or (self.broken and asked):
             self.send_error(500 if path.is_file() else 404)
@@ -128,16 +135,58 @@ class Ranges(BaseHTTPRequestHandler):
         return None
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[str]:
-    pytest.importorskip("aiohttp")
-    Ranges.folder, Ranges.broken, Ranges.most, Ranges.now = folder, False, 0, 0
+class Bucket(Ranges):
+    """The same folder by the protocol of S3: as `/bucket/ckpt/NAME`, and it can be listed."""
+
+    forbidden = ""
+
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        if "list-type" not in asked:
+            super().do_GET()
+            return
+        prefix = asked.get("prefix", [""])[0]
+        keys = [f"ckpt/{one.name}" for one in sorted(self.folder.iterdir())]
+        found = "".join(
+            f"<Contents><Key>{key}</Key><Size>{(self.folder / key[5:]).stat().st_size}</Size></Contents>"
+            for key in keys
+            if key.startswith(prefix)
+        )
+        text = f"<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _answer(self, *, body: bool) -> None:
+        if self.forbidden and self.forbidden in self.path:
+            self.send_error(403)
+            return
+        super()._answer(body=body)
+
+
+def serve(handler: type[Ranges], folder: Path) -> Iterator[int]:
+    Ranges.folder, Ranges.broken, Ranges.most, Ranges.now, Bucket.forbidden = folder, False, 0, 0, ""
     Ranges.seen.clear()
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{serving.server_port}/ckpt"
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=serving.serve_forever, args=(0.02,), daemon=True).start()
+    yield serving.server_port
     serving.shutdown()
     serving.server_close()
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    for port in serve(Ranges, folder):
+        yield f"http://127.0.0.1:{port}/ckpt"
+
+
+@pytest.fixture
+def bucket(folder: Path) -> Iterator[dict[str, Any]]:
+    """What a reader of `s3://bucket/ckpt` needs to be told."""
+    for port in serve(Bucket, folder):
+        yield {"key": "k", "secret": "s", "endpoint_url": f"http://127.0.0.1:{port}", "skip_instance_cache": True}
 
 
 def test_an_object_store_is_asked_for_ranges_side_by_side(server: str) -> None:
@@ -170,3 +219,89 @@ def test_what_is_not_there_is_our_error(server: str) -> None:
     Ranges.folder = Ranges.folder / "nowhere"
     with pytest.raises(dcp.api.CheckpointException, match=r"\.metadata"):
         load(blank(), ParallelFileSystemReader(server))
+
+
+BLANK_S3 = "s3://bucket/ckpt"
+
+
+@pytest.mark.parametrize("verify", ["size", "crc"])
+def test_a_checkpoint_in_a_bucket_loads_in_ranges(bucket: dict[str, Any], verify: Any) -> None:
+    reader = ParallelFileSystemReader(BLANK_S3, verify=verify, storage_options=bucket)
+    ours = load(blank(), reader)
+    assert all(same(ours[name], one) for name, one in STATE.items() if name != "step")
+    assert ours["step"] == 3
+    assert len([name for name, _ in Ranges.seen if name == "__0_0.distcp"]) < (60 if verify == "crc" else 40)
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/ckpt", "s3://bucket/ckpt/model.safetensors"])
+def test_safetensors_in_a_bucket_load_by_folder_and_by_file(bucket: dict[str, Any], tmp_path: Path, path: str) -> None:
+    tensor = filled(300, 4)
+    header = build_header({"a": (tensor.dtype, (300, 4))}, {})
+    (tmp_path / "model.safetensors").write_bytes(header + tensor.view(torch.uint8).numpy().tobytes())
+    Ranges.folder = tmp_path
+    ours = load({"a": torch.zeros(300, 4)}, ParallelFileSystemReader(path, storage_options=bucket))
+    assert same(ours["a"], tensor)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """A sealed checkpoint, of whose items two of equal shapes were exchanged afterwards: each is whole in itself."""
+    folder = save({"a": filled(300, seed=1), "b": filled(300, seed=2)}, tmp_path / "sealed")
+    seal_of(folder)
+    return folder
+
+
+def seal_of(folder: Path) -> None:
+    parts, problems = parts_of(folder)
+    assert problems == []
+    seal_checkpoint(folder, [verify_part(part, CheckpointConfig()) for part in parts])
+
+
+def exchange(folder: Path) -> None:
+    places = {index.fqn: info for index, info in ParallelFileSystemReader(folder).read_metadata().storage_data.items()}
+    assert places["a"].length == places["b"].length
+    data = bytearray((folder / "__0_0.distcp").read_bytes())
+    ranges = [slice(places[name].offset, places[name].offset + places[name].length) for name in ("a", "b")]
+    data[ranges[0]], data[ranges[1]] = data[ranges[1]], data[ranges[0]]
+    (folder / "__0_0.distcp").write_bytes(data)
+
+
+def load_sealed(place: str, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    state = {"a": torch.zeros(300), "b": torch.zeros(300)}
+    return load(state, ParallelFileSystemReader(place, verify="crc", storage_options=options if kind == "s3" else None))
+
+
+@pytest.mark.parametrize("kind", ["s3", "http", "memory", "file"])
+def test_a_seal_is_looked_at_wherever_the_checkpoint_is(kind: str, bucket: dict[str, Any], sealed: Path) -> None:
+    Ranges.folder = sealed
+    memory = f"memory://{uuid.uuid4().hex}"
+    places = {"s3": BLANK_S3, "http": f"{bucket['endpoint_url']}/ckpt", "memory": memory, "file": f"file://{sealed}"}
+
+    def upload() -> None:
+        for path in sealed.iterdir():
+            fsspec.filesystem("memory").pipe_file(f"{memory}/{path.name}", path.read_bytes())
+
+    upload()
+    assert same(load_sealed(places[kind], kind, bucket)["a"], filled(300, seed=1))
+    exchange(sealed)
+    upload()
+    with pytest.raises(dcp.api.CheckpointException, match="not what was sealed") as caught:
+        load_sealed(places[kind], kind, bucket)
+    error = cause_of(caught.value)
+    assert isinstance(error, CheckpointError)
+    assert {problem.tensor for problem in error.problems} == {"a", "b"}
+    assert not error.touched
+
+
+def test_another_metadata_than_the_sealed_one_is_noticed_in_a_bucket(bucket: dict[str, Any], sealed: Path) -> None:
+    Ranges.folder = sealed
+    metadata = ParallelFileSystemReader(sealed).read_metadata()
+    (sealed / ".metadata").write_bytes(pickle.dumps(metadata, 2))
+    with pytest.raises(dcp.api.CheckpointException, match="not the metadata that was sealed"):
+        load_sealed(BLANK_S3, "s3", bucket)
+
+
+def test_a_seal_that_may_not_be_read_is_never_taken_for_none(bucket: dict[str, Any], sealed: Path) -> None:
+    Ranges.folder, Bucket.forbidden = sealed, SEAL_NAME
+    with pytest.raises(dcp.api.CheckpointException, match=SEAL_NAME.replace(".", r"\.")):
+        load_sealed(BLANK_S3, "s3", bucket)

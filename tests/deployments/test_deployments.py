@@ -21,6 +21,11 @@ def test_every_flow_has_a_deployment() -> None:
     assert {entry["name"] for entry in DEPLOYMENTS} == flows
 
 
+def test_what_prefect_finds_at_the_root_is_what_is_registered() -> None:
+    """`prefect deploy --all` without a file reads `prefect.yaml` of the folder it is called in."""
+    assert (ROOT / "prefect.yaml").resolve() == (ROOT / "deployments" / "prefect.yaml").resolve()
+
+
 @pytest.mark.parametrize("entry", DEPLOYMENTS, ids=lambda entry: str(entry["name"]))
 def test_an_entrypoint_is_a_flow_with_a_default_and_a_help_text_for_every_setting(entry: dict[str, Any]) -> None:
     module, _, name = entry["entrypoint"].rpartition(".")

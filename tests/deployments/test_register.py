@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.register import register
+from tests.e2e.services import Server
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("running services")]
 
 
 async def _change_things() -> None:
@@ -57,14 +57,17 @@ async def _seen() -> dict[str, Any]:
             "moved": (filtering.work_queue_name, filtering.global_concurrency_limit.limit),
             "unlimited": full.global_concurrency_limit,
             "limit": queue.concurrency_limit,
+            "names of limits": sorted(limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)),
             "enabled": {name: automation.enabled for name, automation in automations.items()},
             "about": [set(one.trigger.match_related["prefect.resource.id"]) == ours for one in automations.values()],
         }
 
 
-def test_what_a_person_changed_on_the_server_survives_the_next_registration(monkeypatch: pytest.MonkeyPatch) -> None:
-    with prefect_test_harness(server_startup_timeout=240):
-        monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+def test_what_a_person_changed_on_the_server_survives_the_next_registration(
+    prefect_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server.api)
+    with temporary_settings({PREFECT_API_URL: prefect_server.api}):
         register()
         asyncio.run(_change_things())
         register()
@@ -76,6 +79,7 @@ def test_what_a_person_changed_on_the_server_survives_the_next_registration(monk
         "moved": ("gpu", 5),
         "unlimited": None,
         "limit": 3,
+        "names of limits": ["runs of filtering", "runs of probing", "runs of training"],
         "enabled": {"millrace-lost-runs": True, "millrace-lost-cancels": False},
         "about": [True, True],
     }

@@ -8,9 +8,9 @@ from typing import Any
 
 from millrace.digits.annotation import scene_of
 from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS
+from millrace.digits.kinds import truth_of
 from millrace.digits.lake_build import build_lake
 from millrace.digits.subjects import choose_subject
-from millrace.digits.truth import truth_of
 from millrace.filtering.routing import load_routes
 from millrace.filtering.selection_shards import selection_record
 from millrace.lake.parquet import LakeRow, stream_rows

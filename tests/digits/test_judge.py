@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS, percent
+from millrace.digits.kinds import truth_of
 from millrace.digits.scenes.scene import Scene
 from millrace.digits.subjects import choose_subject
-from millrace.digits.truth import truth_of
 from millrace.probing.annotated import Subject, Truth
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim, load_claims

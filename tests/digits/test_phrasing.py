@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from millrace.digits.questions import facts
-from millrace.digits.questions.facts import LABELS
-from millrace.digits.questions.lexicon import ABSENT, names_subject, read_answer, read_statement
-from millrace.digits.questions.phrasing import load_phrasing
-from millrace.digits.questions.question_rules import read_value
+from millrace.digits.kinds import claim_kinds
+from millrace.digits.kinds.recognition import LABELS
+from millrace.digits.phrasing import Phrasing, load_phrasing
+from millrace.digits.question_rules import read_value
+from millrace.digits.verifiers import read_answer, read_statement
+from millrace.digits.verifiers._reading import ABSENT, names_subject
 from millrace.lake.places import QUARTERS
 from millrace.qa.writing import answer_vocabulary
 from millrace.qa.writing.answer_vocabulary import NONE
@@ -33,14 +34,20 @@ SUBJECTS: dict[str, dict[str, Any]] = {
 }
 
 
+def words_in(language: str) -> Phrasing:
+    found = load_phrasing(language)
+    assert found is not None
+    return found
+
+
 def test_every_aspect_of_every_pipeline_has_a_subject_here() -> None:
-    asked = {aspect for name in facts.PIPELINES for aspect in load_pipelines()[name].aspects}
+    asked = {aspect for kind in claim_kinds().values() for aspect in load_pipelines()[kind.PIPELINE].aspects}
     assert SUBJECTS.keys() == asked == VALUES.keys()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_form_is_worded_in_six_ways_or_more(language: str) -> None:
-    phrasing = load_phrasing(language)
+    phrasing = words_in(language)
     for aspect in SUBJECTS:
         for form in ("multiple_choice", "yes_no", "fill_in_blank"):
             templates = phrasing.templates(aspect, form)
@@ -54,7 +61,7 @@ def test_every_form_is_worded_in_six_ways_or_more(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_verifier_reads_every_option_as_what_was_meant(language: str) -> None:
-    phrasing = load_phrasing(language)
+    phrasing = words_in(language)
     for aspect, values in VALUES.items():
         for value in values:
             assert read_answer(aspect, phrasing.option(aspect, value)) == value
@@ -66,7 +73,7 @@ def test_the_verifier_reads_every_option_as_what_was_meant(language: str) -> Non
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_verifier_reads_every_statement_and_finds_its_subject(language: str) -> None:
-    phrasing = load_phrasing(language)
+    phrasing = words_in(language)
     for aspect, selectors in SUBJECTS.items():
         for number, template in enumerate(phrasing.templates(aspect, "yes_no")):
             words = phrasing.words(selectors, Random(number))
@@ -78,7 +85,7 @@ def test_the_verifier_reads_every_statement_and_finds_its_subject(language: str)
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_question_names_its_subject_and_leaves_no_placeholder(language: str) -> None:
-    phrasing = load_phrasing(language)
+    phrasing = words_in(language)
     for aspect, selectors in SUBJECTS.items():
         for form in ("multiple_choice", "fill_in_blank"):
             for number, template in enumerate(phrasing.templates(aspect, form)):
@@ -99,7 +106,7 @@ def test_another_subject_is_noticed() -> None:
 
 
 def test_articles_go_with_the_word_that_follows() -> None:
-    phrasing = load_phrasing("en")
+    phrasing = words_in("en")
     assert phrasing.say("is there a {bare} here?", {"bare": "orange digit"}) == "Is there an orange digit here?"
     assert phrasing.say("is it a {value}?", {}, "8") == "Is it an 8?"
     assert phrasing.say("is it a {value}?", {}, "7") == "Is it a 7?"

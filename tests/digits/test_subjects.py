@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from millrace.digits.geometry import matches
+from millrace.digits.kinds import truth_of
 from millrace.digits.subjects import choose_subject
-from millrace.digits.truth import truth_of
 from millrace.lake.places import QUARTERS, REGIONS
 from millrace.probing.annotated import Subject
 from millrace.probing.claims import load_claims

@@ -1,9 +1,15 @@
-"""Running a flow's command as a user does, under a witness that sees every process it leaves behind (tests/e2e/witness.py)."""
+"""Running a flow's command as a user does, under a witness that sees every process it leaves behind (tests/e2e/witness.py).
+
+What is answered without starting a run (help, plans, wrong usage, finished folders) is asked in this process: `answer`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,6 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
+import pytest
 
 from tests.e2e.witness import descendants
 
@@ -101,18 +110,46 @@ class Witnessed:
 
 
 class Command(Witnessed):
-    """One run of `python -m flows.NAME …`."""
+    """One run of `python -m flows.NAME …`, with environment variables of its own."""
 
-    def __init__(self, flow: str, *arguments: str, cache: Path) -> None:
-        super().__init__([sys.executable, "-m", f"flows.{flow}", *arguments], environment(cache))
+    def __init__(self, flow: str, *arguments: str, cache: Path, **variables: str) -> None:
+        super().__init__([sys.executable, "-m", f"flows.{flow}", *arguments], environment(cache, **variables))
 
 
-def run(flow: str, *arguments: str, cache: Path, timeout_s: float = 240) -> tuple[int, str]:
+def run(flow: str, *arguments: str, cache: Path, timeout_s: float = 240, **variables: str) -> tuple[int, str]:
     """Run a command to its end; (exit code, what it printed). Nothing may be left running."""
-    command = Command(flow, *arguments, cache=cache)
+    command = Command(flow, *arguments, cache=cache, **variables)
     try:
         code, printed = command.finish(timeout_s)
         command.wait_until_nothing_is_left()
     finally:
         command.close()
     return code, printed
+
+
+def answer(flow: str, *arguments: str, cache: Path) -> tuple[int, str]:
+    """What `python -m flows.NAME …` answers; see `module_answer`."""
+    return module_answer(f"flows.{flow}", *arguments, cache=cache)
+
+
+def module_answer(module: str, *arguments: str, cache: Path) -> tuple[int, str]:
+    """What `python -m MODULE …` answers, in this process; (exit code, what it printed). Fails when it starts a process."""
+    printed = io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        clean = environment(cache)
+        for name in os.environ.keys() - clean.keys():
+            patch.delenv(name)
+        patch.setenv("MILLRACE_CACHE", clean["MILLRACE_CACHE"])
+        patch.setattr(sys, "argv", [module, *arguments])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert not started, f"an answer was expected, and it started {started}"
+    code = ended.value.code
+    return code if isinstance(code, int) else int(code is not None), printed.getvalue()

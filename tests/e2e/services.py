@@ -20,8 +20,9 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
-from millrace.orchestration.local_api import free_port
+from millrace.orchestration.local_api import free_port, install_database
 from millrace.processes.supervised import SupervisedProcess, supervised
 from tests.e2e.commands import ROOT, Witnessed
 
@@ -62,6 +63,14 @@ class Postgres:
         self.process = stack.enter_context(supervised([*as_user, *command, "-F"], log=log, grace_s=1.0, cgroup=False))
         self.url = f"postgresql+asyncpg://millrace@127.0.0.1:{port}/postgres"
         wait_for(lambda: "ready to accept connections" in (log.read_text() if log.exists() else ""), "PostgreSQL", 60)
+
+
+def database_from_template(folder: Path, cache: Path) -> str:
+    """The address of a new SQLite database in `folder`, copied from the migrated one in `cache`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLRACE_CACHE", str(cache))
+        install_database(folder / "prefect.db")
+    return f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
 
 
 class Server:
@@ -137,7 +146,7 @@ class Server:
 
 @contextlib.contextmanager
 def dask(
-    server: Server, folder: Path, cache: Path, workers: int = 2
+    server: Server, folder: Path, cache: Path, workers: int = 2, **variables: str
 ) -> Iterator[tuple[str, list[SupervisedProcess], SupervisedProcess]]:
     """A Dask scheduler and workers with nannies, each a program of its own: the scheduler's address, the workers, it."""
     port = free_port()
@@ -148,6 +157,7 @@ def dask(
         "MILLRACE_CACHE": str(cache),
         "PYTHONPATH": str(ROOT),
         "DO_NOT_TRACK": "1",
+        **variables,
     }
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     with contextlib.ExitStack() as stack:

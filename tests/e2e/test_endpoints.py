@@ -26,17 +26,17 @@ from millrace.llm.mock_server.serve import LocalServer
 from millrace.llm.run_chats import ledger_of_run
 from millrace.reporting import charts
 from millrace.run.journal import read_json
-from tests.e2e.commands import Command, run
+from tests.e2e.commands import Command, answer, run
 from tests.e2e.crowd import crowd
 from tests.e2e.test_full import records
+from tests.fixtures.running_services import KEY, Environment
 from tests.llm.servers import served
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(900), pytest.mark.xdist_group("running services")]
 
-KILLS = int(os.environ.get("MILLRACE_KILLS", "2"))
+KILLS = int(os.environ.get("MILLRACE_KILLS", "1"))
 """How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""
 
-KEY = "sk-a-key-that-must-never-be-written-8f3a1c"
 FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
 CALLS = re.compile(r"^(\w+): at most ([\d,]+) calls of ([\w-]+),", re.MULTILINE)
 IMAGES = 16
@@ -118,12 +118,15 @@ class Run(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path) -> Iterator[Run]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path, on_running_services: Environment
+) -> Iterator[Run]:
     """A run against servers that do nothing wrong."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with crowds() as servers:
         config = config_for(servers, lake, folder / "config.yaml")
-        code, printed = run("full", "--config", str(config), "--run-dir", str(folder / "run"), cache=cache)
+        arguments = ("--config", str(config), "--run-dir", str(folder / "run"))
+        code, printed = run("full", *arguments, cache=cache, **on_running_services)
         assert code == 0, printed
         yield Run(folder / "run", printed, servers, config)
 
@@ -229,7 +232,7 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
         }
         for change, said in cases.items():
             arguments = ("--config", str(config), "--run-dir", str(tmp_path / "run"), "--set", change)
-            code, printed = run("full", *arguments, cache=cache)
+            code, printed = answer("full", *arguments, cache=cache)
             assert (code, len(printed.strip().splitlines())) == (2, 1), printed
             assert said in printed
             assert "sk-" not in printed
@@ -239,7 +242,7 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
 
 def test_no_stage_asks_more_than_the_dry_run_said(undisturbed: Run, tmp_path: Path, cache: Path) -> None:
     arguments = ("--config", str(undisturbed.config), "--run-dir", str(tmp_path / "run"), "--dry-run")
-    code, printed = run("full", *arguments, cache=cache)
+    code, printed = answer("full", *arguments, cache=cache)
     assert code == 0
     planned = {(stage, model): int(calls.replace(",", "")) for stage, calls, model in CALLS.findall(printed)}
     paid = {(row.stage, row.model): row.calls for row in ledger_of_run(undisturbed.folder)}
@@ -250,7 +253,7 @@ def test_no_stage_asks_more_than_the_dry_run_said(undisturbed: Run, tmp_path: Pa
 
 @pytest.mark.chaos
 def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_flight(
-    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path
+    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path, on_running_services: Environment
 ) -> None:
     rng = random.Random(11)
     folder = tmp_path / "run"
@@ -267,7 +270,7 @@ def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_fligh
             assert command.witness.poll() is None, f"it ended before kill {kill}"
             command.kill()
             command.wait_until_nothing_is_left()
-        code, printed = run("full", *arguments, cache=cache)
+        code, printed = run("full", *arguments, cache=cache, **on_running_services)
         assert code == 0, printed
         assert records(folder) == records(undisturbed.folder)
         assert servers.total("distinct") == wanted

@@ -81,6 +81,7 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.flow
 def test_the_main_job_sends_nothing_out_of_the_machine(tmp_path: Path, coin_config: Path) -> None:
     command = [sys.executable, "-m", "flows.full", "--config", str(coin_config), "--run-dir", str(tmp_path / "run")]
+    command += ["--set", "cluster.workers=1"]
     packets, printed = sent_out(tmp_path, command)
     assert "exit" not in printed, printed
     assert (tmp_path / "run" / "report.html").exists()

@@ -33,8 +33,8 @@ pytestmark = [
     pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not installed (apt-get install postgresql)"),
 ]
 
-CANCELS = int(os.environ.get("MILLRACE_CANCELS", "10"))
-"""How often the chaos test cancels; fewer for a quick look."""
+CANCELS = int(os.environ.get("MILLRACE_CANCELS", "3"))
+"""How often the chaos test cancels, the first time before the run is up; 10 for the proof of a release."""
 
 CANCEL_LIMIT_S = 60.0
 """From a cancel to the last process gone, at most."""

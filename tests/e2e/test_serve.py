@@ -82,12 +82,16 @@ def test_a_deployed_flow_runs_on_the_served_dask_workers(served: Served, tmp_pat
     deployment = served.ask("deployments/name/synthesis/synthesis")["id"]
     config = {"environment_mode": "math", "number_of_seed": 3, "max_depth": 3}
     parameters = {"config": config, "run_dir": str(tmp_path / "run-{date}")}
-    run = served.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+    asked = {"parameters": parameters, "name": "my first one"}
+    run = served.ask(f"deployments/{deployment}/create_flow_run", asked)["id"]
     wait_for(lambda: served.ask(f"flow_runs/{run}")["end_time"] is not None, "end of the run", 200)
     ended = served.ask(f"flow_runs/{run}")
     assert ended["state"]["type"] == "COMPLETED", ended["state"]
+    assert ended["name"] == "my first one"
     day = ended["expected_start_time"][:10]
     assert (tmp_path / f"run-{day}" / "report.html").exists()
+    log = (tmp_path / f"run-{day}" / "logs" / "flow.log").read_text()
+    assert "prefect.flow_runs" in log
     shown = served.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["run-folder"]}}})
     assert served.state["dashboard"].rpartition("/")[0] in shown[0]["data"]
 

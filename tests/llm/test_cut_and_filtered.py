@@ -44,6 +44,24 @@ def test_an_answer_that_broke_off_is_asked_for_again_with_more_room(needs: int, 
     assert sum(row.cut_off for row in read_ledger([tmp_path / "ledger"])) == len(asked) - 1
 
 
+@pytest.mark.parametrize("message", [{"content": '{"a": '}, {"content": None, "reasoning_content": "hm"}])
+def test_an_answer_that_used_up_all_its_room_broke_off_whatever_the_server_calls_its_end(message: Any) -> None:
+    async def handle(incoming: Incoming) -> Outgoing:
+        limit = orjson.loads(incoming.body)["max_tokens"]
+        told = {"message": message, "finish_reason": "stop"} if limit < 400 else {"message": {"content": '{"a": 1}'}}
+        return Outgoing(200, orjson.dumps({"choices": [told], "usage": {"prompt_tokens": 9, "completion_tokens": limit}}))
+
+    async def main() -> Reply:
+        server = HttpServer(handle)
+        async with opened(await server.start(), longest_answer=4000) as chat:
+            reply = await chat.complete(question(schema=SCHEMA, max_tokens=128))
+        await server.stop()
+        return reply
+
+    reply = run(main())
+    assert (reply.value, reply.attempts) == ({"a": 1}, 2)
+
+
 def test_a_server_that_was_left_to_choose_and_stops_early_is_told_how_long_an_answer_may_be() -> None:
     seen: list[int | None] = []
 

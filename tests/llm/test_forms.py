@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -88,6 +89,11 @@ def no_system(body: dict[str, Any]) -> Outgoing | None:
     return refused("System role not supported") if body["messages"][0]["role"] == "system" else None
 
 
+def says(words: str, *, unless: str) -> Any:
+    """A rule: refused with these words as long as the field is sent."""
+    return lambda body: refused(words) if unless in body else None
+
+
 RULES: dict[str, tuple[Any, int]] = {
     "max_tokens": (no_max_tokens, 1),
     "temperature": (no_temperature, 1),
@@ -95,6 +101,10 @@ RULES: dict[str, tuple[Any, int]] = {
     "seed": (no_seed, 1),
     "one of two": (not_both, 1),
     "no system role": (no_system, 1),
+    "temperature of TGI": (says("`temperature` must be strictly positive", unless="temperature"), 1),
+    "temperature of Claude": (says("`temperature` may only be set to 1 when thinking is enabled.", unless="temperature"), 1),
+    "temperature out of range": (says("temperature: must be > 0", unless="temperature"), 1),
+    "seed through Rust": (says("unknown field `seed`, expected one of `model`, `messages`", unless="seed"), 1),
 }
 ASKED: dict[str, Any] = {"temperature": 0.0, "top_p": 0.9, "seed": 3, "max_tokens": 99}
 
@@ -213,7 +223,7 @@ def test_an_overloaded_server_is_not_asked_again_at_once_because_another_process
         url = await server.http.start()
         async with opened(url, tmp_path) as one, opened(url, tmp_path) as other:
             found = other.pool.endpoints[0].model.form.known  # type: ignore[attr-defined]
-            found.learn(lambda known: setattr(known, "left_out", ["seed"]))
+            found.learn(lambda known: msgspec.structs.replace(known, left_out=["seed"]))
             asked = asyncio.create_task(one.complete(question(seed=1)))
             await asyncio.sleep(0.3)
             assert server.refused == 1

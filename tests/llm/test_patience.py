@@ -48,6 +48,38 @@ def test_the_wait_is_read_wherever_it_stands_and_no_429_is_final_at_once(name: s
     assert failure.account_empty == (wait_s is None)
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (402, {"error": {"message": "Insufficient credits"}}),
+        (402, {"detail": "Payment Required"}),
+        (403, {"error": {"code": "1113", "message": "Insufficient balance"}}),
+        (400, {"type": "error", "error": {"message": "Your credit balance is too low to access the API."}}),
+        (400, {"code": "Arrearage", "message": "Access denied, please make sure your account is in good standing."}),
+        (429, {"error": {"code": "1113", "message": "Please recharge."}}),
+    ],
+)
+def test_whatever_status_says_so_an_account_is_empty_only_where_nothing_says_when_to_come_back(status: int, said: Any) -> None:
+    failure = failure_of(Answer(status, httpx.Headers(), orjson.dumps(said)), "http://x", None)
+    assert (failure.kind, failure.fatal, failure.account_empty) == ("overload", False, True)
+    later = failure_of(Answer(status, httpx.Headers({"retry-after": "3"}), orjson.dumps(said)), "http://x", None)
+    assert (later.kind, later.retry_after_s, later.account_empty) == ("overload", 3.0, False)
+
+
+def test_a_403_that_means_a_limit_is_waited_for_and_one_that_means_the_key_is_not() -> None:
+    limit = {"error": {"code": 403, "message": "slow down", "errors": [{"reason": "rateLimitExceeded"}]}}
+    assert failure_of(Answer(403, httpx.Headers(), orjson.dumps(limit)), "http://x", None).kind == "overload"
+    key = {"error": {"code": 403, "message": "this key may not use the model"}}
+    assert failure_of(Answer(403, httpx.Headers(), orjson.dumps(key)), "http://x", None).kind == "credentials"
+
+
+@pytest.mark.parametrize("name", ["x-ratelimit-reset", "ratelimit-reset"])
+def test_a_reset_is_read_as_seconds_or_as_a_moment(name: str) -> None:
+    for told in ("12", f"{time.time() + 12:.0f}", f"{(time.time() + 12) * 1000:.0f}", "12s"):
+        wait_s = failure_of(Answer(429, httpx.Headers({name: told}), b"{}"), "http://x", None).retry_after_s
+        assert wait_s == pytest.approx(12, abs=1)
+
+
 @pytest.mark.parametrize("name", ["RetryInfo", "in its words", "a header", "nothing", "DashScope"])
 def test_a_quota_per_minute_ends_no_run(name: str) -> None:
     said, headers, _ = TOLD[name]

@@ -13,9 +13,10 @@ from millrace.llm import Usage
 from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, call_of, estimate_lines, lines_of
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
-from millrace.llm.prices import ListPrice, cost_usd, price_of
+from millrace.llm.prices import cost_usd, price_of
 from millrace.llm.settings import EndpointSettings, ModelSettings, Price
-from millrace.llm.store.ledger import LedgerRow, read_ledger
+from millrace.llm.store.ledger import read_ledger
+from millrace.records.llm import LedgerRow, ListPrice
 from tests.llm.servers import opened, question, run
 
 PROXY = "http://127.0.0.1:4000/v1"

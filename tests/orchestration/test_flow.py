@@ -12,6 +12,7 @@ import pytest
 from prefect.flows import Flow
 
 from millrace.orchestration.flow import Definition
+from millrace.orchestration.run_name import run_name
 from millrace.run.folder import RunFolder
 from millrace.run.journal import read_json
 from millrace.run.local import LocalRun
@@ -27,7 +28,7 @@ def test_a_flow_is_a_prefect_flow_whose_form_explains_both_parameters(name: str)
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     assert isinstance(flow, Flow)
     assert flow.name == name
-    assert flow.flow_run_name == f"{name} in {{run_dir}}"
+    assert flow.flow_run_name is run_name
     schema = flow.parameters.model_dump()
     assert list(schema["properties"]) == ["config", "run_dir"]
     assert schema["properties"]["run_dir"]["default"] == f"runs/{name}"

@@ -14,10 +14,11 @@ from millrace.run.journal import read_json, read_jsonl
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig
 from tests.e2e.commands import Command, run
+from tests.fixtures.running_services import Environment
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model, plain_model
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("running services")]
 
 WORKERS, SEEDS_IN_FLIGHT, BRANCHES = 2, 2, 2
 
@@ -36,10 +37,12 @@ def options(url: str, form: str, folder: Path) -> list[str]:
     return [*pairs, "--run-dir", str(folder)]
 
 
-def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_the_ledger(tmp_path: Path, cache: Path) -> None:
+def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_the_ledger(
+    tmp_path: Path, cache: Path, on_running_services: Environment
+) -> None:
     folder = tmp_path / "run"
     with served(plain_model()) as (server, url):
-        code, printed = run("synthesis", *options(url, "json", folder), cache=cache)
+        code, printed = run("synthesis", *options(url, "json", folder), cache=cache, **on_running_services)
         said = server.statistics()
     assert code == 0, printed
     items = list(read_jsonl(folder / "qa.jsonl"))  # a program reads these questions and computes their answers
@@ -54,11 +57,13 @@ def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_
     assert "explorer" in (folder / "report.html").read_text()
 
 
-def test_a_server_that_goes_away_ends_the_run_in_one_sentence_and_keeps_what_was_paid_for(tmp_path: Path, cache: Path) -> None:
+def test_a_server_that_goes_away_ends_the_run_in_one_sentence_and_keeps_what_was_paid_for(
+    tmp_path: Path, cache: Path, on_running_services: Environment
+) -> None:
     folder = tmp_path / "run"
     with served(native_model(), latency_ms=150) as (server, url):
         arguments = [*options(url, "native", folder), "--set", "chat.model.give_up_after_s=2"]
-        command = Command("synthesis", *arguments, cache=cache)
+        command = Command("synthesis", *arguments, cache=cache, **on_running_services)
         wait_for_answers(server, 10)
     code, printed = command.finish()
     command.wait_until_nothing_is_left()
@@ -77,7 +82,9 @@ def wait_for_answers(server: LocalServer, count: int) -> None:
 
 
 @pytest.mark.chaos
-def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(tmp_path: Path, cache: Path) -> None:
+def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(
+    tmp_path: Path, cache: Path, on_running_services: Environment
+) -> None:
     folder = tmp_path / "run"
     with served(native_model(), latency_ms=150) as (server, url):
         command = Command("synthesis", *options(url, "native", folder), cache=cache)
@@ -85,7 +92,7 @@ def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_s
         command.kill()
         command.wait_until_nothing_is_left()
         assert not (folder / "summary.json").exists()
-        code, printed = run("synthesis", *options(url, "native", folder), cache=cache)
+        code, printed = run("synthesis", *options(url, "native", folder), cache=cache, **on_running_services)
         assert code == 0, printed
         said = server.statistics()
     assert said["answered_twice"] <= WORKERS * SEEDS_IN_FLIGHT * BRANCHES

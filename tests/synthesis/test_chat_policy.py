@@ -15,8 +15,8 @@ import pytest
 
 from millrace.errors import ItemFailed, ShortOfTarget, UsageError
 from millrace.llm import Message, Reply, Request, ToolCall, Usage, assistant
-from millrace.llm.store.ledger import LedgerRow
 from millrace.llm.store.segments import line_of
+from millrace.records.llm import LedgerRow
 from millrace.records.synthesis import Seed
 from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.chat_proof import prove_written

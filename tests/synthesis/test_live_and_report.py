@@ -12,7 +12,7 @@ import pytest
 
 from millrace.config import load_config
 from millrace.llm.estimate import paid_words
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 from millrace.records.synthesis import SeedOutcome
 from millrace.records.synthesis_counts import ShardTally, StageCounts, Summary
 from millrace.run.journal import read_record, read_records, write_json

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.commands import answer
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,11 +38,12 @@ def done(*arguments: str | Path, code: int) -> subprocess.CompletedProcess[str]:
         ("earlier_results=[/nowhere.csv]", "there is no /nowhere.csv"),
     ],
 )
-def test_a_wrong_setting_is_one_sentence_and_exit_2(setting, message, tmp_path):
+def test_a_wrong_setting_is_one_sentence_and_exit_2(setting, message, tmp_path, cache):
     for dry in (["--dry-run"], []):
-        finished = done("--run-dir", tmp_path / "run", *dry, "--set", setting, code=2)
-        assert message in finished.stderr
-        assert "Traceback" not in finished.stderr
+        code, printed = answer("training", "--run-dir", str(tmp_path / "run"), *dry, "--set", setting, cache=cache)
+        assert code == 2
+        assert message in printed
+        assert "Traceback" not in printed
     assert not (tmp_path / "run").exists()
 
 

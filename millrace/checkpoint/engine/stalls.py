@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -51,6 +52,15 @@ class Watch:
         """It has come back."""
         self._out.pop(threading.get_ident(), None)
 
+    @contextmanager
+    def calling(self, file: str) -> Iterator[None]:
+        """A call of this thread, for the length of a block."""
+        self.begin(file)
+        try:
+            yield
+        finally:
+            self.end()
+
     def check(self) -> None:
         """Raises StalledRead when a call has been out for too long."""
         if self.stall_s is None:
@@ -61,7 +71,7 @@ class Watch:
                 raise StalledRead(file, now - start)
 
     def wait_for(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns or raises, done on another thread.
+        """What `work` returns or raises, done on another thread; `work` announces its calls.
 
         Raises:
             StalledRead: it waits for the file system; it is left behind.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import (
@@ -18,7 +17,7 @@ from torch.distributed.checkpoint.metadata import (
 
 from millrace.checkpoint.engine.gc_pause import gc_paused
 from millrace.checkpoint.engine.read_plan import SafetensorsItem
-from millrace.checkpoint.engine.vector_io import Files, read_regular
+from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header
 from millrace.checkpoint.problems import CheckpointError, Problem
 
@@ -28,39 +27,6 @@ INDEX_NAME = "model.safetensors.index.json"
 def is_safetensors_file(path: Path) -> bool:
     """Whether a checkpoint is a single file of this format."""
     return path.suffix == ".safetensors" and path.is_file()
-
-
-def safetensors_files(folder: Path) -> list[str]:
-    """The names of a folder's safetensors files, sorted; those of the index where there is one.
-
-    Raises:
-        CheckpointError: the index is damaged, or names a file outside the folder.
-    """
-    if not folder.is_dir():
-        return []
-    index = folder / INDEX_NAME
-    if not index.exists():
-        return sorted(path.name for path in folder.glob("*.safetensors"))
-    try:
-        return names_in_index(read_regular(index), str(folder))
-    except OSError as error:
-        raise CheckpointError(str(folder), [Problem(f"cannot be read: {error.strerror or error}", INDEX_NAME)]) from error
-
-
-def remote_safetensors(system: Any, url: str) -> list[str]:
-    """As `safetensors_files`, of a folder that an fsspec file system has; nothing where it can't be listed."""
-    place = system._strip_protocol(url).rstrip("/")
-    try:
-        index = system.cat_file(f"{place}/{INDEX_NAME}")
-    except Exception:  # noqa: BLE001 - each store has its own way to say that there is none
-        index = None
-    if index is not None:
-        return names_in_index(bytes(index), url)
-    try:
-        found = system.ls(place, detail=False)
-    except Exception:  # noqa: BLE001 - plain HTTP servers list nothing
-        return []
-    return sorted(PurePosixPath(one).name for one in found if str(one).endswith(".safetensors"))
 
 
 def names_in_index(data: bytes, where: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from millrace.config import cache_folder
 from millrace.digits.baseline.trained_folder import read_card
+from millrace.digits.kinds import claim_kinds
 from millrace.errors import InputError, UsageError
 from millrace.probing import answer_words
 from millrace.probing.claims import load_claims
@@ -31,12 +32,12 @@ SCENES = HERE.parent / "scenes"
 
 CODE = (
     *(HERE / f"{name}.py" for name in ("curriculum", "inputs", "lesson_book", "lessons", "model", "train_program")),
-    *(HERE.parent / f"{name}.py" for name in ("claim_vocabulary", "geometry", "subjects", "truth")),
+    *(HERE.parent / f"{name}.py" for name in ("claim_vocabulary", "geometry", "references", "subjects")),
     Path(answer_words.__file__),
     *(SCENES / f"{name}.py" for name in ("compose", "effects", "glyphs", "handwriting", "layout", "papers", "pools", "recipes")),
     SCENES / "scene.py",
 )
-"""The files that decide what comes out of a training."""
+"""The files that decide what comes out of a training, besides the kinds of claims that are taught."""
 
 LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-learn")
 
@@ -54,7 +55,9 @@ def trained_folder(settings: BaselineSettings, cache: Path | None = None) -> Pat
         return settings.checkpoint
     asked = settings.model_dump(mode="json", exclude={"checkpoint", "storage_reader"})
     libraries = {name: version(name) for name in LIBRARIES}
-    key = content_id("embedded", hash_files(*CODE), load_claims(settings.claims).sha256, asked, libraries)
+    claims, kinds = load_claims(settings.claims), claim_kinds()
+    taught = sorted(Path(kinds[claim.claim_id].__file__) for claim in claims.claims if claim.claim_id in kinds)
+    key = content_id("embedded", hash_files(*CODE, *taught), claims.sha256, asked, libraries)
     return (cache or cache_folder()) / "baselines" / key
 
 

@@ -18,11 +18,12 @@ from PIL import Image
 from millrace.digits.baseline.inputs import open_text, shrink
 from millrace.digits.claim_vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answer_index, question_words
 from millrace.digits.geometry import Selector
+from millrace.digits.kinds import claim_kinds, truth_of
+from millrace.digits.references import object_words
 from millrace.digits.scenes.compose import draw_scene
 from millrace.digits.scenes.recipes import NARROW, SceneRecipe
 from millrace.digits.scenes.scene import COLOURS, Scene
-from millrace.digits.subjects import WORDS, choose_subject
-from millrace.digits.truth import RULES, truth_of
+from millrace.digits.subjects import choose_subject
 from millrace.probing.annotated import Subject
 from millrace.probing.claims import Claim, fill
 from millrace.run.ids import random_for
@@ -71,7 +72,8 @@ class Study(NamedTuple):
 
 def learnable(claims: Sequence[Claim]) -> list[Claim]:
     """The claims that lessons can be made of: an annotation decides them, and their answers are in the vocabulary."""
-    return [claim for claim in claims if claim.claim_id in RULES and all(slot in SLOT_KINDS for slot in claim.answer_slots)]
+    kinds = claim_kinds()
+    return [claim for claim in claims if claim.claim_id in kinds and all(slot in SLOT_KINDS for slot in claim.answer_slots)]
 
 
 def studies(
@@ -106,7 +108,7 @@ def lessons_on(claim: Claim, scene: Scene, rng: random.Random, *, seed: int, nam
     if subject is None:
         return
     for slot in claim.answer_slots:
-        said = {name: say(name, selector, rng) for name, selector in subject.selectors.items()}
+        said = {name: say(subject.values[name], name, selector, rng) for name, selector in subject.selectors.items()}
         text = _prefaced(ask(claim, slot, said, rng), rng)
         yield Lesson(claim.claim_id, tuple(question_words(text)), right_answers(claim, scene, subject, slot))
 
@@ -128,14 +130,15 @@ def ask(claim: Claim, slot: str, said: dict[str, str], rng: random.Random) -> st
     return open_text(fill(claim.claim_template if own else rng.choice(paraphrases), said), claim.answer_slots, slot)
 
 
-def say(slot: str, selector: Selector, rng: random.Random) -> str:
-    """The subject in words: mostly the usual ones, sometimes others that a person would use."""
-    usual = WORDS[slot](selector)
+def say(usual: str, slot: str, selector: Selector, rng: random.Random) -> str:
+    """The subject in words: mostly the `usual` ones, sometimes others that a person would use."""
     if rng.random() >= VARIED_SHARE:
         return usual
     if slot == "DISTINCTIVE_FEATURE":
         return rng.choice(_other_feature(selector))
-    return rng.choice(_other_category(selector) if slot in {"OBJECT_CATEGORY", "OBJECT_TYPE"} else _other_object(selector))
+    if slot in {"OBJECT_CATEGORY", "OBJECT_TYPE"}:
+        return rng.choice(_other_category(selector))
+    return rng.choice(_other_object(selector)) if selector.keys() & {"label", "colour"} else usual
 
 
 def _other_object(selector: Selector) -> list[str]:
@@ -177,7 +180,7 @@ def _presence_lesson(scene: Scene, rng: random.Random) -> Lesson:
         selector = {"label": there.label, "colour": there.colour}
     selector = {key: selector[key] for key in rng.choice((("label",), ("colour",), ("label", "colour")))}
     is_there = any(all(getattr(digit, key) == value for key, value in selector.items()) for digit in scene.digits)
-    said = say("OBJECT", selector, rng).replace("the ", "a ", 1)
+    said = say(object_words(selector), "OBJECT", selector, rng).replace("the ", "a ", 1)
     text = _prefaced(rng.choice(PRESENCE).replace("{a}", said), rng)
     yes = answer_index("presence", "yes")
     assert yes is not None

@@ -6,7 +6,9 @@ them and allow no other; of the keywords only those below. Values are checked ag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
+
+from millrace.llm import JsonSchema
 
 KEYWORDS = frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "$ref", "$defs"}
@@ -30,7 +32,7 @@ LIMITS = frozenset(
 """May be left out of what is sent: what remains allows more, and the answer is checked afterwards."""
 
 
-def strict_problem(schema: dict[str, Any], *, root: bool = True) -> str | None:
+def strict_problem(schema: JsonSchema, *, root: bool = True) -> str | None:
     """Why `schema` is outside of the subset; None when it is in it."""
     if root and (schema.get("type") != "object" or "anyOf" in schema):
         return "the whole is no object"
@@ -49,23 +51,29 @@ def strict_problem(schema: dict[str, Any], *, root: bool = True) -> str | None:
     return None
 
 
-def without_limits(schema: dict[str, Any]) -> dict[str, Any]:
+def without_limits(schema: JsonSchema) -> JsonSchema:
     """The schema without the keywords that only narrow it down."""
-    kept: dict[str, Any] = {}
-    for name, value in schema.items():
-        if name in LIMITS:
-            continue
-        if name in {"properties", "$defs"} and isinstance(value, dict):
-            kept[name] = {inner: without_limits(part) if isinstance(part, dict) else part for inner, part in value.items()}
-        elif name in {"anyOf", "oneOf", "allOf"} and isinstance(value, list):
-            kept[name] = [without_limits(part) if isinstance(part, dict) else part for part in value]
-        elif name == "items" and isinstance(value, dict):
-            kept[name] = without_limits(value)
-        else:
-            kept[name] = value
+    kept = cast("JsonSchema", {name: value for name, value in schema.items() if name not in LIMITS})
+    if "properties" in kept:
+        kept["properties"] = {name: _part_without_limits(part) for name, part in kept["properties"].items()}
+    if "$defs" in kept:
+        kept["$defs"] = {name: _part_without_limits(part) for name, part in kept["$defs"].items()}
+    if "items" in kept:
+        kept["items"] = _part_without_limits(kept["items"])
+    if "anyOf" in kept:
+        kept["anyOf"] = [_part_without_limits(part) for part in kept["anyOf"]]
+    if "oneOf" in kept:
+        kept["oneOf"] = [_part_without_limits(part) for part in kept["oneOf"]]
+    if "allOf" in kept:
+        kept["allOf"] = [_part_without_limits(part) for part in kept["allOf"]]
     return kept
 
 
-def _parts(schema: dict[str, Any]) -> list[dict[str, Any]]:
+def _part_without_limits(part: JsonSchema) -> JsonSchema:
+    """The same of a schema within it, which may also be just true or false."""
+    return part if isinstance(part, bool) else without_limits(part)
+
+
+def _parts(schema: JsonSchema) -> list[JsonSchema]:
     found = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", [])]
     return [part for part in (*found, schema.get("items")) if isinstance(part, dict)]

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from millrace.errors import UsageError
-from millrace.llm import Message, Reply, Request, Usage, assistant, user
+from millrace.llm import JsonSchema, Message, Reply, Request, Usage, assistant, user
 from millrace.llm.client.json_repair import json_in
 from millrace.llm.failures import CutOff, ReplyInvalid
 
@@ -43,7 +43,7 @@ def without_system_role(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return (first, *others[1:])
 
 
-def parsed(reply: Reply, schema: dict[str, Any]) -> Reply:
+def parsed(reply: Reply, schema: JsonSchema) -> Reply:
     """The reply with the value its text stands for; a refusal as it is, without a value.
 
     Raises:
@@ -64,7 +64,7 @@ def parsed(reply: Reply, schema: dict[str, Any]) -> Reply:
     return msgspec.structs.replace(reply, value=value)
 
 
-def first_problem(value: Any, schema: dict[str, Any]) -> str | None:
+def first_problem(value: Any, schema: JsonSchema) -> str | None:
     """What is wrong with `value` by `schema`, in a sentence; None when nothing is.
 
     Raises:
@@ -113,7 +113,7 @@ def _sum(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second
 
 
-def _validator_for(schema: dict[str, Any]) -> Any:
+def _validator_for(schema: JsonSchema) -> Any:
     name = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
     found = _validators.get(name)
     if found is None:

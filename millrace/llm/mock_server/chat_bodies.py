@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pybase64
 
-from millrace.llm import ImagePart, Message, Reply, Request, Tool
+from millrace.llm import ImagePart, Message, Reply, Request, Tool, tool
 from millrace.llm.providers.openai_compatible import tool_call
 
 
@@ -26,7 +26,7 @@ def request_of(body: bytes) -> Request:
         raise ValueError("a chat request needs messages")
     form = value.get("response_format") or {}
     schema = (form.get("json_schema") or {}).get("schema") if form.get("type") == "json_schema" else None
-    tools = tuple(_tool_of(tool["function"]) for tool in value.get("tools") or ())
+    tools = tuple(_tool_of(one["function"]) for one in value.get("tools") or ())
     choice = value.get("tool_choice", "auto")
     stop = value.get("stop") or ()
     return Request(
@@ -106,8 +106,4 @@ def _part_of(part: dict[str, Any]) -> str | ImagePart:
 
 
 def _tool_of(function: dict[str, Any]) -> Tool:
-    return Tool(
-        name=function["name"],
-        description=function.get("description", ""),
-        parameters=function.get("parameters") or {"type": "object"},
-    )
+    return tool(function["name"], function.get("description", ""), function.get("parameters") or {"type": "object"})

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import math
 from collections import Counter
-from typing import Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
@@ -123,7 +122,7 @@ class Misfortune:
 
     def instead(self, fault: str, answer: bytes) -> Outgoing:
         """What is sent instead of `answer`."""
-        table: dict[str, Any] = {
+        table: dict[str, Outgoing] = {
             "500": Outgoing(500, b'{"error":{"message":"internal error","type":"server_error"}}'),
             "503": Outgoing(503, b'{"error":{"message":"overloaded","type":"server_error"}}'),
             "429": self.overload(),
@@ -138,5 +137,4 @@ class Misfortune:
             "html": Outgoing(200, b"<!doctype html><html><title>Welcome</title></html>", content_type="text/html"),
             "redirect": Outgoing(302, b"", (("location", "http://elsewhere.invalid/v1/chat/completions"),)),
         }
-        found: Outgoing = table[fault]
-        return found
+        return table[fault]

@@ -205,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
 
 def plan_of(options: argparse.Namespace) -> FaultPlan:
     """The fault plan that the command line asks for."""
-    shares: dict[str, Any] = {}
+    shares: dict[str, str | float] = {}
     for text in options.fault:
         name, sign, share = text.partition("=")
         shares[name] = share if sign else 1.0

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 import orjson
 
 from millrace.config import Settings, parse_config
-from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
+from millrace.llm import Finish, ImagePart, JsonSchema, Message, Reply, Request, Tool, ToolCall, Usage
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
-from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
+from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
+
+NEEDS_ENDPOINTS = NEEDS_MODEL = True
 
 
 class Options(Settings):
@@ -61,6 +63,34 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Reso
     return HttpChat(
         GeminiDialect(options, settings.model), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared
     )
+
+
+class _FunctionCall(TypedDict):
+    name: str
+    args: dict[str, Any]
+
+
+class _Result(TypedDict):
+    name: str
+    response: dict[str, str]
+
+
+class _Part(TypedDict, total=False):
+    """A part of a turn: a text, a picture, a call or its result; a call with its signature."""
+
+    text: str
+    inlineData: dict[str, str]
+    fileData: dict[str, str]
+    functionCall: _FunctionCall
+    functionResponse: _Result
+    thoughtSignature: str
+
+
+class _Turn(TypedDict):
+    """A turn of the conversation as it is sent."""
+
+    role: str
+    parts: list[_Part]
 
 
 class GeminiDialect:
@@ -142,25 +172,27 @@ class GeminiDialect:
             return Reply(text=said, finish="refusal", filtered=True, usage=usage, model=model)
         if not text and not calls and finish == "stop":
             thought = any(part.get("thought") for part in parts)
-            raise ValueError("thoughts and no answer" if thought else "an empty candidate")
+            raise NoAnswer("thoughts and no answer" if thought else "an empty candidate")
         return Reply(text=text, finish="tool_calls" if calls else finish, tool_calls=calls, usage=usage, model=model)
 
-    def _turn(self, message: Message, images: Iterator[str], names: dict[str, str]) -> dict[str, Any]:
+    def _turn(self, message: Message, images: Iterator[str], names: dict[str, str]) -> _Turn:
         if message.role == "tool":
             name = message.tool_name or names.get(message.tool_call_id or "", "tool")
             return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"result": message.text}}}]}
-        parts: list[dict[str, Any]] = []
+        parts: list[_Part] = []
         for part in message.parts:
             if isinstance(part, ImagePart):
                 parts.append(_image(next(images)))
             elif part:
                 parts.append({"text": part})
         for place, call in enumerate(message.tool_calls):
-            written: dict[str, Any] = {"functionCall": {"name": call.name, "args": call.arguments}}
+            written: _Part = {"functionCall": {"name": call.name, "args": call.arguments}}
             signature = call.attached.get("thoughtSignature")
             if signature is None and self._signs_calls and place == 0:  # the first of a turn's calls carries it
                 signature = NO_SIGNATURE
-            parts.append(written if signature is None else {**written, "thoughtSignature": signature})
+            if signature is not None:
+                written["thoughtSignature"] = signature
+            parts.append(written)
         return {"role": "model" if message.role == "assistant" else "user", "parts": parts or [{"text": ""}]}
 
     def usage(self, body: bytes) -> Usage:
@@ -175,7 +207,7 @@ class GeminiDialect:
         return [entry["name"].removeprefix("models/") for entry in orjson.loads(body).get("models") or []]
 
 
-def _image(written: str) -> dict[str, Any]:
+def _image(written: str) -> _Part:
     """From a data URL (or a plain one) to Gemini's two ways of giving an image."""
     if not written.startswith("data:"):
         return {"fileData": {"fileUri": written}}
@@ -183,9 +215,9 @@ def _image(written: str) -> dict[str, Any]:
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def _merged(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merged(turns: list[_Turn]) -> list[_Turn]:
     """Neighbouring turns of one role as one turn: several tool results answer one turn of several calls."""
-    merged: list[dict[str, Any]] = []
+    merged: list[_Turn] = []
     for turn in turns:
         if merged and merged[-1]["role"] == turn["role"]:
             merged[-1]["parts"] = [*merged[-1]["parts"], *turn["parts"]]
@@ -194,7 +226,7 @@ def _merged(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def _declaration(tool: Any) -> dict[str, Any]:
+def _declaration(tool: Tool) -> dict[str, str | JsonSchema]:
     return {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters}
 
 

@@ -14,19 +14,22 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
 from pydantic import PositiveInt
 
 from millrace.config import Settings, parse_config
 from millrace.errors import RunFailed, UsageError
-from millrace.llm import ImagePart, Reply, Request, Usage
+from millrace.llm import ImagePart, Message, Reply, Request, Usage
 from millrace.llm.client.structured import with_schema_in_words
 from millrace.llm.failures import CallFailed
 from millrace.llm.images import ImageEncoder
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import Resources
+
+NEEDS_MODEL = TAKES_DEVICE = True
+TAKES_ENDPOINTS = False
 
 
 class Options(Settings):
@@ -189,7 +192,7 @@ class TransformersEngine:
             raise UsageError(f"provider huggingface needs transformers: pip install 'millrace[huggingface]' ({error})") from error
         self._torch = torch
         self._device = _device_of(options.device, torch)
-        known: dict[str, Any] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+        known: dict[str, str | bool | None] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
         dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
         try:
             config = transformers.AutoConfig.from_pretrained(name, **known)
@@ -221,7 +224,7 @@ class TransformersEngine:
         first = requests[0]
         longest = first.max_tokens or 512
         inputs = self._inputs(requests, images).to(self._device)
-        sampling: dict[str, Any] = {"do_sample": bool(first.temperature)}
+        sampling: dict[str, bool | float] = {"do_sample": bool(first.temperature)}
         if first.temperature:
             sampling |= {"temperature": first.temperature, "top_p": first.top_p if first.top_p is not None else 1.0}
             torch.manual_seed(first.seed or 0)
@@ -234,7 +237,7 @@ class TransformersEngine:
         ]
 
     def _inputs(self, requests: Sequence[Request], images: Sequence[Sequence[bytes]]) -> Any:
-        chats = [[_chat_message(message) for message in request.messages] for request in requests]
+        chats: list[Any] = [[_chat_message(message) for message in request.messages] for request in requests]
         template = self._processor if hasattr(self._processor, "image_processor") else self._tokenizer
         if template is self._tokenizer:
             chats = [[{"role": turn["role"], "content": _only_text(turn["content"])} for turn in chat] for chat in chats]
@@ -267,10 +270,17 @@ def _device_of(name: str, torch: Any) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
-def _chat_message(message: Any) -> dict[str, Any]:
+class _Turn(TypedDict):
+    """A turn as the templates of processors take it."""
+
+    role: str
+    content: list[dict[str, str]]
+
+
+def _chat_message(message: Message) -> _Turn:
     content = [{"type": "image"} if isinstance(part, ImagePart) else {"type": "text", "text": part} for part in message.parts]
     return {"role": "user" if message.role == "tool" else message.role, "content": content}
 
 
-def _only_text(content: list[dict[str, Any]]) -> str:
+def _only_text(content: list[dict[str, str]]) -> str:
     return "".join(part.get("text", "") for part in content)

@@ -16,7 +16,9 @@ from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.lessons import SIGNATURES, THOUGHTS
-from millrace.llm.transport.reply_parts import items, loose_json, mapping, token_count, words
+from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
+
+NEEDS_ENDPOINTS = NEEDS_MODEL = True
 
 
 class Options(Settings):
@@ -134,7 +136,7 @@ class OpenAIDialect:
             finish = "tool_calls"
         if not text and not calls and finish in {"stop", "tool_calls"}:
             thought = any(message.get(name) for name in _REASONING)
-            raise ValueError("thoughts and no answer" if thought else "an empty choice")
+            raise NoAnswer("thoughts and no answer" if thought else "an empty choice")
         usage, model = _usage_of(completion.get("usage")), words(completion.get("model"))
         attached = {name: message[name] for name in THOUGHTS if message.get(name)} if calls else {}
         return Reply(text=text, finish=finish, filtered=filtered, tool_calls=calls, attached=attached, usage=usage, model=model)

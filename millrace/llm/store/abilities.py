@@ -10,33 +10,15 @@ import fcntl
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import orjson
 
+from millrace.llm import JsonSchema
+from millrace.records.llm import Abilities
 from millrace.run.journal import write_atomic
 
 FOLDER = "endpoints"
-
-
-class Abilities(msgspec.Struct, omit_defaults=True):
-    """What was found about one model at one base URL."""
-
-    base_url: str
-    model: str
-    ignores_schemas: bool = False
-    """It takes schemas and does not go by them."""
-    schema_modes: dict[str, str] = {}
-    """Schema (its digest) → how it has to be said, because the endpoint refused more."""
-    left_out: list[str] = []
-    """Fields of a request that it refuses and that no answer depends on being there."""
-    renamed: dict[str, str] = {}
-    """Our name of a field → the name that it wants."""
-    wants_thoughts: bool = False
-    """It takes no turn with calls of tools without the thoughts behind them."""
-    no_system_role: bool = False
-    """It takes no system message: what it says goes in front of the first question."""
 
 
 class KnownAbilities:
@@ -57,25 +39,19 @@ class KnownAbilities:
         except (OSError, msgspec.DecodeError):
             return  # none yet; a damaged file is found out anew
 
-    def learn(self, change: Callable[[Abilities], None]) -> None:
+    def learn(self, change: Callable[[Abilities], Abilities]) -> None:
         """Add a finding to what all processes know."""
         if self._path is None:
-            self.now = _changed(self.now, change)
+            self.now = change(self.now)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
-            self.now = _changed(self.now, change)
+            self.now = change(self.now)
             write_atomic(self._path, orjson.dumps(msgspec.to_builtins(self.now), option=orjson.OPT_INDENT_2))
 
 
-def _changed(known: Abilities, change: Callable[[Abilities], None]) -> Abilities:
-    copy = msgspec.structs.replace(known)
-    change(copy)
-    return copy
-
-
-def schema_name(schema: dict[str, Any]) -> str:
+def schema_name(schema: JsonSchema) -> str:
     """What stands for a schema among the findings."""
     return hashlib.blake2b(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

@@ -15,45 +15,8 @@ import msgspec
 
 from millrace.llm import Reply, Usage
 from millrace.llm.store.segments import SegmentWriter, line_of, read_segment
+from millrace.records.llm import LedgerRow
 from millrace.run.journal import write_atomic
-
-
-class LedgerRow(msgspec.Struct, kw_only=True):
-    """The sums of one stage, model and day (UTC)."""
-
-    day: str
-    stage: str
-    model: str
-    calls: int = 0
-    """Answers paid for."""
-    requests: int = 0
-    """Requests sent for them, failed attempts included."""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float = 0.0
-    """Of the calls whose cost is known."""
-    unknown_cost: int = 0
-    """Calls whose cost is not known."""
-    unknown_tokens: int = 0
-    """Calls whose server counted no tokens."""
-    cut_off: int = 0
-    """Answers that broke off at their longest length."""
-    discarded: int = 0
-    """Replies that could not be used and were asked for again; their tokens and cost count, as far as they tell them."""
-    filtered: int = 0
-    """Questions or answers that a filter of the server refused."""
-
-    def add(self, other: LedgerRow) -> None:
-        """Add another row's sums to this one's."""
-        for name in SUMS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-SUMS = (
-    *("calls", "requests", "input_tokens", "output_tokens", "cached_tokens"),
-    *("cost_usd", "unknown_cost", "unknown_tokens", "cut_off", "discarded", "filtered"),
-)
 
 _decoder = msgspec.json.Decoder(LedgerRow)
 _encoder = msgspec.json.Encoder()
@@ -94,7 +57,7 @@ class Ledger:
 
     def _add(self, row: LedgerRow) -> None:
         name = (row.day, row.stage, row.model)
-        self._rows.setdefault(name, LedgerRow(day=row.day, stage=row.stage, model=row.model)).add(row)
+        self._rows[name] = self._rows[name].plus(row) if name in self._rows else row
         if self._writer is not None:
             self._writer.append(_encoder.encode(row))
 
@@ -136,5 +99,5 @@ def read_ledger(folders: Iterable[Path]) -> list[LedgerRow]:
                 if payload is not None:
                     row = _decoder.decode(payload)
                     name = (row.day, row.stage, row.model)
-                    rows.setdefault(name, LedgerRow(day=row.day, stage=row.stage, model=row.model)).add(row)
+                    rows[name] = rows[name].plus(row) if name in rows else row
     return [rows[name] for name in sorted(rows)]

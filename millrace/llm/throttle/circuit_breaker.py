@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from millrace.llm.failures import Kind
+from millrace.records.llm import FailureKind
 
 TOLERATED = {"connection": 1, "server": 10, "timeout": 10, "malformed": 10}
 """Failures in a row before the breaker opens. A refused connection is certain at once; the others may belong to the request."""
@@ -50,7 +50,7 @@ class Breaker:
         if self.open_until is not None:
             self.open_until = self._clock()
 
-    def failed(self, kind: Kind, detail: str, *, first: bool = True) -> None:
+    def failed(self, kind: FailureKind, detail: str, *, first: bool = True) -> None:
         """A request failed by the endpoint's fault.
 
         Args:

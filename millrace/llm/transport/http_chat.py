@@ -19,7 +19,9 @@ from millrace.llm.store.abilities import KnownAbilities
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.exchange import Answer, Wire
 from millrace.llm.transport.refusals import blocked_by_filter, failure_inside, failure_of, message_in, quota_pause
+from millrace.llm.transport.reply_parts import NoAnswer
 from millrace.llm.transport.request_form import MOST_FORMS, RequestForm
+from millrace.records.llm import SchemaMode
 
 _MARK = os.urandom(12).hex()
 """Stands in a body where an image will be: drawn per process, so no prompt can hold it."""
@@ -120,7 +122,7 @@ class HttpChat:
                 return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
             if answer.status == 200:
                 self.pause_s = quota_pause(answer.headers)
-                reply = self._read(answer)
+                reply = _cut_off_by_its_length(self._read(answer, request), request)
                 self.form.note(request, mode, reply)
                 return self.form.stopped(reply, request)
             if not self.form.learn(answer, sent, request, mode, known):
@@ -148,13 +150,13 @@ class HttpChat:
         """Close the connections."""
         await self.wire.close()
 
-    async def _exchange(self, request: Request, mode: str) -> tuple[Answer, set[str]]:
+    async def _exchange(self, request: Request, mode: SchemaMode) -> tuple[Answer, set[str]]:
         timeout_s = request.timeout_s or self.settings.timeout_s
         pieces, sent = await self._pieces(request, mode)
         async with self.shared.bytes_in_flight.hold(sum(map(len, pieces))):
             return await self.wire.post(self.dialect.path(self.settings.model), pieces, timeout_s=timeout_s), sent
 
-    async def _pieces(self, request: Request, mode: str) -> tuple[list[bytes], set[str]]:
+    async def _pieces(self, request: Request, mode: SchemaMode) -> tuple[list[bytes], set[str]]:
         parts = [part for message in request.messages for part in message.parts if isinstance(part, ImagePart)]
         if not parts:
             body, sent = self.form.body(request, mode, [])
@@ -172,9 +174,9 @@ class HttpChat:
     async def _encoded(self, part: ImagePart) -> EncodedImage:
         return await self.shared.images.encode(part, await self.shared.images.identify(part))
 
-    def _read(self, answer: Answer) -> Reply:
+    def _read(self, answer: Answer, request: Request) -> Reply:
         try:
-            reply = self.dialect.reply(answer.body)
+            reply = self._reply_in(answer, request)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, msgspec.MsgspecError) as error:
             inside = failure_inside(answer, self.place, self.key)
             if inside is not None:
@@ -187,3 +189,21 @@ class HttpChat:
                 usage=self.dialect.usage(answer.body),
             ) from error
         return msgspec.structs.replace(reply, model=reply.model or self.settings.model, endpoint=self.place)
+
+    def _reply_in(self, answer: Answer, request: Request) -> Reply:
+        try:
+            return self.dialect.reply(answer.body)
+        except NoAnswer:
+            empty = Reply(text="", usage=self.dialect.usage(answer.body))
+            if _used_up(empty, request):
+                return empty
+            raise
+
+
+def _cut_off_by_its_length(reply: Reply, request: Request) -> Reply:
+    """The reply as what broke off, where it used up all its room: some servers call that an end like any other."""
+    return msgspec.structs.replace(reply, finish="length") if reply.finish == "stop" and _used_up(reply, request) else reply
+
+
+def _used_up(reply: Reply, request: Request) -> bool:
+    return request.max_tokens is not None and (reply.usage.output_tokens or 0) >= request.max_tokens

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from millrace.llm.store.abilities import Abilities
+from msgspec.structs import replace
+
 from millrace.llm.transport.exchange import Answer
 from millrace.llm.transport.refusals import whole_message
 from millrace.llm.transport.reply_parts import items, loose_json, mapping
+from millrace.records.llm import Abilities
 
 STATUSES = frozenset({400, 404, 415, 422, 501})
 """With these a server refuses the form of a request."""
@@ -25,7 +27,7 @@ itself. Kimi, DeepSeek and others; OpenRouter; LiteLLM in front of Claude.
 SIGNATURES = ("extra_content", "provider_specific_fields")
 """Fields of a call of tools: the signature of the thought behind it. Gemini's OpenAI-compatible API; LiteLLM."""
 
-LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES)
+LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES, "tool_choice")
 """In this order, where a server takes only one of several."""
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -39,8 +41,14 @@ _REFUSES = re.compile(
 _TOO_MUCH = re.compile(
     r"too (large|big|long|many|high)|exceed|at most|context (length|window)|(greater|larger|more|less) than|maximum", re.I
 )
+_VALUE = re.compile(
+    r"\b(must|has to|have to|should|only|requires?|positive|range|between|invalid|incorrect)\b|[<>]", re.IGNORECASE
+)
+"""What is said of a field's value: where no answer depends on the field, the server's own choice will do."""
+
 _ROLE = re.compile(
-    r"system (role|message|prompt|instruction)s? (is |are )?not (supported|allowed|enabled)|not support '?system'?", re.I
+    r"(system|developer) (role|message|prompt|instruction)s? (is |are )?not (supported|allowed|enabled)|not support '?system'?",
+    re.I,
 )
 _THOUGHTS_MISSING = re.compile(
     r"(missing|required|must).{0,60}reasoning_content|reasoning_content.{0,60}(missing|required|must)", re.IGNORECASE
@@ -50,7 +58,7 @@ _SCHEMA = re.compile(
 )
 
 
-def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], None] | None:
+def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], Abilities] | None:
     """What to remember of a refused request; None when it says nothing about its form.
 
     Args:
@@ -65,14 +73,14 @@ def lesson_in(answer: Answer, sent: Collection[str]) -> Callable[[Abilities], No
     if _THOUGHTS_MISSING.search(said):
         return _wants_thoughts
     named = _named(answer) & set(sent)
-    if not named and not _REFUSES.search(said):
+    if not named and not _REFUSES.search(said) and not _VALUE.search(said):
         return None
     mentioned = named or {name for name in sent if re.search(rf"\b{re.escape(name)}\b", said)}
     for name, other in LIMITS.items():
         if name in mentioned and (re.search(rf"\b{other}\b", said) or (_REFUSES.search(said) and not _TOO_MUCH.search(said))):
             return _renaming(name, other)
     refused = next((name for name in LEFT_OUT if name in mentioned), None)
-    return None if refused is None or not _REFUSES.search(said) else _leaving_out(refused)
+    return None if refused is None or not (_REFUSES.search(said) or _VALUE.search(said)) else _leaving_out(refused)
 
 
 def refuses_schema(answer: Answer) -> bool:
@@ -92,23 +100,17 @@ def _named(answer: Answer) -> set[str]:
     return names | ({str(error["param"])} if error.get("param") else set())
 
 
-def _wants_thoughts(known: Abilities) -> None:
-    known.wants_thoughts = True
+def _wants_thoughts(known: Abilities) -> Abilities:
+    return replace(known, wants_thoughts=True)
 
 
-def _no_system_role(known: Abilities) -> None:
-    known.no_system_role = True
+def _no_system_role(known: Abilities) -> Abilities:
+    return replace(known, no_system_role=True)
 
 
-def _renaming(name: str, other: str) -> Callable[[Abilities], None]:
-    def change(known: Abilities) -> None:
-        known.renamed = {**known.renamed, name: other}
-
-    return change
+def _renaming(name: str, other: str) -> Callable[[Abilities], Abilities]:
+    return lambda known: replace(known, renamed={**known.renamed, name: other})
 
 
-def _leaving_out(name: str) -> Callable[[Abilities], None]:
-    def change(known: Abilities) -> None:
-        known.left_out = sorted({*known.left_out, name})
-
-    return change
+def _leaving_out(name: str) -> Callable[[Abilities], Abilities]:
+    return lambda known: replace(known, left_out=sorted({*known.left_out, name}))

@@ -21,13 +21,17 @@ LONGEST_WAIT_S = 600.0
 SHOWN = 300
 """Characters of a server's message that get into ours."""
 
-EMPTY_ACCOUNT = (
-    "insufficient_quota",
-    "billing_hard_limit",
-    "credit balance is too low",
-    "exceeded your current quota, please check",
+EMPTY_ACCOUNT = re.compile(
+    r"insufficient[_ ](quota|balance|credits?|funds)|billing_hard_limit|credit balance is too low|out of credits|arrearage"
+    r"|exceeded your current quota|payment required|please (recharge|top up)|(not enough|no remaining) (credits?|balance)",
+    re.IGNORECASE,
 )
-"""A 429 with one of these may mean an empty account; so do some limits per minute, which pass. Only time tells them apart."""
+"""A refusal with one of these, whatever its status, may mean an empty account; so do some limits per minute, which pass. Only
+time tells them apart.
+"""
+
+LIMIT_REACHED = re.compile(r"rate_?limit_?exceeded|userRateLimitExceeded|resource_exhausted|quota exceeded", re.IGNORECASE)
+"""A 403 with one of these is what others say by 429 (Google's older APIs)."""
 
 FILTER_CODE = re.compile(
     r"content_?(filter|policy|moderation)|responsible_?ai|data_?inspection|moderation|sensitive_?(content|word)|prohibited_?content"
@@ -61,11 +65,11 @@ def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
     if 300 <= status < 400:
         target = (key.redact if key else str)(answer.headers.get("location", "nowhere"))[:SHOWN]
         return AttemptFailed("rejected", f"{where} (redirects to {target}; put the right URL into base_url)", status=status)
-    if status in {401, 402, 403} or (status == 400 and b"API_KEY_INVALID" in answer.body):  # Gemini's way of saying 401
+    account = status == 402 or (status in {400, 403, 429} and EMPTY_ACCOUNT.search(said + _codes(answer)) is not None)
+    if status == 429 or account or (status == 403 and LIMIT_REACHED.search(said + _codes(answer))):
+        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s, account_empty=account and wait_s is None)
+    if status in {401, 403} or (status == 400 and b"API_KEY_INVALID" in answer.body):  # Gemini's way of saying 401
         return AttemptFailed("credentials", where, status=status)
-    if status == 429:
-        empty = wait_s is None and any(word in said.lower() or word.encode() in answer.body[:4096] for word in EMPTY_ACCOUNT)
-        return AttemptFailed("overload", where, status=status, retry_after_s=wait_s, account_empty=empty)
     if status in {503, 529}:
         return AttemptFailed("overload", where, status=status, retry_after_s=wait_s)
     if status >= 500 or status in {408, 409, 425} or status < 200:
@@ -73,6 +77,11 @@ def failure_of(answer: Answer, place: str, key: Secret | None) -> AttemptFailed:
     if 200 <= status < 300:
         return AttemptFailed("malformed", f"{where}, which is no answer to a chat request", status=status)
     return AttemptFailed("rejected", where, status=status)
+
+
+def _codes(answer: Answer) -> str:
+    """The beginning of the body as it is: an error's code stands there beside its message."""
+    return answer.body[:2048].decode("utf-8", "replace") if not answer.body.lstrip().startswith(b"<") else ""
 
 
 def blocked_by_filter(answer: Answer, key: Secret | None) -> str | None:
@@ -154,6 +163,7 @@ def wait_asked(answer: Answer) -> float | None:
     if answer.status != 429:
         return None
     resets = [duration(headers.get(f"x-ratelimit-reset-{what}")) for what in ("requests", "tokens")]
+    resets += [_from_now(headers.get(name)) for name in ("x-ratelimit-reset", "ratelimit-reset")]
     told = [reset for reset in resets if reset is not None]
     if told:
         return _sane(max(told))
@@ -187,6 +197,14 @@ def duration(text: str | None) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         return None
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def _from_now(text: str | None) -> float | None:
+    """Seconds until a limit is reset, given as such, or as a moment in seconds or milliseconds since 1970."""
+    number = duration(text) if text is None or not text.isdigit() else float(text)
+    if number is None or number < 1e8:
+        return number
+    return number / (1000 if number > 1e11 else 1) - time.time()
 
 
 def _number(text: str | None) -> float | None:

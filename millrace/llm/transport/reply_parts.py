@@ -15,6 +15,10 @@ MOST_TOKENS = 2**53
 """A count above this is nonsense."""
 
 
+class NoAnswer(ValueError):
+    """A reply in which there is everything but an answer."""
+
+
 def loose_json(body: bytes) -> Any:
     """The JSON value in `body`, also with `NaN`, lone surrogates or bytes that are no UTF-8 somewhere in it.
 

@@ -13,11 +13,12 @@ from millrace.llm.client.strict_schema import without_limits
 from millrace.llm.client.structured import parsed, says_schema, with_schema_in_words, without_system_role
 from millrace.llm.failures import ReplyInvalid
 from millrace.llm.settings import ModelSettings
-from millrace.llm.store.abilities import Abilities, KnownAbilities, schema_name
+from millrace.llm.store.abilities import KnownAbilities, schema_name
 from millrace.llm.transport.exchange import Answer
 from millrace.llm.transport.lessons import SIGNATURES, STATUSES, THOUGHTS, lesson_in, refuses_schema
+from millrace.records.llm import Abilities, SchemaMode
 
-WEAKER = {"native": "plain", "plain": "json_object", "json_object": "prompt"}
+WEAKER: dict[SchemaMode, SchemaMode] = {"native": "plain", "plain": "json_object", "json_object": "prompt"}
 """How a schema is said to a server that refuses it."""
 
 MOST_FORMS = 10
@@ -48,7 +49,7 @@ class RequestForm:
         self._by_schema = self._not_by_schema = 0
         """Answers that satisfied the schema they were asked with natively, and those that did not."""
 
-    def mode(self, request: Request) -> str:
+    def mode(self, request: Request) -> SchemaMode:
         """How a schema reaches the server: see `ModelSettings.structured`; `plain` is its own mode without limits on values."""
         chosen = self.settings.structured
         if request.schema is None or chosen != "auto":
@@ -56,7 +57,7 @@ class RequestForm:
         known = self.known.now
         return "prompt" if known.ignores_schemas else known.schema_modes.get(schema_name(request.schema), "native")
 
-    def learn(self, answer: Answer, sent: set[str], request: Request, mode: str, before: Abilities) -> bool:
+    def learn(self, answer: Answer, sent: set[str], request: Request, mode: SchemaMode, before: Abilities) -> bool:
         """Take what a refusal says about the form of requests; whether the request would now be another."""
         if answer.status not in STATUSES:
             return False  # an overloaded or broken server: it says nothing about the form, and is to be asked after a wait
@@ -74,13 +75,10 @@ class RequestForm:
             weaker = WEAKER[weaker]
         name = schema_name(request.schema)
 
-        def change(known: Abilities) -> None:
-            known.schema_modes = {**known.schema_modes, name: weaker}
-
-        self.known.learn(change)
+        self.known.learn(lambda known: msgspec.structs.replace(known, schema_modes={**known.schema_modes, name: weaker}))
         return True
 
-    def note(self, request: Request, mode: str, reply: Reply) -> None:
+    def note(self, request: Request, mode: SchemaMode, reply: Reply) -> None:
         """See whether the server goes by the schemas it takes; an endpoint that does not is asked in words from then on."""
         undecided = self._by_schema < ENOUGH and mode in {"native", "plain"} and self.settings.structured == "auto"
         if request.schema is None or not undecided or reply.finish != "stop" or says_schema(request):
@@ -103,7 +101,7 @@ class RequestForm:
             text = text.partition(word)[0]
         return reply if text == reply.text else msgspec.structs.replace(reply, text=text, finish="stop")
 
-    def body(self, request: Request, mode: str, images: Sequence[str]) -> tuple[bytes, set[str]]:
+    def body(self, request: Request, mode: SchemaMode, images: Sequence[str]) -> tuple[bytes, set[str]]:
         """The body, and the names of its fields that the config did not ask for itself."""
         known = self.known.now
         asked = request
@@ -148,5 +146,5 @@ def merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _ignores_schemas(known: Abilities) -> None:
-    known.ignores_schemas = True
+def _ignores_schemas(known: Abilities) -> Abilities:
+    return msgspec.structs.replace(known, ignores_schemas=True)

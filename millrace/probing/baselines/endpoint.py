@@ -15,12 +15,14 @@ from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
-from millrace.llm import ImagePart, Reply, Request, system, user
+from millrace.llm import ImagePart, JsonSchema, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered, ReplyInvalid
+from millrace.llm.providers import PACKAGE as PROVIDERS
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
 from millrace.pixels import stored_bytes
+from millrace.plugins.loading import load_plugin
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
 from millrace.run.ids import content_id
 
@@ -54,9 +56,9 @@ class BaselineSettings(Settings):
 
 
 def open_baseline(settings: BaselineSettings, *, device: str = "cpu") -> EndpointBaseline:
-    """The baseline; `device` is for a model in this process (`provider: huggingface`)."""
+    """The baseline; `device` is for a model in this process (a provider that takes one)."""
     chat = settings.chat
-    if chat.provider == "huggingface" and "device" not in chat.options:
+    if load_plugin(PROVIDERS, chat.provider, "provider").TAKES_DEVICE and "device" not in chat.options:
         chat = chat.model_copy(update={"options": {**chat.options, "device": device}})
     return EndpointBaseline(settings, run_chat(chat))
 
@@ -104,7 +106,7 @@ class EndpointBaseline:
     def _question_request(self, part: ImagePart, question: Question) -> Request:
         return self._request(ANSWER, user(part, question_words(question)), question_schema(question), "difficulty")
 
-    def _request(self, role: str, message: Any, schema: dict[str, Any], stage: str) -> Request:
+    def _request(self, role: str, message: Any, schema: JsonSchema, stage: str) -> Request:
         chosen = self._settings
         return Request(
             messages=(system(role), message),
@@ -141,15 +143,18 @@ def claim_words(prompt: ClaimPrompt) -> str:
     return "\n".join(lines)
 
 
-def claim_schema(prompt: ClaimPrompt) -> dict[str, Any]:
+def claim_schema(prompt: ClaimPrompt) -> JsonSchema:
     """What a reply to a claim must look like."""
-    slots: dict[str, Any] = {}
+    slots: dict[str, JsonSchema] = {}
     for slot, values in prompt.slots.items():
         allowed = [value for value in values if value != NOT_RELATED]
         slots[slot] = {"type": "string", "enum": [*allowed, NOT_RELATED]} if values else {"type": "string"}
-    return _object(
-        is_related={"type": "boolean"}, values=_object(**slots), explanation={"type": "string"}, title=f"claim {prompt.claim_id}"
-    )
+    fields: dict[str, JsonSchema] = {
+        "is_related": {"type": "boolean"},
+        "values": _object(slots),
+        "explanation": {"type": "string"},
+    }
+    return _object(fields, f"claim {prompt.claim_id}")
 
 
 def question_words(question: Question) -> str:
@@ -162,16 +167,21 @@ def question_words(question: Question) -> str:
     return question.text
 
 
-def question_schema(question: Question) -> dict[str, Any]:
+def question_schema(question: Question) -> JsonSchema:
     """What a reply to a question must look like."""
-    answer: dict[str, Any] = {"type": "string", "enum": list(question.options)} if question.options else {"type": "string"}
-    return _object(answer=answer, title=f"question {question.kind}")
+    answer: JsonSchema = {"type": "string", "enum": list(question.options)} if question.options else {"type": "string"}
+    return _object({"answer": answer}, f"question {question.kind}")
 
 
-def _object(title: str = "", **properties: Any) -> dict[str, Any]:
-    named = {"title": title} if title else {}
-    whole = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-    return {**named, **whole}
+def _object(properties: dict[str, JsonSchema], title: str = "") -> JsonSchema:
+    whole: JsonSchema = {"title": title} if title else {}
+    return {
+        **whole,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _completion(prompt: ClaimPrompt, reply: Reply | ItemFailed) -> Completion | Exception:

@@ -18,7 +18,7 @@ from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
 from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
-from millrace.llm import ImagePart, Reply, Request, system, user
+from millrace.llm import ImagePart, JsonSchema, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered
 from millrace.llm.run_chats import run_chat
@@ -50,6 +50,11 @@ class JudgeSettings(Settings):
 def open_judge(settings: JudgeSettings) -> EndpointJudge:
     """The judge, ready for use."""
     return EndpointJudge(settings, [run_chat(chat) for chat in settings.chats])
+
+
+def judges_annotated(settings: JudgeSettings) -> bool:
+    """Not where the annotation goes first."""
+    return not settings.prefer_annotation
 
 
 class EndpointJudge:
@@ -193,21 +198,22 @@ def picture_of(image_bytes: bytes | None) -> ImagePart:
     return ImagePart(data=image_bytes)
 
 
-def vote_schema(claim: Claim) -> dict[str, Any]:
+def vote_schema(claim: Claim) -> JsonSchema:
     """What a vote on `claim` must look like."""
     values = _object({name: {"type": "string"} for name in claim.answer_slots})
-    yes_no = {"type": "boolean"}
-    fields = {"applies": yes_no, "is_correct": yes_no, "right_values": values, "explanation": {"type": "string"}}
+    yes_no: JsonSchema = {"type": "boolean"}
+    text: JsonSchema = {"type": "string"}
+    fields = {"applies": yes_no, "is_correct": yes_no, "right_values": values, "explanation": text}
     return {"title": "vote", **_object(fields)}
 
 
-def subject_schema(claim: Claim) -> dict[str, Any]:
+def subject_schema(claim: Claim) -> JsonSchema:
     """What the choice of a claim's subject must look like."""
     values = _object({name: {"type": "string"} for name in claim.prefill_slots})
     return {"title": "subject", **_object({"offers": {"type": "boolean"}, "values": values})}
 
 
-def _object(fields: dict[str, Any]) -> dict[str, Any]:
+def _object(fields: dict[str, JsonSchema]) -> JsonSchema:
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt
 
 from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
-from millrace.llm import ImagePart, Reply, system, user
+from millrace.llm import ImagePart, JsonSchema, Reply, system, user
 from millrace.llm import Request as ChatRequest
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered
@@ -87,6 +87,11 @@ def open_writer(settings: WriterSettings, *, qa: QaSettings, plan: Plan) -> Endp
     return EndpointWriter(settings, qa, plan, run_chat(settings.chat), answerers)
 
 
+def blind_tries(settings: WriterSettings) -> int:
+    """As its settings say."""
+    return settings.blind_tries
+
+
 class EndpointWriter:
     """Drafts by one model, answers by others."""
 
@@ -154,7 +159,7 @@ class EndpointWriter:
         role: str,
         image: ImagePart | None,
         text: str,
-        schema: dict[str, Any],
+        schema: JsonSchema,
         stage: str,
         temperature: float | None,
         sample: int,

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from millrace.errors import ItemFailed
+from millrace.llm import JsonSchema
 from millrace.qa.items import KEYS
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.pipelines import load_pipelines
@@ -55,10 +56,10 @@ def draft_words(request: Request, form: str, language: str) -> str:
     return "\n".join(lines)
 
 
-def draft_schema(form: str) -> dict[str, Any]:
+def draft_schema(form: str) -> JsonSchema:
     """What a draft must look like."""
-    text: dict[str, Any] = {"type": "string"}
-    fields: dict[str, Any] = {"question": text, "right": text, "explanation": text}
+    text: JsonSchema = {"type": "string"}
+    fields: dict[str, JsonSchema] = {"question": text, "right": text, "explanation": text}
     if form == "yes_no":
         fields["right"] = {"type": "boolean"}
     if form == "multiple_choice":
@@ -90,13 +91,13 @@ def shown_to_answerer(draft: Draft, rng: Random) -> tuple[str, dict[str, Option]
     return "\n".join(lines), keyed
 
 
-def answer_schema(keys: Mapping[str, Option]) -> dict[str, Any]:
+def answer_schema(keys: Mapping[str, Option]) -> JsonSchema:
     """What an answer must look like."""
-    answer: dict[str, Any] = {"type": "string", "enum": list(keys)} if keys else {"type": "string"}
+    answer: JsonSchema = {"type": "string", "enum": list(keys)} if keys else {"type": "string"}
     return _object("question multiple_choice" if keys else "question fill_in_blank", {"answer": answer})
 
 
-def _object(title: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _object(title: str, fields: dict[str, JsonSchema]) -> JsonSchema:
     return {"title": title, "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 

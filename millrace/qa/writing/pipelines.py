@@ -6,8 +6,8 @@ from functools import lru_cache
 from importlib.resources import files
 
 import msgspec
-import yaml
 
+from millrace.config import parse_yaml
 from millrace.lake.annotations import added_pipelines
 
 
@@ -31,7 +31,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 def load_pipelines() -> dict[str, Pipeline]:
     """All of them, by key: the shipped ones, and those that kinds of annotations add."""
     text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
-    return msgspec.convert({**added_pipelines(), **yaml.safe_load(text)}, dict[str, Pipeline])
+    return msgspec.convert({**added_pipelines(), **parse_yaml(text)}, dict[str, Pipeline])
 
 
 @lru_cache(maxsize=1)

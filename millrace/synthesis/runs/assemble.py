@@ -26,7 +26,7 @@ from millrace.records.synthesis_counts import AnswerCounts, ItemCounts, SeedCoun
 from millrace.run.journal import PART
 from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan
-from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.settings import EXPORTS, SynthesisConfig
 
 KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}
@@ -193,7 +193,7 @@ class _Counted:
 def _write(
     config: SynthesisConfig, index: sqlite3.Connection, seen: Seen, decisions: bytearray, limit: int, files: _Files
 ) -> _Counted:
-    exporters = {name: load_plugin("millrace.synthesis.exports", name, "export format").rows for name in config.exports}
+    exporters = {name: load_plugin(EXPORTS, name, "export").rows for name in config.exports}
     counted = _Counted()
     for seed_index, record in records_in(index):
         if record.failure is not None or record.tree is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from millrace.llm.estimate import ENOUGH_ANSWERS, paid_words
 from millrace.llm.run_chats import ledger_of_run
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 from millrace.records.synthesis_counts import ShardTally
 from millrace.reporting import charts
 from millrace.run.progress import Stage

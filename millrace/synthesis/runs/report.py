@@ -13,7 +13,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from millrace.llm.estimate import paid_words
-from millrace.llm.store.ledger import LedgerRow
+from millrace.records.llm import LedgerRow
 from millrace.reporting import charts
 from millrace.run.journal import write_atomic
 
