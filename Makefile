@@ -7,7 +7,7 @@ TESTERS ?= 3
 # three on CI's two cores, because tests wait; by file, or by group where one is marked, the longest first (tests/durations.py)
 SHARED_OUT := -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: full test durations test-fast lint schemas install serve stop clean
+.PHONY: full test durations proof test-fast lint schemas install serve stop clean
 
 full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
@@ -17,6 +17,10 @@ test: $(STAMP) lint  ## Everything that CI runs
 
 durations: $(STAMP)  ## tests/durations.json anew: what each test takes, in seconds of wall and of CPU
 	$(BIN)/python -m pytest $(SHARED_OUT) --durations-file tests/durations.json $(ARGS)
+
+proof: $(STAMP)  ## Before a release: every way of killing and cancelling, again and again
+	MILLRACE_KILLS=20 MILLRACE_CANCELS=10 MILLRACE_CHAOS_CYCLES=200 MILLRACE_KILL_ROUNDS=20 \
+		$(BIN)/python -m pytest $(SHARED_OUT) -m chaos $(ARGS)
 
 test-fast: $(STAMP)  ## Only what takes milliseconds
 	$(BIN)/python -m pytest -m "not slow and not flow and not chaos" $(ARGS)

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from millrace.api import find_failures, probe, select_failures, synthesize, write_questions
+    from millrace.api import compare_runs, find_failures, probe, select_failures, synthesize, write_questions
     from millrace.run.results import RunResults, open_run
 
 _PLACES = {
@@ -24,6 +24,7 @@ _PLACES = {
     "select_failures": "millrace.api",
     "write_questions": "millrace.api",
     "find_failures": "millrace.api",
+    "compare_runs": "millrace.api",
     "synthesize": "millrace.api",
     "open_run": "millrace.run.results",
     "RunResults": "millrace.run.results",
@@ -31,6 +32,7 @@ _PLACES = {
 
 __all__ = [
     "RunResults",
+    "compare_runs",
     "find_failures",
     "open_run",
     "probe",

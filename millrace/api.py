@@ -113,6 +113,32 @@ def find_failures(run_dir: Path | str, *, images: Path | str | None = None, work
     return _do("full", stages, run_dir, workers, lambda run: conclude(run, probing.claim_set()))
 
 
+def compare_runs(run_dir: Path | str, before: Path | str, after: Path | str, **settings: Any) -> RunResults:
+    """Compare what two models did on the same images, claims and subjects: what got better, what got worse, and how surely.
+
+    Args:
+        run_dir: the comparison's folder, new or to be taken up again.
+        before: a finished run of `probe` or `find_failures`: the model that is compared with.
+        after: the same of the model that is compared.
+        settings: of the comparison, by name: `margin=0.01` (`millrace compare --help`).
+
+    Raises:
+        UsageError, InputError: a setting is wrong, or the runs can't be compared.
+    """
+    from millrace.compare.results import finish, sides_in
+    from millrace.compare.settings import CompareSettings
+    from millrace.compare.stage import Compare
+    from millrace.probing.how_asked import HowAsked
+
+    sides = {"before": {"run": Path(before)}, "after": {"run": Path(after)}}
+    chosen, how = _settings(CompareSettings, {**settings, **sides}, "compare_runs"), HowAsked()
+
+    def put_together(run: RunContext) -> None:
+        finish(run, chosen, how, sides_in(run.folder.path, chosen))
+
+    return _do("compare", [Compare(chosen, how)], run_dir, 1, put_together)
+
+
 def synthesize(
     run_dir: Path | str, config: Path | str | None = None, *, seeds: Path | Sequence[str] | None = None, **settings: Any
 ) -> RunResults:

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-BUDGET_CPU_S = 1200.0
-"""What all tests may take: 10 minutes of the two cores of CI. tests/durations.json says what they took when last recorded."""
+BUDGET_CPU_S = 3000.0
+"""What all tests may take: 25 minutes of the two cores of CI. tests/durations.json says what they took when last recorded. A busy
+machine adds up to a third (measured: caches and hyperthreads are shared), so the budget is at least that much above."""
 
 RECORDED = Path(__file__).with_name("durations.json")
 QUICK_S = 0.05

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm"}
+DOMAINS = {"probing", "filtering", "qa", "compare", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm"}
 MAY_IMPORT_DOMAINS = {
     "probing": {"lake", "llm"},
     "qa": {"lake", "llm"},
     "filtering": {"lake"},
+    "compare": {"lake"},
     "synthesis": {"llm"},
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
     "digits": {"lake", "llm", "probing", "qa"},
@@ -118,6 +119,6 @@ def test_help_imports_neither_prefect_nor_torch(flow: str) -> None:
 
 
 def test_tests_have_the_rooms_of_the_library() -> None:
-    beside = {"benchmarks", "deployments", "e2e", "fixtures", "gpu"}
+    beside = {"benchmarks", "deployments", "e2e", "extending", "fixtures", "gpu"}
     rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
     assert [name for name in sorted(rooms - beside) if not (ROOT / "millrace" / name).is_dir()] == []

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from millrace.boxes.annotation import picture_of
-from millrace.boxes.geometry import Selector, area, meet
+from millrace.boxes.geometry import area, meet, typed, untyped
 from millrace.boxes.kinds import claim_kinds
 from millrace.probing.annotated import Subject, Truth
+from millrace.records.outcome import Selector
 from millrace.run.ids import random_for
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ def choose_subject(claim: Claim, row: LakeRow, *, seed: int, image_id: str, unan
             truth = kind.truth(picture, selectors)
             if truth.clear and truth.answerable == answerable and truth.accepted.get(kind.SLOT) != ():
                 words = {slot: kind.SUBJECT[slot](selector) for slot, selector in selectors.items()}
-                return Subject(words, selectors, answerable)
+                return Subject(words, untyped(selectors), answerable)
     return None
 
 
 def truth_of(claim_id: str, row: LakeRow, selectors: Mapping[str, Selector]) -> Truth | None:
     """What is right for a claim about this subject; None for a claim that boxes can't decide."""
     kind = claim_kinds().get(claim_id)
-    return None if kind is None else kind.truth(picture_of(row), selectors)
+    return None if kind is None else kind.truth(picture_of(row), typed(selectors))
 
 
 def read_value(slot: str, text: str) -> str | None:

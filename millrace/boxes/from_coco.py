@@ -15,8 +15,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,57 +28,119 @@ SCHEMA = pa.schema([("image_id", pa.string()), ("image_path", pa.string()), ("jp
 ROWS_PER_FILE = 1000
 
 
+class Category(msgspec.Struct):
+    """A kind of things."""
+
+    id: int
+    name: str
+
+
+class Instance(msgspec.Struct):
+    """One thing in an image."""
+
+    image_id: int | str
+    category_id: int
+    bbox: list[float]
+    """[x, y, width, height] in pixels."""
+    segmentation: list[list[float]] | dict[str, object] | None = None
+    """Polygons; a run-length mask is left aside."""
+    iscrowd: int = 0
+    attributes: dict[str, object] = {}
+
+
+class CocoImage(msgspec.Struct):
+    """One image's file."""
+
+    id: int | str
+    file_name: str
+    neg_category_ids: list[int] | None = None
+    not_exhaustive_category_ids: list[int] = []
+
+
+class Coco(msgspec.Struct):
+    """A file of COCO's instance annotations, as far as it is read."""
+
+    categories: list[Category]
+    annotations: list[Instance]
+    images: list[CocoImage]
+
+
+class CocoRow(TypedDict):
+    """A row of the lake."""
+
+    image_id: str
+    image_path: str
+    jpg: bytes | None
+    boxes: str
+
+
+class BoxedThing(TypedDict):
+    """One thing as the column `boxes` has it."""
+
+    label: str
+    box: list[float]
+    mask: NotRequired[list[list[float]]]
+    attributes: NotRequired[dict[str, str]]
+
+
 def rows_of(
-    told: dict[str, Any], images: Path, *, exhaustive: bool = True, incomplete: Sequence[str] = (), embed: bool = True
-) -> list[dict[str, Any]]:
+    content: object, images: Path, *, exhaustive: bool = True, incomplete: Sequence[str] = (), embed: bool = True
+) -> list[CocoRow]:
     """The lake's rows, in the order of the file's images; with their bytes (`embed`) or with the path of their files alone.
+
+    Args:
+        content: what the JSON file says.
+        images: the folder of images.
+        exhaustive: an image shows nothing of a category that it has no box of.
+        incomplete: categories of which an image may show more than has a box.
+        embed: put the image's bytes into its row.
 
     Raises:
         InputError: an image's file is not there, or the file is not COCO's.
     """
     try:
-        names = {category["id"]: category["name"] for category in told["categories"]}
+        told = msgspec.convert(content, Coco)
+        names = {category.id: category.name for category in told.categories}
         things = defaultdict(list)
-        for annotation in told["annotations"]:
-            things[annotation["image_id"]].append(_thing(annotation, names))
-        rows = [_row(image, things[image["id"]], names, images, exhaustive, incomplete) for image in told["images"]]
-        return rows if embed else [row | {"jpg": None} for row in rows]
-    except (KeyError, TypeError) as error:
+        for instance in told.annotations:
+            things[instance.image_id].append(_thing(instance, names))
+        rows = [_row(image, things[image.id], names, images, exhaustive, incomplete) for image in told.images]
+    except (KeyError, msgspec.ValidationError) as error:
         raise InputError(f"this is no file of COCO's instance annotations: {type(error).__name__} {error}") from error
+    for row in rows if not embed else ():
+        row["jpg"] = None
+    return rows
 
 
-def _thing(annotation: dict[str, Any], names: dict[int, str]) -> dict[str, Any]:
-    thing: dict[str, Any] = {"label": names[annotation["category_id"]], "box": annotation["bbox"]}
-    if isinstance(annotation.get("segmentation"), list) and annotation["segmentation"]:
-        thing["mask"] = annotation["segmentation"]
-    attributes = {key: str(value) for key, value in annotation.get("attributes", {}).items()}
-    if annotation.get("iscrowd"):
+def _thing(instance: Instance, names: dict[int, str]) -> BoxedThing:
+    thing: BoxedThing = {"label": names[instance.category_id], "box": instance.bbox}
+    if isinstance(instance.segmentation, list) and instance.segmentation:
+        thing["mask"] = instance.segmentation
+    attributes = {key: str(value) for key, value in instance.attributes.items()}
+    if instance.iscrowd:
         attributes["iscrowd"] = "1"
-    return thing | ({"attributes": attributes} if attributes else {})
+    if attributes:
+        thing["attributes"] = attributes
+    return thing
 
 
 def _row(
-    image: dict[str, Any],
-    things: list[dict[str, Any]],
-    names: dict[int, str],
-    images: Path,
-    exhaustive: bool,
-    incomplete: Sequence[str],
-) -> dict[str, Any]:
-    file = images / image["file_name"]
+    image: CocoImage, things: list[BoxedThing], names: dict[int, str], images: Path, exhaustive: bool, incomplete: Sequence[str]
+) -> CocoRow:
+    file = images / image.file_name
     if not file.is_file():
         raise InputError(f"there is no image {file}")
     data = file.read_bytes()
     shown = {thing["label"] for thing in things}
-    partly = sorted({*incomplete, *(names[number] for number in image.get("not_exhaustive_category_ids", ()))})
-    if "neg_category_ids" in image:
-        absent = [names[number] for number in image["neg_category_ids"]]
+    partly = sorted({*incomplete, *(names[number] for number in image.not_exhaustive_category_ids)})
+    if image.neg_category_ids is not None:
+        absent = [names[number] for number in image.neg_category_ids]
     else:
         absent = [name for name in names.values() if exhaustive and name not in shown and name not in partly]
     told = {"things": things, "absent": sorted(absent), "incomplete": partly}
     return {
         "image_id": content_id("img", data.hex()),
-        "image_path": image["file_name"],
+        "image_path": image.file_name,
         "jpg": data,
         "boxes": json.dumps(told, ensure_ascii=False),
     }

@@ -8,15 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
+import msgspec
 import numpy as np
 
 from millrace.boxes.annotation import Boxes, Corners, Picture, Thing
+from millrace.errors import ItemFailed
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
+from millrace.records import outcome as records
 
-Selector = Mapping[str, Any]
-"""`{"label": "cup"}`, or with adjectives `{"label": "cup", "attributes": {"colour": "red"}}`."""
+
+class Selector(TypedDict):
+    """Which things are meant, as an outcome records it."""
+
+    label: str
+    attributes: NotRequired[dict[str, str]]
+    """Adjectives by what they are about: `{"colour": "red"}`."""
+
+
+Selectors = dict[str, Selector]
+"""By slot."""
+
+
+def typed(selectors: Mapping[str, records.Selector]) -> Selectors:
+    """Selectors as a record has them, checked.
+
+    Raises:
+        ItemFailed: they are not those of boxes ("unreadable_record").
+    """
+    try:
+        return msgspec.convert(selectors, Selectors)
+    except msgspec.ValidationError as error:
+        raise ItemFailed("unreadable_record", f"its selectors are not those of boxes: {error}") from error
+
+
+def untyped(selectors: Selectors) -> dict[str, records.Selector]:
+    """Selectors as a record has them."""
+    return cast("dict[str, records.Selector]", selectors)
+
 
 BORDER_MARGIN = 0.045
 """A middle must be this share of the picture's side away from a line between parts."""
@@ -112,11 +142,11 @@ def area(corners: Corners) -> float:
     return (corners[2] - corners[0]) * (corners[3] - corners[1])
 
 
-def references(boxes: Boxes) -> Iterator[dict[str, Any]]:
+def references(boxes: Boxes) -> Iterator[Selector]:
     """The ways to mean things that are there: by label, and by label with one adjective."""
     seen = set()
     for thing in boxes.things:
-        ways: list[dict[str, Any]] = [{"label": thing.label}]
+        ways: list[Selector] = [{"label": thing.label}]
         shown = ((key, value) for key, value in sorted(thing.attributes.items()) if key not in CROWD)
         ways += [{"label": thing.label, "attributes": {key: value}} for key, value in shown]
         for way in ways:
@@ -125,9 +155,10 @@ def references(boxes: Boxes) -> Iterator[dict[str, Any]]:
                 yield way
 
 
-def missing(boxes: Boxes) -> Iterator[dict[str, Any]]:
+def missing(boxes: Boxes) -> Iterator[Selector]:
     """The ways to mean what is surely not there: absent labels, and adjectives that are there on another label."""
-    yield from ({"label": label} for label in boxes.absent)
+    for label in boxes.absent:
+        yield {"label": label}
     known = sorted({(key, value) for thing in boxes.things for key, value in thing.attributes.items() if key not in CROWD})
     for label in sorted({thing.label for thing in boxes.things}):
         for key, value in known:
@@ -136,7 +167,7 @@ def missing(boxes: Boxes) -> Iterator[dict[str, Any]]:
                 yield {"label": label, "attributes": {key: value}}
 
 
-def one_by_one(picture: Picture, rng: Random, slot: str, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def one_by_one(picture: Picture, rng: Random, slot: str, *, answerable: bool) -> Iterator[Selectors]:
     """Subjects with one place: every way to mean what is there (or surely not), in an order drawn by `rng`."""
     ways = list(references(picture.boxes) if answerable else missing(picture.boxes))
     rng.shuffle(ways)

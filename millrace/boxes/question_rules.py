@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from millrace.boxes import verifiers
 from millrace.boxes.annotation import picture_of
-from millrace.boxes.geometry import Selector, named
+from millrace.boxes.geometry import named, typed
 from millrace.boxes.kinds import claim_kinds
 from millrace.config import parse_yaml
 from millrace.errors import ItemFailed
@@ -20,10 +20,12 @@ from millrace.plugins.loading import plugin_files
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE
 from millrace.qa.writing.wordings import Wordings
+from millrace.records.outcome import Selector
 from millrace.run.ids import random_for
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
+    from millrace.records.question import Item
 
 
 class BoxWordings(Wordings, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +34,7 @@ class BoxWordings(Wordings, frozen=True, forbid_unknown_fields=True):
     def words(self, selectors: Mapping[str, Selector], rng: Random) -> dict[str, str]:
         """`{a}` and `{b}` for the things of a claim."""
         del rng
-        said = {"b" if slot == "OBJECT_B" else "a": named(selector) for slot, selector in selectors.items()}
+        said = {"b" if slot == "OBJECT_B" else "a": named(selector) for slot, selector in typed(selectors).items()}
         return {**said, "bare": said.get("a", "")}
 
     def name(self, aspect: str, value: str) -> str:
@@ -57,10 +59,11 @@ def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, Selector]) -> 
     if kind is None:
         raise ItemFailed("not_computable", f"boxes cannot answer what the pipeline '{pipeline}' asks")
     picture = picture_of(row)
-    truth = kind.truth(picture, selectors)
+    meant = typed(selectors)
+    truth = kind.truth(picture, meant)
     found = []
     if truth.clear:
-        found = kind.readings(picture, selectors, truth, random_for(0, row.ref.sha256, pipeline, str(sorted(selectors.items()))))
+        found = kind.readings(picture, meant, truth, random_for(0, row.ref.sha256, pipeline, str(sorted(selectors.items()))))
     if not found:
         raise ItemFailed("unclear_subject", "the boxes give no answer that is right beyond doubt")
     return found
@@ -77,7 +80,7 @@ def read_value(aspect: str, words: str) -> str | None:
 @lru_cache(maxsize=4)
 def wordings(language: str) -> BoxWordings | None:
     """The words of a language, put together from all files in wordings/; None when they do not have it."""
-    whole: dict[str, Any] = {}
+    whole: dict[str, dict[str, object]] = {}
     for file in plugin_files("millrace.boxes.wordings", "yaml").values():
         parts = parse_yaml(file.read_text(encoding="utf-8")).get(language, {})
         for field, by_aspect in parts.items():
@@ -86,6 +89,6 @@ def wordings(language: str) -> BoxWordings | None:
     return msgspec.convert({field: whole.get(field, {}) for field in fields}, BoxWordings) if whole else None
 
 
-def verify(item: Mapping[str, Any], row: LakeRow) -> verifiers.Finding:
+def verify(item: Item, row: LakeRow) -> verifiers.Finding:
     """See `millrace.boxes.verifiers.verify`."""
     return verifiers.verify(item, row)

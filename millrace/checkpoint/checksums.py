@@ -15,8 +15,8 @@ from typing import TypeVar
 from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head, check_descriptor
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
-from millrace.checkpoint.problems import Problem
 from millrace.checkpoint.seal import Seal
+from millrace.records.checkpoint import Problem
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

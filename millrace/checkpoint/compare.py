@@ -23,6 +23,7 @@ from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.settings import STALL_S
+from millrace.records.checkpoint import ReaderTime
 
 
 def destinations(metadata: Metadata) -> dict[str, torch.Tensor]:
@@ -35,7 +36,7 @@ def destinations(metadata: Metadata) -> dict[str, torch.Tensor]:
     }
 
 
-def load_tensors(state: dict[str, Any], reader: StorageReader) -> None:
+def load_tensors(state: dict[str, torch.Tensor], reader: StorageReader) -> None:
     """`dcp.load` of flat names, in this process alone.
 
     Raises:
@@ -67,14 +68,14 @@ def read_checkpoint(
         CheckpointError: everything that is wrong.
     """
     reader = ParallelFileSystemReader(path, threads=threads, verify=check, stall_s=stall_s, on_progress=on_progress)
-    load_tensors(dict(destinations(reader.read_metadata())), reader)
+    load_tensors(destinations(reader.read_metadata()), reader)
     return reader.metrics
 
 
-def compare_readers(path: Path, *, threads: int | None, repeats: int, on_turn: Callable[[], None]) -> list[dict[str, Any]]:
+def compare_readers(path: Path, *, threads: int | None, repeats: int, on_turn: Callable[[], None]) -> list[ReaderTime]:
     """Every reader in turn, `repeats` times, in this process and with a warm page cache; rows with median and all seconds."""
     metadata = ParallelFileSystemReader(path).read_metadata()
-    state: dict[str, Any] = dict(destinations(metadata))
+    state = destinations(metadata)
     nbytes = sum(one.nbytes for one in state.values())
     readers = _readers(path, state, threads)
     times: dict[str, list[float]] = {name: [] for name in readers}
@@ -89,27 +90,27 @@ def compare_readers(path: Path, *, threads: int | None, repeats: int, on_turn: C
             on_turn()
     first = statistics.median(times["stock"]) if "stock" in times else None
     return [
-        {
-            "reader": name,
-            "seconds": round(statistics.median(values), 4),
-            "gb_per_s": round(nbytes / statistics.median(values) / 1e9, 3),
-            "times_stock": round(first / statistics.median(values), 2) if first else None,
-            "all": [round(value, 4) for value in values],
-        }
+        ReaderTime(
+            reader=name,
+            seconds=round(statistics.median(values), 4),
+            gb_per_s=round(nbytes / statistics.median(values) / 1e9, 3),
+            times_stock=round(first / statistics.median(values), 2) if first else None,
+            all=[round(value, 4) for value in values],
+        )
         for name, values in times.items()
     ]
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table(rows: list[ReaderTime]) -> list[str]:
     """The rows as lines of text."""
     lines = [f"{'reader':32s} {'median s':>9s} {'GB/s':>7s} {'x stock':>8s}  all"]
     for row in rows:
-        ratio = f"{row['times_stock']:8.2f}" if row["times_stock"] else f"{'-':>8s}"
-        lines.append(f"{row['reader']:32s} {row['seconds']:9.4f} {row['gb_per_s']:7.2f} {ratio}  {row['all']}")
+        ratio = f"{row.times_stock:8.2f}" if row.times_stock else f"{'-':>8s}"
+        lines.append(f"{row.reader:32s} {row.seconds:9.4f} {row.gb_per_s:7.2f} {ratio}  {row.all}")
     return lines
 
 
-def _readers(path: Path, state: dict[str, Any], threads: int | None) -> dict[str, Callable[[], object]]:
+def _readers(path: Path, state: dict[str, torch.Tensor], threads: int | None) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {}
     if (path / ".metadata").exists():
         found["stock"] = lambda: load_tensors(state, FileSystemReader(path))

@@ -14,7 +14,6 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -43,20 +42,10 @@ from millrace.checkpoint.one_load import ByteItems
 from millrace.checkpoint.settings import STALL_S, ConvertSettings
 from millrace.checkpoint.sources import Foreign, Source, open_source, pieces_of
 from millrace.errors import InputError, UsageError
+from millrace.records.checkpoint import Conversion
 from millrace.run.journal import sync_folder
 
 Tensors = dict[str, tuple[torch.dtype, tuple[int, ...]]]
-
-
-@dataclass
-class Conversion:
-    """What was written."""
-
-    tensors: int
-    bytes: int
-    files: int
-    dropped: list[str]
-    """Values that the format can't hold."""
 
 
 def convert_checkpoint(
@@ -106,7 +95,7 @@ def convert_checkpoint(
     with _beside(settings.to) as place:
         written = write(place, progress, settings)
         check_output(place, settings.to, progress.tensors, progress.sums, settings.piece_mb << 20, stall_s)
-    return Conversion(len(tensors), total, written, dropped)
+    return Conversion(tensors=len(tensors), bytes=total, files=written, dropped=dropped)
 
 
 def _dropped(source: Source, tensors: Tensors, settings: ConvertSettings, byte_items: ByteItems) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
+from msgspec import structs
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
 
@@ -17,16 +18,17 @@ from millrace.checkpoint.checksums import CheckedItem, crc_problems
 from millrace.checkpoint.engine.coverage import holes
 from millrace.checkpoint.engine.loading import Loading
 from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.place import Place
 from millrace.checkpoint.engine.read_engine import Engine, threads_for
 from millrace.checkpoint.engine.read_plan import ReadPlan, Strictness, plan_reads
 from millrace.checkpoint.engine.remote_files import REMOTE_THREADS
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.place import Place
-from millrace.checkpoint.problems import SHOWN, CheckpointError, Problem
+from millrace.checkpoint.problems import SHOWN, CheckpointError
 from millrace.checkpoint.seal import read_seal
 from millrace.checkpoint.whole_items import WholeItems
+from millrace.records.checkpoint import Problem
 
 SMALL_LOAD = 4 << 20
 """Below this many bytes threads cost more than they bring: the calling thread reads."""
@@ -221,7 +223,7 @@ class OneLoad:
         if self._options.byte_items == "skip":
             self._metrics.skipped[item.storage_index.fqn] = found.why
             return None, None
-        return None, replace(problem, what=f"{problem.what}; {HOW_TO_LOAD}")
+        return None, structs.replace(problem, what=f"{problem.what}; {HOW_TO_LOAD}")
 
     def _warn_of_skipped(self) -> None:
         skipped = self._metrics.skipped

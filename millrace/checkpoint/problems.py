@@ -7,33 +7,12 @@ CheckpointError             the checkpoint can't be read as asked; `problems` li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from millrace.errors import InputError
+from millrace.records.checkpoint import Problem
 
 SHOWN = 20
 """How many problems a message spells out; all of them are in `problems`."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, and where."""
-
-    what: str
-    """A sentence: `ends at byte 4096, item needs bytes 4000 to 5208`."""
-    file: str = ""
-    """The file's name inside the checkpoint; empty: the checkpoint as a whole."""
-    tensor: str = ""
-    """The fully qualified name in the state dict; empty: the file as a whole."""
-    offset: int | None = None
-    """Byte offset of the saved item in `file`; None: not about a place."""
-
-    def __str__(self) -> str:
-        place = ", ".join(
-            part for part in (self.file, f"tensor '{self.tensor}'" if self.tensor else "", _at(self.offset)) if part
-        )
-        text = f"{place}: {self.what}" if place else self.what
-        return text.encode("utf-8", "backslashreplace").decode()  # names of damaged files can't always be printed
 
 
 class CheckpointError(InputError):
@@ -63,7 +42,3 @@ class CheckpointError(InputError):
 
 class UntrustedCheckpoint(CheckpointError):
     """A pickle in the checkpoint asks for something outside the allow-list; it was refused before anything ran."""
-
-
-def _at(offset: int | None) -> str:
-    return "" if offset is None else f"offset {offset}"

@@ -21,6 +21,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
+from millrace.checkpoint.engine.place import Place, WatchedFiles
 from millrace.checkpoint.engine.read_plan import Strictness
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files
@@ -28,10 +29,10 @@ from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.safetensors_folder import folder_metadata
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.one_load import ByteItems, LoadOptions, OneLoad
-from millrace.checkpoint.place import Place, WatchedFiles
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.unread import UnreadMetadata, why_no_metadata
+from millrace.records.checkpoint import Problem
 
 FREEZE_FROM = 1000
 """Saved items from which on it pays to keep the metadata out of the garbage collector's rounds: its guard is a thread."""

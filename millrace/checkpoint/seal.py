@@ -8,17 +8,20 @@ SHA-256 of the metadata; `verify="crc"` compares with it where there is one.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
+from millrace.checkpoint.engine.place import Place
 from millrace.checkpoint.engine.stalls import Watch
-from millrace.checkpoint.place import Place
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
+from millrace.errors import RunFailed
+from millrace.records.checkpoint import Problem, SealFile
+from millrace.records.record import decode
 from millrace.run.journal import write_json
 
 SEAL_NAME = ".millrace-seal.json"
-SCHEMA = "millrace.seal/1"
 
 
 @dataclass
@@ -59,7 +62,7 @@ def metadata_sha256(place: Place, watch: Watch) -> str:
 def write_seal(folder: Path, seal: Seal) -> Path:
     """Put the seal into the checkpoint, all or nothing."""
     path = folder / SEAL_NAME
-    write_json(path, {"schema": SCHEMA, "metadata_sha256": seal.metadata_sha256, "sums": seal.sums})
+    write_json(path, msgspec.to_builtins(SealFile(metadata_sha256=seal.metadata_sha256, sums=seal.sums)))
     return path
 
 
@@ -77,9 +80,7 @@ def read_seal(place: Place, watch: Watch) -> Seal | None:
         what = f"cannot be read: {error.strerror or error}; verify='size' loads without looking for a seal"
         raise CheckpointError(str(place.path), [Problem(what, SEAL_NAME)]) from error
     try:
-        found = json.loads(data)
-        if found["schema"] != SCHEMA:
-            raise KeyError(found["schema"])
-        return Seal(str(found["metadata_sha256"]), {str(key): dict(value) for key, value in found["sums"].items()})
-    except (RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
+        found = decode(data, SealFile, SEAL_NAME)
+    except (RunFailed, RecursionError, ValueError) as error:
         raise CheckpointError(str(place.path), [Problem(f"damaged: {error}", SEAL_NAME)]) from error
+    return Seal(found.metadata_sha256, found.sums)

@@ -24,10 +24,11 @@ from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.one_load import ByteItems
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.whole_items import OneFile
+from millrace.records.checkpoint import Problem
 
 
 @dataclass

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
+from msgspec import structs
+
 from millrace.checkpoint.settings import Action, CheckpointConfig
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.run.context import RunContext, Same
@@ -114,12 +116,12 @@ class Verify(CheckpointStage):
         except CheckpointError as error:
             if not (place / ".metadata").exists():
                 raise
-            write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in error.problems])
+            write_jsonl(folder / "problems.jsonl", error.problems)
             raise RunFailed(str(error)) from error
         with run.progress.stage("verifying", sum(len(part.items) for part in parts), "items") as bar:
             reports = run.map(verify_part, parts, Same(self.config), on_done=lambda report: bar.advance(report.items))
         problems = problems + [problem for report in reports for problem in report.problems]
-        write_jsonl(folder / "problems.jsonl", [asdict(problem) for problem in problems])
+        write_jsonl(folder / "problems.jsonl", problems)
         if problems:
             raise RunFailed(str(CheckpointError(str(place), problems)))
         foreign = {name: why for report in reports for name, why in report.foreign.items()}
@@ -170,7 +172,7 @@ class Convert(CheckpointStage):
         left_out = f", without {', '.join(done.dropped)}" if done.dropped else ""
         size = f"{done.tensors} tensors, {done.bytes / 1e6:.1f} MB in {done.files} files"
         run.progress.say(f"{config.convert.to}: {size}{left_out}")
-        return {**asdict(done), "to": str(config.convert.to)}
+        return {**structs.asdict(done), "to": str(config.convert.to)}
 
 
 class Compare(CheckpointStage):
@@ -187,7 +189,7 @@ class Compare(CheckpointStage):
             rows = run.call(compare_readers, self.path, threads=config.threads, repeats=config.repeats, on_turn=bar.advance)
         for line in table(rows):
             run.progress.say(line)
-        return {"readers": rows}
+        return {"readers": [structs.asdict(row) for row in rows]}
 
 
 ACTIONS: dict[str, type[CheckpointStage]] = {stage.name: stage for stage in (Read, Verify, Convert, Compare)}

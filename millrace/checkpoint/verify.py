@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMe
 from millrace.checkpoint.checksums import CheckedItem, against_seal, archive_problem, crc_results
 from millrace.checkpoint.engine.coverage import is_covered
 from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.place import Place
 from millrace.checkpoint.engine.read_engine import threads_for
 from millrace.checkpoint.engine.read_plan import UnknownDtype, head_at
 from millrace.checkpoint.engine.stalls import StalledRead, Watch
@@ -27,11 +28,11 @@ from millrace.checkpoint.formats.byte_items import Refusal, refusal
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
-from millrace.checkpoint.place import Place
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
 from millrace.checkpoint.settings import STALL_S, CheckpointConfig
+from millrace.records.checkpoint import Problem
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing_extensions import Buffer
 
 from millrace.checkpoint.checksums import archive_problem
 from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.engine.place import WatchedFiles
 from millrace.checkpoint.engine.stalls import Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
-from millrace.checkpoint.place import WatchedFiles
-from millrace.checkpoint.problems import Problem
+from millrace.records.checkpoint import Problem
 
 Result = TypeVar("Result")
 

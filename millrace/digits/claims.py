@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from millrace.digits import kinds, subjects
 from millrace.digits.annotation import scene_of
-from millrace.digits.geometry import Selector
+from millrace.digits.geometry import typed
 from millrace.probing.annotated import Subject, Truth
+from millrace.records.outcome import Selector
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -22,7 +23,7 @@ def choose_subject(claim: Claim, row: LakeRow, *, seed: int, image_id: str, unan
 
 def truth_of(claim_id: str, row: LakeRow, selectors: Mapping[str, Selector]) -> Truth | None:
     """See `millrace.digits.kinds.truth_of`."""
-    return kinds.truth_of(claim_id, scene_of(row), selectors)
+    return kinds.truth_of(claim_id, scene_of(row), typed(selectors))
 
 
 def read_value(slot: str, text: str) -> str | None:

@@ -11,12 +11,48 @@ Selectors are the machine form of a subject: `{"label": 7}`, `{"colour": "red"}`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal, TypedDict, cast
+
+import msgspec
 
 from millrace.digits.scenes.scene import Scene, SceneDigit
+from millrace.errors import ItemFailed
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
+from millrace.records import outcome as records
 
-Selector = Mapping[str, Any]
+
+class Selector(TypedDict, total=False):
+    """Which digits are meant, as an outcome records it."""
+
+    label: int
+    """The digit written, 0 to 9."""
+    colour: str
+    extreme: Literal["largest", "smallest"]
+    """By the longer side."""
+    turn: int
+    """Clockwise quarter-turns."""
+
+
+Selectors = dict[str, Selector]
+"""By slot."""
+
+
+def typed(selectors: Mapping[str, records.Selector]) -> Selectors:
+    """Selectors as a record has them, checked.
+
+    Raises:
+        ItemFailed: they are not those of digits ("unreadable_record").
+    """
+    try:
+        return msgspec.convert(selectors, Selectors)
+    except msgspec.ValidationError as error:
+        raise ItemFailed("unreadable_record", f"its selectors are not those of digits: {error}") from error
+
+
+def untyped(selectors: Selectors) -> dict[str, records.Selector]:
+    """Selectors as a record has them."""
+    return cast("dict[str, records.Selector]", selectors)
+
 
 BORDER_MARGIN = 0.045
 """A centre must be this share of the picture's side away from a line between regions."""
@@ -38,7 +74,7 @@ ORIENTABLE = (3, 4, 7)
 
 def matches(digit: SceneDigit, selector: Selector) -> bool:
     """Whether the digit has the selector's label and colour."""
-    return all(getattr(digit, key) == selector[key] for key in ("label", "colour") if key in selector)
+    return selector.get("label") in (None, digit.label) and selector.get("colour") in (None, digit.colour)
 
 
 def single(scene: Scene, selector: Selector) -> SceneDigit | Truth:

@@ -11,7 +11,8 @@ import msgspec
 
 from millrace.config import parse_yaml
 from millrace.plugins.loading import plugin_files
-from millrace.qa.writing.wordings import Selector, Wordings
+from millrace.qa.writing.wordings import Wordings
+from millrace.records.outcome import Selector
 
 
 class Phrasing(Wordings, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ def _feature_of(selector: Selector) -> str:
 @lru_cache(maxsize=4)
 def load_phrasing(language: str) -> Phrasing | None:
     """The words of `language`, put together from all files in wordings/; None when they do not have it."""
-    whole: dict[str, Any] = {}
+    whole: dict[str, dict[str, object]] = {}
     for file in plugin_files("millrace.digits.wordings", "yaml").values():
         for field, words in parse_yaml(file.read_text(encoding="utf-8")).get(language, {}).items():
             whole.setdefault(field, {}).update(words)

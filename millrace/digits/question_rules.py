@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.digits import phrasing, verifiers
 from millrace.digits.annotation import scene_of
-from millrace.digits.geometry import Selector
+from millrace.digits.geometry import Selector, typed
 from millrace.digits.kinds import claim_kinds
 from millrace.digits.scenes.scene import Scene
 from millrace.errors import ItemFailed
 from millrace.qa.annotated import Reading
+from millrace.records import outcome as records
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
+    from millrace.records.question import Item
 
 
-def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, Selector]) -> list[Reading]:
+def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, records.Selector]) -> list[Reading]:
     """See `readings_of`."""
-    return readings_of(pipeline, scene_of(row), selectors)
+    return readings_of(pipeline, scene_of(row), typed(selectors))
 
 
 def readings_of(pipeline: str, scene: Scene, selectors: Mapping[str, Selector]) -> list[Reading]:
@@ -49,6 +51,6 @@ def wordings(language: str) -> phrasing.Phrasing | None:
     return phrasing.load_phrasing(language)
 
 
-def verify(item: Mapping[str, Any], row: LakeRow) -> verifiers.Finding:
+def verify(item: Item, row: LakeRow) -> verifiers.Finding:
     """See `millrace.digits.verifiers.verify`."""
     return verifiers.verify(item, row)

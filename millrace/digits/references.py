@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
 
-from millrace.digits.geometry import Selector
+from millrace.digits.geometry import Selector, Selectors
 from millrace.digits.scenes.scene import COLOURS, Scene, SceneDigit
-from millrace.probing.annotated import Selectors
 
 ALL_LABELS = tuple(range(10))
 
@@ -42,7 +40,7 @@ def shuffled(rng: Random, found: list[Selectors]) -> Iterator[Selectors]:
     return iter(found)
 
 
-def ways_to_mean(digit: SceneDigit) -> list[dict[str, Any]]:
+def ways_to_mean(digit: SceneDigit) -> list[Selector]:
     """The three ways to mean a digit."""
     return [{"label": digit.label}, {"colour": digit.colour}, {"label": digit.label, "colour": digit.colour}]
 
@@ -56,13 +54,13 @@ def one_digit(scene: Scene, rng: Random, slot: str, *, answerable: bool) -> Iter
 
 def kinds_of_digits(scene: Scene, rng: Random) -> Iterator[Selectors]:
     """Kinds of digits that are there, by digit and not by kind: larger numbers come up more often."""
-    kinds: list[dict[str, Any]] = [{"colour": digit.colour} for digit in scene.digits]
+    kinds: list[Selector] = [{"colour": digit.colour} for digit in scene.digits]
     kinds += [{"label": digit.label} for digit in scene.digits]
     kinds += [{}] * len(scene.digits)
     return shuffled(rng, [{"OBJECT_TYPE": kind} for kind in kinds])
 
 
-def absent(scene: Scene, rng: Random, labels: Sequence[int] = ALL_LABELS, *, by_colour: bool = True) -> list[dict[str, Any]]:
+def absent(scene: Scene, rng: Random, labels: Sequence[int] = ALL_LABELS, *, by_colour: bool = True) -> list[Selector]:
     """Selectors of digits that the scene may not have, in several ways, shuffled over the ways first.
 
     Args:
@@ -70,7 +68,7 @@ def absent(scene: Scene, rng: Random, labels: Sequence[int] = ALL_LABELS, *, by_
         by_colour: whether a colour alone will do.
     """
     there = sorted({(digit.label, digit.colour) for digit in scene.digits})
-    ways: list[list[dict[str, Any]]] = [
+    ways: list[list[Selector]] = [
         [{"label": label} for label in labels],
         [{"colour": colour} for colour in COLOURS] if by_colour else [],
         [{"label": label, "colour": colour} for label in labels for colour in COLOURS],

@@ -6,6 +6,7 @@ model that always answers shows up only there. The choice depends on the run's s
 
 from __future__ import annotations
 
+from millrace.digits.geometry import untyped
 from millrace.digits.kinds import claim_kinds
 from millrace.digits.scenes.scene import Scene
 from millrace.probing.annotated import UNANSWERABLE_SHARE, Subject
@@ -32,5 +33,5 @@ def choose_subject(
             truth = kind.truth(scene, selectors)
             if truth.clear and truth.answerable == answerable:
                 words = {slot: kind.SUBJECT[slot](selector) for slot, selector in selectors.items()}
-                return Subject(words, selectors, answerable)
+                return Subject(words, untyped(selectors), answerable)
     return None

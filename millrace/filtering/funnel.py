@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -16,6 +15,7 @@ from millrace.filtering.scan import scan_part
 from millrace.filtering.selection import Selection, select_failures
 from millrace.filtering.selection_shards import FetchImage, ShardReport, write_array, write_shard
 from millrace.filtering.settings import PRIORITY_WEIGHTS, FilteringSettings
+from millrace.records.summaries import Balance
 
 
 class FilteringReport(msgspec.Struct):
@@ -24,8 +24,8 @@ class FilteringReport(msgspec.Struct):
     seen: int
     kept: int
     dropped: dict[str, int]
-    balance: dict[str, dict[str, int]]
-    """Failure id → {"failures", "kept"}."""
+    balance: dict[str, Balance]
+    """By failure id."""
     shards: list[str]
 
 
@@ -100,7 +100,7 @@ def filter_outcomes(
 
 def plan_lines(settings: FilteringSettings) -> list[str]:
     """What the stage will do, for `--dry-run`."""
-    limits: list[Any] = [f"{settings.failures_per_image or 'all'} per image"]
+    limits = [f"{settings.failures_per_image or 'all'} per image"]
     limits += [f"{settings.quota} per failure id"] if settings.quota else []
     limits += [f"{settings.total} altogether"] if settings.total else []
     routes = checked_routes(settings)

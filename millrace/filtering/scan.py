@@ -9,14 +9,15 @@ from array import array
 from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace.filtering.outcome_files import Part, read_records
-from millrace.records.outcome import FAILURES
+from millrace.records.outcome import FAILURES, ImagePlace
+from millrace.records.selection import UnreadableOutcome
 from millrace.run.journal import write_jsonl
 
 NOT_FAILURES = {
@@ -61,13 +62,6 @@ class Scan(msgspec.Struct):
     """Failure id → where it first appears, for messages."""
 
 
-class _Image(msgspec.Struct):
-    image_id: str
-    file: str = ""
-    row: int = 0
-    sha256: str | None = None
-
-
 class _Outcome(msgspec.Struct):
     """The fields the first pass needs. `image` is decoded only for failures."""
 
@@ -87,13 +81,13 @@ def scan_part(part: Part, seed: int, quarantine: Path | None = None) -> Scan:
         quarantine: a file for the records that can't be read, with offset and reason; written only if there are any.
     """
     decode = msgspec.json.Decoder(_Outcome).decode
-    decode_image = msgspec.json.Decoder(_Image).decode
+    decode_image = msgspec.json.Decoder(ImagePlace).decode
     seed_key = str(seed).encode()
     failures: dict[str, int] = {}
     files: dict[str, int] = {}
     first: dict[str, int] = {}
     dropped: Counter[str] = Counter()
-    bad: list[dict[str, Any]] = []
+    bad: list[UnreadableOutcome] = []
     columns = {name: array("Q") for name in CANDIDATE.names or ()}
     add = [columns[name].append for name in CANDIDATE.names or ()]
     seen = other = 0
@@ -113,7 +107,11 @@ def scan_part(part: Part, seed: int, quarantine: Path | None = None) -> Scan:
             image = decode_image(record.image)
         except (msgspec.DecodeError, KeyError, UnicodeDecodeError) as error:
             dropped["bad_record"] += 1
-            bad.append({"file": part.path, "offset": offset, "length": len(raw), **_reason(error), "start": _excerpt(raw)})
+            reason, detail = _reason(error)
+            start = raw[:120].decode("utf-8", "replace")
+            bad.append(
+                UnreadableOutcome(file=part.path, offset=offset, length=len(raw), reason=reason, detail=detail, start=start)
+            )
             continue
         first.setdefault(failure_id, offset)
         row = (
@@ -148,13 +146,9 @@ def image_hash(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-def _reason(error: Exception) -> dict[str, str]:
+def _reason(error: Exception) -> tuple[Literal["not_an_outcome", "not_json"], str]:
     if isinstance(error, msgspec.ValidationError):
-        return {"reason": "not_an_outcome", "detail": str(error)}
+        return "not_an_outcome", str(error)
     if isinstance(error, KeyError):
-        return {"reason": "not_an_outcome", "detail": f"unknown outcome '{error.args[0]}'"}
-    return {"reason": "not_json", "detail": str(error)}
-
-
-def _excerpt(raw: bytes) -> str:
-    return raw[:120].decode("utf-8", "replace")
+        return "not_an_outcome", f"unknown outcome '{error.args[0]}'"
+    return "not_json", str(error)

@@ -19,6 +19,7 @@ from millrace.errors import InputError, did_you_mean
 from millrace.filtering.routing import Routes
 from millrace.filtering.scan import CANDIDATE, Scan
 from millrace.filtering.settings import FilteringSettings
+from millrace.records.summaries import Balance
 
 
 class ShardPlan(msgspec.Struct):
@@ -41,8 +42,8 @@ class Selection(msgspec.Struct):
 
     seen: int
     dropped: dict[str, int]
-    balance: dict[str, dict[str, int]]
-    """Failure id → {"failures": among the outcomes, "kept": in the selection}."""
+    balance: dict[str, Balance]
+    """By failure id: how many among the outcomes, how many in the selection."""
     shards: list[ShardPlan]
 
     @property
@@ -95,7 +96,7 @@ def select_failures(scans: Sequence[Scan], settings: FilteringSettings, routes: 
     return Selection(
         seen=sum(scan.seen for scan in scans),
         dropped={reason: count for reason, count in sorted(dropped.items()) if count},
-        balance={name: {"failures": int(counts[i]), "kept": int(kept[i])} for i, name in enumerate(failures)},
+        balance={name: Balance(failures=int(counts[i]), kept=int(kept[i])) for i, name in enumerate(failures)},
         shards=[
             ShardPlan(number, settings.start_index + at, entries[at : at + size])
             for number, at in enumerate(range(0, len(entries), size))

@@ -7,24 +7,26 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
-import orjson
+from msgspec import UNSET
 
 from millrace.errors import InputError, ItemFailed
 from millrace.filtering.outcome_files import BOM, read_at
 from millrace.filtering.routing import Routes
 from millrace.filtering.selection import ShardPlan
+from millrace.records.lake import ImageRef
+from millrace.records.outcome import ForeignOutcome, ImagePlace, Judgement, JudgeNote, OutcomeRecord
+from millrace.records.record import decoder
+from millrace.records.selection import LostSelection, Prefill, Selection, SelectionLineage, Source
 from millrace.run.ids import content_id
-from millrace.run.journal import read_jsonl, write_jsonl
-
-SCHEMA = "millrace.selection/1"
+from millrace.run.journal import read_records, write_jsonl
 
 OPEN_FILES = 64
 """Input files held open at a time while a shard is fetched."""
 
-FetchImage = Callable[[dict[str, Any]], bytes]
+FetchImage = Callable[[ImagePlace], bytes]
 """Gives the stored bytes of an outcome's `image` reference; raises `ItemFailed` when it can't."""
 
 
@@ -47,24 +49,25 @@ def write_shard(plan: ShardPlan, out: Path, routes: Routes, *, fetch_image: Fetc
     """
     rejected = out.parent / "rejected" / out.name
     if out.exists():
-        lost = Counter(record["reason"] for record in read_jsonl(rejected)) if rejected.exists() else Counter[str]()
+        lost = Counter(record.reason for record in read_records(rejected, LostSelection)) if rejected.exists() else Counter[str]()
         return ShardReport(str(out), len(plan.entries) - lost.total(), dict(lost))
-    records: list[dict[str, Any]] = []
-    losses: list[dict[str, Any]] = []
+    records: list[Selection] = []
+    losses: list[LostSelection] = []
     raws = _fetch(plan.entries)
     for number, (entry, raw) in enumerate(zip(plan.entries, raws, strict=True)):
-        outcome = orjson.loads(raw)
+        name = ""
         try:
-            image = None if fetch_image is None else fetch_image(outcome["image"])
+            outcome = _outcome(raw)
+            name = outcome.id
+            image = None if fetch_image is None else fetch_image(outcome.image)
         except ItemFailed as error:
-            reason = {"reason": error.reason, "detail": error.detail}
-            losses.append({"id": outcome["id"], "file": entry[0], "offset": entry[1], **reason})
+            losses.append(LostSelection(id=name, file=entry[0], offset=entry[1], reason=error.reason, detail=error.detail))
             continue
         records.append(selection_record(outcome, sample_index=plan.first + number, routes=routes, image=image))
     if losses:
         write_jsonl(rejected, losses)
     write_jsonl(out, records)
-    return ShardReport(str(out), len(records), dict(Counter(loss["reason"] for loss in losses)))
+    return ShardReport(str(out), len(records), dict(Counter(loss.reason for loss in losses)))
 
 
 def write_selection(plan: ShardPlan, out: Path, routes: Routes, lake: Path | None = None) -> ShardReport:
@@ -72,57 +75,62 @@ def write_selection(plan: ShardPlan, out: Path, routes: Routes, lake: Path | Non
     return write_shard(plan, out, routes, fetch_image=None if lake is None else images_of(lake))
 
 
-def selection_record(outcome: dict[str, Any], *, sample_index: int, routes: Routes, image: bytes | None = None) -> dict[str, Any]:
+def selection_record(
+    outcome: OutcomeRecord | ForeignOutcome, *, sample_index: int, routes: Routes, image: bytes | None = None
+) -> Selection:
     """One failure as the question stage takes it: the original's fields, and the lineage that the original threw away."""
-    route = routes.by_failure[outcome["failure_id"]]
-    picture = outcome["image"]
-    source: dict[str, Any] = {
-        "id": picture["image_id"],
-        "original_id": picture["image_id"],
-        "image_path": picture.get("file"),
-        "row": picture.get("row"),
-        "sha256": picture.get("sha256"),
-    }
-    source |= {name: picture[name] for name in ("width", "height") if name in picture}
-    if image is not None:
-        source["jpg"] = base64.b64encode(image).decode()
-    prefill: dict[str, Any] = {"claim": outcome.get("claim", "")}
-    if outcome.get("prefilled"):
-        prefill["prefilled_values"] = {name.upper(): value for name, value in outcome["prefilled"].items()}
-    judge = outcome.get("judge") or {}
-    return {
-        "id": content_id("sel", outcome["id"], route.pipeline_type, length=16),
-        "schema": SCHEMA,
-        "sample_index": sample_index,
-        "source_a": source,
-        "prefill": prefill,
-        "pipeline_type": route.pipeline_type,
-        "pipeline_name": route.pipeline_name,
-        "failure_id": outcome["failure_id"],
-        "claim_id": outcome.get("claim_id"),
-        "selectors": outcome.get("selectors") or {},
-        "answerable": outcome.get("answerable"),
-        "lineage": {
-            "outcome_id": outcome["id"],
-            "outcome": outcome["outcome"],
-            "claim_set": outcome.get("claim_set"),
-            "baseline": outcome.get("baseline"),
-            "correct": judge.get("correct") or {},
-            "accepted": judge.get("accepted") or {},
-            "factors": outcome.get("factors") or [],
-            "judge": {"by": judge.get("by"), "kind": judge.get("kind"), "explanation": judge.get("explanation")},
-        },
-    }
+    assert outcome.failure_id is not None, "only failures are selected"
+    route = routes.by_failure[outcome.failure_id]
+    picture, judge = outcome.image, outcome.judge or Judgement()
+    by_elsewhere = isinstance(outcome, ForeignOutcome)
+    source = Source(
+        id=picture.image_id,
+        original_id=picture.image_id,
+        image_path=picture.file if picture.file or not by_elsewhere else None,
+        row=picture.row if picture.file or not by_elsewhere else None,
+        sha256=picture.sha256,
+        width=picture.width,
+        height=picture.height,
+        jpg=UNSET if image is None else base64.b64encode(image).decode(),
+    )
+    values = {name.upper(): value for name, value in (outcome.prefilled or {}).items()}
+    return Selection(
+        id=content_id("sel", outcome.id, route.pipeline_type, length=16),
+        sample_index=sample_index,
+        source_a=source,
+        prefill=Prefill(claim=outcome.claim, prefilled_values=values or UNSET),
+        pipeline_type=route.pipeline_type,
+        pipeline_name=route.pipeline_name,
+        failure_id=outcome.failure_id,
+        claim_id=outcome.claim_id,
+        selectors={**(outcome.selectors or {})},
+        answerable=outcome.answerable,
+        lineage=SelectionLineage(
+            outcome_id=outcome.id,
+            outcome=str(outcome.outcome),
+            claim_set=outcome.claim_set,
+            baseline=outcome.baseline,
+            correct=judge.correct,
+            accepted=judge.accepted,
+            factors=outcome.factors or (),
+            judge=JudgeNote(by=judge.by, kind=judge.kind, explanation=judge.explanation),
+        ),
+    )
+
+
+def _outcome(raw: bytes) -> ForeignOutcome:
+    try:
+        return decoder(ForeignOutcome).decode(raw)  # type: ignore[no-any-return]
+    except msgspec.DecodeError as error:
+        raise ItemFailed("bad_record", str(error)) from error
 
 
 def images_of(lake: Path) -> FetchImage:
     """A way to the images of a lake, for `write_shard`."""
     from millrace.lake.reader import read_row  # pyarrow: only for those who embed images
-    from millrace.lake.rows import ImageRef
 
-    def fetch(image: dict[str, Any]) -> bytes:
-        ref = ImageRef(image["image_id"], image.get("file", ""), image.get("row", 0), image.get("sha256") or "")
-        return read_row(lake, ref).image_bytes
+    def fetch(image: ImagePlace) -> bytes:
+        return read_row(lake, ImageRef(image.image_id, image.file, image.row, image.sha256 or "")).image_bytes
 
     return fetch
 

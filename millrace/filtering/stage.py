@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from millrace.errors import InputError
 from millrace.filtering.settings import FilteringSettings
+from millrace.records.summaries import FilteringSummary, ProbingSummary
 from millrace.run.context import RunContext, Same
-from millrace.run.journal import read_json
+from millrace.run.journal import read_record
 from millrace.run.stage import Forecast, Stage
 
 PART_BYTES = 64 << 20
@@ -25,6 +25,7 @@ class Filtering(Stage):
     """Outcomes from elsewhere, a file or a folder; None takes those of the run's folder."""
 
     name = "filtering"
+    summary_type = FilteringSummary
     feeds = ("qa",)
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
@@ -52,7 +53,7 @@ class Filtering(Stage):
         if "probing" not in earlier and not ((probed / "summary.json").exists() and any(probed.glob("shard-*.jsonl"))):
             raise InputError(f"there are no finished outcomes in {probed}; run flows.probing there first, or set `input`")
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> FilteringSummary:
         """Scan all outcomes → select → write shards."""
         from millrace.filtering.funnel import checked_routes, quarantine_path, summarise
         from millrace.filtering.outcome_files import input_files, plan_parts
@@ -70,7 +71,7 @@ class Filtering(Stage):
         with run.timeline.work(self.name):
             selection = select_failures(scans, settings, routes)
         own = settings.embed_images and self.outcomes is None
-        lake = Path(read_json(outcomes / "summary.json")["lake"]) if own else None
+        lake = read_record(outcomes / "summary.json", ProbingSummary).lake_folder if own else None
         paths = [folder / plan.name for plan in selection.shards]
         with run.progress.stage("routing", selection.kept, "failures") as bar:
             reports = run.map(
@@ -83,5 +84,10 @@ class Filtering(Stage):
             )
         with run.timeline.work(self.name):
             funnel = summarise(selection, reports, settings, folder)
-        dropped = dict(funnel.dropped)
-        return {"in": funnel.seen, "out": funnel.kept, "dropped": dropped, "balance": funnel.balance, "shards": funnel.shards}
+        return FilteringSummary(
+            came_in=funnel.seen,
+            went_out=funnel.kept,
+            dropped=dict(funnel.dropped),
+            balance=funnel.balance,
+            shards=tuple(funnel.shards),
+        )

@@ -9,13 +9,14 @@ pickled and has the fields of `LakePlan`.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
 from millrace.errors import InputError
+from millrace.plugins.contracts import completed
 from millrace.plugins.entry_points import entry_points
+from millrace.plugins.loading import import_plugin
 
 GROUP = "millrace.lake.embedded"
 
@@ -31,6 +32,18 @@ class LakePlan(Protocol):
     @property
     def missing(self) -> list[int]:
         """Numbers of the shards that are still to be made."""
+        ...
+
+
+class Plugin(Protocol):
+    """What the module has that makes the lake."""
+
+    def plan_lake(self, *, images: int, seed: int, rows_per_shard: int) -> LakePlan:
+        """The plan; makes nothing yet."""
+        ...
+
+    def build_shard(self, plan: LakePlan, number: int) -> Path:
+        """Make one shard, unless it is there; returns its file."""
         ...
 
 
@@ -58,4 +71,7 @@ def _maker() -> ModuleType:
     path = entry_points(GROUP).get("default")
     if path is None:
         raise InputError("there is no embedded lake in this installation; set probing.lake.path to a folder of .parquet files")
-    return importlib.import_module(path)
+    what = f"the embedded lake '{path}'"
+    module = import_plugin(path, what)
+    completed(module, Plugin, what)
+    return module

@@ -24,7 +24,8 @@ from millrace.lake.files import (
 )
 from millrace.lake.images import MAX_PIXELS, decode_image
 from millrace.lake.reader import LakeReader, read_row
-from millrace.lake.rows import BadRow, ImageRef, LakeRow, row_of
+from millrace.lake.rows import BadRow, LakeRow, row_of
+from millrace.records.lake import ImageRef
 
 __all__ = [
     "BadRow",

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from millrace.errors import InputError, ItemFailed
 from millrace.lake.files import BATCH_ROWS, first_line, open_parquet
-from millrace.lake.rows import BadRow, ImageRef, LakeRow, row_of
+from millrace.lake.rows import BadRow, LakeRow, row_of
+from millrace.records.lake import ImageRef
 
 KEPT_GROUP_BYTES = 32 * 1024 * 1024
 """A row group up to this size is kept whole for random access; a larger one is read forward, a batch at a time."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from millrace.errors import ItemFailed
 from millrace.lake.annotations import Annotation, annotation_columns, read_annotation
 from millrace.lake.images import MAX_BYTES, REASONS, image_bytes
+from millrace.records.lake import ImageRef
 
 BYTES_COLUMNS = ("jpg", "image", "image_bytes")
 """Columns that hold an encoded image: binary, list<uint8>, or a struct with `bytes`. `jpg` first, as the original has it."""
@@ -32,18 +33,6 @@ NOT_METADATA = frozenset({"image_id", *BYTES_COLUMNS, *BASE64_COLUMNS})
 """Columns that are kept elsewhere, as are those of annotations."""
 
 _PATH_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
-
-
-class ImageRef(msgspec.Struct, frozen=True):
-    """Where one image lies: enough to find it again, and to notice that it is no longer the same."""
-
-    image_id: str
-    """The column `image_id`; without one the file name in a path column; without that `{parquet file}_{row}`."""
-    file: str
-    """The parquet file, relative to the lake's folder when it is inside."""
-    row: int
-    sha256: str
-    """16 hex digits over the stored bytes; "" when there are none."""
 
 
 class LakeRow(msgspec.Struct, frozen=True):
@@ -94,7 +83,7 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
         return BadRow(ImageRef(image_id, name, row, ""), "unreadable_rows", f"{type(error).__name__}: {error}")
 
 
-def _image_of(cells: dict[str, Any], path: str | None, folder: Path) -> tuple[bytes | None, str | None]:
+def _image_of(cells: dict[str, pa.Scalar], path: str | None, folder: Path) -> tuple[bytes | None, str | None]:
     """(bytes, None) or (None, path). A cell that is no image counts only if no other cell of the row is one."""
     problem: ItemFailed | None = None
     for column in (*BYTES_COLUMNS, *BASE64_COLUMNS):

@@ -71,8 +71,9 @@ def trials_in(settings: BaseModel) -> list[Trial]:
 
 
 def _trial(chat: ModelSettings, owner: BaseModel, role: str) -> Trial:
-    temperature = getattr(owner, "answer_temperature" if role == "answerers" else "temperature", None)
-    return Trial(chat, role, temperature, getattr(owner, "max_tokens", None), getattr(owner, "seed", None))
+    said = dict(owner)  # by field: settings of a plug-in need not have these
+    temperature = said.get("answer_temperature" if role == "answerers" else "temperature")
+    return Trial(chat, role, temperature, said.get("max_tokens"), said.get("seed"))
 
 
 def red_picture() -> bytes:

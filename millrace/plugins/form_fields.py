@@ -49,11 +49,13 @@ class SettingsOf:
         kind: what its settings class is called after: `BaselineSettings` for a baseline.
         default: the plug-in of the field's default value. A form opens on the first alternative whatever the value is, so this
             one comes first.
+        none: what no plug-in at all is called, which then comes first and is an empty mapping; empty: there must be one.
     """
 
     package: str
     kind: str
     default: str
+    none: str = ""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """One alternative for each plug-in, and one for a mapping with a dotted path as its name."""
@@ -74,7 +76,8 @@ class SettingsOf:
             forms.append(dict(reference))
         own = {"title": "your own", "type": "object", "additionalProperties": True, "required": ["name"]}
         own["properties"] = {"name": {"type": "string", "pattern": r"\.", "title": "Name", "description": "Its dotted path."}}
-        return {"anyOf": [*forms, own]}
+        without = [{"title": self.none, "type": "object", "properties": {}, "additionalProperties": False}] if self.none else []
+        return {"anyOf": [*without, *forms, own]}
 
 
 def _fill_in(form: dict[str, Any], model: type[BaseModel]) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from millrace.records.outcome import FAILURES
+from millrace.records.summaries import JudgesAgreement, JudgeVotes
 
 
 class Agreement(msgspec.Struct):
@@ -58,22 +59,22 @@ class Agreement(msgspec.Struct):
         for judge, reason in reasons.items():
             self.missing.setdefault(judge, Counter())[reason] += 1
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> JudgesAgreement | None:
         """For `summary.json`; None when no claim had two votes and no vote was missing."""
         if not self.n and not self.missing:
             return None
         missing = {judge: dict(sorted(reasons.items())) for judge, reasons in sorted(self.missing.items())}
-        return {
-            "n": self.n,
-            "unanimous": self.unanimous,
-            "tied": self.tied,
-            "kappa": self._kappa(),
-            "with_majority": {
-                judge: {"votes": self.votes[judge], "decided": self.decided[judge], "agreed": self.with_majority[judge]}
+        return JudgesAgreement(
+            n=self.n,
+            unanimous=self.unanimous,
+            tied=self.tied,
+            kappa=self._kappa(),
+            with_majority={
+                judge: JudgeVotes(votes=self.votes[judge], decided=self.decided[judge], agreed=self.with_majority[judge])
                 for judge in sorted(self.votes)
             },
-            **({"missing": missing} if missing else {}),
-        }
+            missing=missing or UNSET,
+        )
 
     def _kappa(self) -> float | None:
         """1 is perfect, 0 what chance alone would give; None where all votes say the same and chance would, too."""

@@ -6,12 +6,13 @@ A kind of annotation (`millrace.lake.annotations`) names the module for it, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from millrace.lake.annotations import understood_by
 from millrace.plugins.contracts import completed, optional
+from millrace.records.outcome import Selector
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 UNANSWERABLE_SHARE = 0.15
 """Share of the claims asked that do not apply: enough for a useful rate, few enough that answering stays the rule."""
 
-Selectors = dict[str, dict[str, Any]]
+Selectors = dict[str, Selector]
 """By slot: what is meant, for programs, in the kind's own terms. They travel with an outcome to the question stage."""
 
 
@@ -63,7 +64,7 @@ class ClaimRules(Protocol):
         """
         ...
 
-    def truth_of(self, claim_id: str, row: LakeRow, selectors: Mapping[str, Mapping[str, Any]]) -> Truth | None:
+    def truth_of(self, claim_id: str, row: LakeRow, selectors: Mapping[str, Selector]) -> Truth | None:
         """What is right for a claim about this subject; None for a claim that the annotation can't decide."""
         ...
 

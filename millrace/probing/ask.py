@@ -12,12 +12,13 @@ from typing import Any
 from millrace.errors import RunFailed, ShortOfTarget
 from millrace.lake.images import decode_image
 from millrace.lake.reader import read_row
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
 from millrace.llm.run_chats import chats_of_run
 from millrace.llm.settings import chats_in, runs_here
 from millrace.probing.baselines import Baseline, Question, baseline_settings, open_baseline
 from millrace.probing.device import device_of
-from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.records.question import AskedQuestion, Item
+from millrace.run.journal import read_records, write_jsonl
 
 _reading = threading.Lock()
 """The lake's reader has one place in one file at a time."""
@@ -42,7 +43,7 @@ def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any
         baseline: the config's part: the plug-in's name and its settings.
         device: where the model runs: `cpu`, or whatever GPU there is.
     """
-    items = list(read_jsonl(questions))
+    items = list(read_records(questions, Item))
     if not out.exists():
         with chats_of_run(out):
             model = open_baseline(baseline_settings(baseline), device=device_of(device)) if items else None
@@ -50,11 +51,11 @@ def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any
     return len(items)
 
 
-def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+def _answers(items: Iterable[Item], lake: Path, baseline: Baseline | None) -> Iterator[AskedQuestion]:
     """Questions about one image are asked together, and the lake is read in its own order."""
 
-    def place(item: Mapping[str, Any]) -> tuple[str, int]:
-        return item["image"]["file"], item["image"]["row"]
+    def place(item: Item) -> tuple[str, int]:
+        return item.image.file, item.image.row
 
     groups = [list(group) for _, group in groupby(sorted(items, key=place), key=place)]
     width = 1 if baseline is None else baseline.concurrency
@@ -70,25 +71,21 @@ def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline 
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _answers_about(about_one: list[Mapping[str, Any]], lake: Path, baseline: Baseline | None) -> Iterator[dict[str, Any]]:
+def _answers_about(about_one: list[Item], lake: Path, baseline: Baseline | None) -> Iterator[AskedQuestion]:
     try:
         assert baseline is not None
         with _reading:
-            row = read_row(lake, _ref(about_one[0]["image"]))
+            row = read_row(lake, about_one[0].image)
         answers = _ask(baseline, row, about_one)
     except (RunFailed, ShortOfTarget):  # no endpoint answers, or the budget is spent: not these items' failure
         raise
     except Exception as error:  # noqa: BLE001 - an item's failure becomes a record
         message = f"{type(error).__name__}: {error}"[:500]
-        yield from ({"id": item["id"], "answers": [], "error": message} for item in about_one)
+        yield from (AskedQuestion(id=item.id, answers=(), error=message) for item in about_one)
         return
-    yield from ({"id": item["id"], "answers": [answer]} for item, answer in zip(about_one, answers, strict=True))
+    yield from (AskedQuestion(id=item.id, answers=(answer,)) for item, answer in zip(about_one, answers, strict=True))
 
 
-def _ask(baseline: Baseline, row: LakeRow, items: list[Mapping[str, Any]]) -> list[str]:
-    questions = [Question(item["question"], dict(item["options"] or {}), item["question_type"]) for item in items]
+def _ask(baseline: Baseline, row: LakeRow, items: list[Item]) -> list[str]:
+    questions = [Question(item.question, dict(item.options), item.question_type) for item in items]
     return baseline.answer(decode_image(row.image_bytes), questions)
-
-
-def _ref(image: Mapping[str, Any]) -> ImageRef:
-    return ImageRef(image["image_id"], image["file"], image["row"], image["sha256"])

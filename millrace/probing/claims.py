@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -242,7 +241,7 @@ def _find(name_or_path: str) -> Path:
 
 
 def _shipped_reasons() -> tuple[FailureReason, ...]:
-    data: dict[str, Any] = parse_yaml((CLAIM_SETS / "default.yaml").read_text(encoding="utf-8"))
+    data = parse_yaml((CLAIM_SETS / "default.yaml").read_text(encoding="utf-8"))
     return tuple(FailureReason.model_validate(reason) for reason in data["failure_reasons"])
 
 

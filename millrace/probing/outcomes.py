@@ -6,7 +6,7 @@ judge's, is `infra_error` and never a failure; abstaining where a claim does not
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,17 +15,7 @@ from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
-from millrace.records.outcome import FAILURES, Outcome
-
-OUTCOME_SCHEMA = "millrace.outcome/1"
-"""Version of the outcome record."""
-
-
-class ErrorNote(msgspec.Struct, frozen=True):
-    """An exception, written down."""
-
-    type: str
-    message: str
+from millrace.records.outcome import FAILURES, ErrorNote, Outcome
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -33,48 +23,6 @@ class Decision(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     error: ErrorNote | None = None
-
-
-class OutcomeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One claim on one image, as a line of the outcome journal."""
-
-    kind: Literal["outcome"] = "outcome"
-    id: str
-    schema: str = OUTCOME_SCHEMA
-    image: dict[str, Any]
-    """Where the image is (file, row, sha256, image_id) and its width and height."""
-    claim_id: str
-    claim_set: str
-    """The set's SHA-256."""
-    claim: str
-    """The sentence with its subject filled in and the slots to be answered left open."""
-    prefilled: dict[str, str]
-    selectors: dict[str, dict[str, Any]]
-    answerable: bool
-    outcome: str
-    """One of `OUTCOMES`."""
-    failure_id: str | None
-    """None unless the outcome is the model's failure."""
-    baseline: dict[str, Any] | None
-    """None when the baseline raised."""
-    judge: dict[str, Any] | None
-    """None when nothing came to be judged."""
-    factors: tuple[str, ...]
-    error: ErrorNote | None
-
-
-class DroppedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What was not asked, and why."""
-
-    kind: Literal["dropped"] = "dropped"
-    id: str
-    image: dict[str, Any]
-    claim_id: str | None
-    """None: the whole image, for all its claims."""
-    reason: str
-    detail: str = ""
-    claims: int = 1
-    """How many claims the record stands for."""
 
 
 def failure_id_of(outcome: str, claim: Claim) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.llm.trial import trials_in
@@ -12,6 +11,7 @@ from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
 from millrace.probing.settings import ProbingConfig
+from millrace.records.summaries import ProbingSummary
 
 if TYPE_CHECKING:
     from millrace.lake.files import LakeCheck
@@ -68,18 +68,18 @@ def plan_lines(config: ProbingConfig) -> list[str]:
     ]
 
 
-def check_infrastructure(summary: Mapping[str, Any], max_failure_rate: float) -> None:
+def check_infrastructure(summary: ProbingSummary, max_failure_rate: float) -> None:
     """See that not too much of the run broke.
 
     Raises:
         RunFailed: more than `max_failure_rate` of the outcomes are `infra_error`, there are no outcomes at all, or none of them
             is an answer.
     """
-    outcomes = summary["outcomes"]
+    outcomes = summary.outcomes
     broken, asked = outcomes.get("infra_error", 0), sum(outcomes.values())
     cut, filtered = outcomes.get("cut_off", 0), outcomes.get("filtered", 0)
     if asked == 0:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in summary["dropped"].items()) or "no images"
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in summary.dropped.items()) or "no images"
         raise RunFailed(f"nothing could be probed ({reasons}); see the dropped lines in probing/shard-00000.jsonl")
     if broken > max_failure_rate * asked:
         raise RunFailed(

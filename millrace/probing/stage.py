@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from msgspec import structs
 
 from millrace.probing import preflight
 from millrace.probing.settings import ProbingConfig
+from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 
@@ -23,7 +26,8 @@ class Probing(Stage):
     config: ProbingConfig
 
     name = "probing"
-    feeds = ("filtering", "qa")
+    summary_type = ProbingSummary
+    feeds: ClassVar[tuple[str, ...]] = ("filtering", "qa")
 
     @property
     def hosts(self) -> int:
@@ -59,7 +63,7 @@ class Probing(Stage):
 
         return any(concerned_units(folder / "work", self.config.model_dump(mode="json")))
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ProbingSummary:
         """Lake → baseline → ranks → outcomes."""
         from millrace.probing.preparation import prepare_baseline
         from millrace.probing.ranks.launch import Counts, run_ranks
@@ -79,13 +83,9 @@ class Probing(Stage):
             machines = run.machines if self.hosts > 1 else None
             run.call(run_ranks, config, lake, folder, run.folder.logs, show, machines)
             summary = run.call(settle_outcomes, config, lake, folder)
-            bar.note = f"{summary['images']} images, {summary['out']} claims"
+            bar.note = f"{summary.images} images, {summary.went_out} claims"
         preflight.check_infrastructure(summary, config.max_failure_rate)
-        return {**summary, "target": target, "lake": str(lake.absolute())}
-
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
-        """Whether a target was set and not reached."""
-        return summary["target"] is not None and summary["failures"] < summary["target"]
+        return structs.replace(summary, target=target, lake=str(lake.absolute()))
 
     def _lake(self, run: RunContext) -> Path:
         """The folder of images: the user's, or the embedded one, drawn by the workers on first use."""
@@ -99,6 +99,20 @@ class Probing(Stage):
             with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
                 run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
         return drawing.folder
+
+
+class ProbingBefore(Probing):
+    """The same, of the model that another is compared with."""
+
+    name = "before"
+    feeds = ("compare",)
+
+
+class ProbingAfter(Probing):
+    """The same, of the model that is compared."""
+
+    name = "after"
+    feeds = ("compare",)
 
 
 @dataclass(frozen=True)

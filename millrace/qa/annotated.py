@@ -7,18 +7,18 @@ Who understands a kind of annotation (`millrace.lake.annotations`) names a modul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from millrace.lake.annotations import understood_by
 from millrace.plugins.contracts import completed
+from millrace.records.outcome import Selector
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
     from millrace.qa.writing.wordings import Wordings
-
-Selector = Mapping[str, Any]
+    from millrace.records.question import Item
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class QuestionRules(Protocol):
         """The words of a language; None for one that it does not speak."""
         ...
 
-    def verify(self, item: Mapping[str, Any], row: LakeRow) -> Finding:
+    def verify(self, item: Item, row: LakeRow) -> Finding:
         """Hold a finished question against its image, by code of its own: nothing that wrote the question is used again."""
         ...
 

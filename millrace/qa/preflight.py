@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from millrace.errors import UsageError
 from millrace.llm.trial import trials_in
 from millrace.plugins.loading import load_plugin
+from millrace.qa.exports import folder_of
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import writer_settings
 
@@ -17,8 +19,13 @@ def check(settings: QaSettings) -> None:
         UsageError: what is wrong, in one sentence.
     """
     writer_settings(settings.writer)
+    folders: dict[str, str] = {}
     for name in settings.exports:
         load_plugin(EXPORTS, name, "export")
+        folder = folder_of(name)
+        if folders.setdefault(folder, name) != name:
+            both = f"the exports '{folders[folder]}' and '{name}'"
+            raise UsageError(f"{both} would both be written into exports/{folder}; rename one")
 
 
 def reach(settings: QaSettings) -> list[str]:

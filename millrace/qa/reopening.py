@@ -18,7 +18,8 @@ from millrace.llm.settings import chats_in
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import writer_settings
 from millrace.qa.writing.write_shards import dropped_path, examined_path
-from millrace.run.journal import read_jsonl
+from millrace.records.question import REFUSED_QUESTION, AskedQuestion, Item
+from millrace.run.journal import read_records
 
 _TALLY = re.compile(r"\d+ of (\d+) answerers agree")
 """As the endpoint's writer words how many answers there were."""
@@ -37,12 +38,14 @@ def cut_off_drafts(folder: Path, before: Mapping[str, Any], now: QaSettings) -> 
         raised = gives_more_room(then, writer)
     except ValueError:
         return  # a config of another version, or another config: it will be refused
-    answerers = len(getattr(writer, "answerers", ())) or min(1, len(chats_in(writer)))
+    chats = chats_in(writer)
+    answerers = len(chats[1:]) or len(chats)  # as in `expected_calls`: the first writes, the others answer, or it does both
     for lost in sorted((folder / "written" / "dropped").glob("shard-*.jsonl")) if raised else ():
         written = lost.parent.parent / lost.name
-        kept = read_jsonl(written) if written.exists() else ()
-        tallies = (*(item["verification"]["by"] for item in kept), *(record["detail"] for record in read_jsonl(lost)))
-        if any(record["reason"] in {CUT_OFF, "not_answered"} for record in read_jsonl(lost)) or any(
+        kept = read_records(written, Item) if written.exists() else ()
+        dropped = list(read_records(lost, REFUSED_QUESTION))
+        tallies = (*(item.verification.by for item in kept), *(record.detail for record in dropped))
+        if any(record.reason in {CUT_OFF, "not_answered"} for record in dropped) or any(
             int(found[1]) < answerers for found in map(_TALLY.search, filter(None, tallies)) if found
         ):
             yield written
@@ -51,7 +54,7 @@ def cut_off_drafts(folder: Path, before: Mapping[str, Any], now: QaSettings) -> 
 def cut_off_answers(folder: Path) -> Iterator[Path]:
     """The shards of questions to which an answer of the baseline broke off."""
     for asked in sorted((folder / "asked").glob("shard-*.jsonl")):
-        if any(str(line.get("error", "")).startswith(CutOff.__name__) for line in read_jsonl(asked)):
+        if any((line.error or "").startswith(CutOff.__name__) for line in read_records(asked, AskedQuestion)):
             yield folder / "written" / asked.name
 
 

@@ -6,17 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.errors import InputError
 from millrace.llm.settings import runs_here
 from millrace.qa import preflight
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import writer_settings
+from millrace.records.summaries import BaselineCount, BlindGuess, DatasetCount, FilteringSummary, ProbingSummary, QaSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.folder import stored_config
-from millrace.run.journal import read_json
+from millrace.run.journal import read_json, read_record
 from millrace.run.stage import Forecast, Stage
+
+if TYPE_CHECKING:
+    from millrace.qa.dataset.dataset_card import CardFacts
 
 AskShard = Callable[[Path, Path, Path, Mapping[str, Any], str], int]
 """(questions, answers to write, lake, the baseline's config, device) → how many were asked."""
@@ -47,6 +51,7 @@ class WriteQuestions(Stage):
     baseline: AsksBaseline
 
     name = "qa"
+    summary_type = QaSummary
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
@@ -57,7 +62,7 @@ class WriteQuestions(Stage):
         if "filtering" not in forecast.stages:
             lines.insert(0, f"failures: {run_dir / 'filtering'}")
             kept = run_dir / "filtering" / "summary.json"
-            selected = read_json(kept)["out"] if kept.exists() else None
+            selected = read_record(kept, FilteringSummary).went_out if kept.exists() else None
         if selected is not None:
             forecast.calls += expected_calls(self.config, selected)
             forecast.calls += forecast.calls_for_questions(selected * self.config.items_per_failure)
@@ -100,7 +105,7 @@ class WriteQuestions(Stage):
         answers = cut_off_answers(folder) if self.baseline.has_more_room(probed) else ()
         return cut_off_drafts(folder, stored, self.config), answers
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> QaSummary:
         """Survey → write → ask the baseline → check → settle → dataset."""
         from millrace.qa.checking.check_shards import check_shard
         from millrace.qa.checking.whole_set import settle
@@ -109,8 +114,8 @@ class WriteQuestions(Stage):
         from millrace.qa.writing.write_shards import check_yield, plan_questions, survey_shard, write_shard
 
         settings, root = self.config, run.folder.path
-        probed, model = read_json(root / "probing" / "summary.json"), read_json(root / "config.json")["probing"]
-        lake = Path(probed["lake"])
+        probed = read_record(root / "probing" / "summary.json", ProbingSummary)
+        model, lake = read_json(root / "config.json")["probing"], probed.lake_folder
         selected = sorted((root / "filtering").glob("shard-*.jsonl"))
         written, asked, checked = ([folder / step / shard.name for shard in selected] for step in ("written", "asked", "checked"))
         refused = [folder / "rejected" / shard.name for shard in selected]
@@ -119,7 +124,7 @@ class WriteQuestions(Stage):
         with run.progress.stage("surveying", len(selected), "shards") as bar:
             surveys = run.map(survey_shard, selected, the_lake, the_settings, on_done=lambda survey: bar.advance())
             plan = Same(run.call(plan_questions, surveys, settings))
-        to_write = read_json(root / "filtering" / "summary.json")["out"]
+        to_write = read_record(root / "filtering" / "summary.json", FilteringSummary).went_out
         here = runs_here(writer_settings(settings.writer))
         with run.progress.stage("writing", to_write, "failures") as bar, run.on_gpus(here):
             arguments = (selected, written, the_lake, the_settings, plan)
@@ -149,22 +154,22 @@ class WriteQuestions(Stage):
         dropped: Counter[str] = Counter()
         for part in (*(report.dropped for report in reports), settlement.dropped, dataset.dropped):
             dropped.update(part)
-        return {
-            "in": sum(report.seen for report in reports),
-            "out": dataset.rows,
-            "dropped": dict(sorted(dropped.items())),
-            "dataset": {"rows": dataset.rows, "splits": dict(by_split), "images": dataset.images},
-            "verification": {status: sum(splits.values()) for status, splits in dataset.splits.items()},
-            "question_types": dataset.question_types,
-            "pipelines": dataset.pipelines,
-            "baseline": {"failures": dataset.baseline["failures"], "n": dataset.baseline["n"]},
-            "blind": settlement.blind,
-            "positions": dataset.answers,
-            "exports": exported,
-        }
+        return QaSummary(
+            came_in=sum(report.seen for report in reports),
+            went_out=dataset.rows,
+            dropped=dict(sorted(dropped.items())),
+            dataset=DatasetCount(rows=dataset.rows, splits=dict(by_split), images=dataset.images),
+            verification={status: sum(splits.values()) for status, splits in dataset.splits.items()},
+            question_types=dataset.question_types,
+            pipelines=dataset.pipelines,
+            baseline=BaselineCount(failures=dataset.baseline.failures, n=dataset.baseline.n),
+            blind=settlement.blind,
+            positions=dataset.answers,
+            exports=exported,
+        )
 
 
-def card_facts(root: Path, probed: Mapping[str, Any], blind: dict[str, Any], moved: int) -> Any:
+def card_facts(root: Path, probed: ProbingSummary, blind: dict[str, BlindGuess], moved: int) -> CardFacts:
     """What the dataset's card tells of the stages before.
 
     Args:
@@ -177,13 +182,12 @@ def card_facts(root: Path, probed: Mapping[str, Any], blind: dict[str, Any], mov
     from millrace.reporting.intervals import rate_of
     from millrace.run.folder import versions
 
-    funnel = {name: read_json(root / name / "summary.json") for name in ("probing", "filtering")}
     config = read_json(root / "config.json")["probing"]
     return CardFacts(
-        failure_rates={claim: rate_of(outcomes).summary() for claim, outcomes in probed["claims"].items()},
-        baseline={"name": config["baseline"].get("name", "embedded")},
-        lake="embedded digit scenes" if config["lake"]["path"] is None else probed["lake"],
-        funnel={name: {key: stage[key] for key in ("in", "out", "dropped")} for name, stage in funnel.items()},
+        failure_rates={claim: rate_of(outcomes).summary() for claim, outcomes in probed.claims.items()},
+        baseline=config["baseline"].get("name", "embedded"),
+        lake="embedded digit scenes" if config["lake"]["path"] is None else str(probed.lake_folder),
+        funnel={"probing": probed, "filtering": read_record(root / "filtering" / "summary.json", FilteringSummary)},
         blind=blind,
         moved=moved,
         versions=versions(),

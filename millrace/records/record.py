@@ -16,11 +16,11 @@ and `read_record` of `millrace.run.journal` read files of them.
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-import numpy as np
 import orjson
 
 from millrace.errors import RunFailed
@@ -96,6 +96,7 @@ def _in_words(error: msgspec.ValidationError) -> str:
 
 def _number_of(value: Any) -> Any:
     """numpy's numbers and arrays, which a computation may leave in a field, as Python's."""
-    if isinstance(value, np.generic | np.ndarray):
+    numpy: Any = sys.modules.get("numpy")  # whoever has such a value has imported it, and it takes 0.1 s
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
         return value.tolist()
     raise TypeError(f"a record can not hold a {type(value).__name__}")

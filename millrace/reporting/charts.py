@@ -23,6 +23,10 @@ AXES = ((0.1, 0.02), (0.2, 0.05), (0.5, 0.1), (0.75, 0.25), (1.0, 0.25))
 """Where an axis may end, and how far apart its ticks then are."""
 
 
+SIGNED_AXES = ((0.05, 0.025), (0.1, 0.05), (0.2, 0.1), (0.5, 0.25), (1.0, 0.5))
+"""The same for an axis of differences, on each side of 0."""
+
+
 class Axis(msgspec.Struct, frozen=True):
     """A horizontal axis of rates from 0 to `end`."""
 
@@ -32,6 +36,17 @@ class Axis(msgspec.Struct, frozen=True):
     def place(self, value: float) -> float:
         """Where `value` lies, in percent of the axis."""
         return round(100 * min(max(value / self.end, 0.0), 1.0), 2)
+
+
+class SignedAxis(msgspec.Struct, frozen=True):
+    """A horizontal axis of differences, from -`reach` to `reach`, with 0 in its middle."""
+
+    reach: float
+    ticks: tuple[float, ...]
+
+    def place(self, value: float) -> float:
+        """Where `value` lies, in percent of the axis."""
+        return round(100 * min(max((value / self.reach + 1) / 2, 0.0), 1.0), 2)
 
 
 class Whisker(msgspec.Struct, frozen=True):
@@ -54,10 +69,16 @@ class Segment(msgspec.Struct, frozen=True):
 def axis_for(rates: Iterable[Rate]) -> Axis:
     """An axis that ends at the next round figure above every interval."""
     highest = max((interval[1] for rate in rates if (interval := rate.interval)), default=1.0)
-    end, step = next(
-        (end, step) for end, step in ((0.1, 0.02), (0.2, 0.05), (0.5, 0.1), (0.75, 0.25), (1.0, 0.25)) if highest <= end
-    )
+    end, step = next((end, step) for end, step in AXES if highest <= end)
     return Axis(end, tuple(round(index * step, 2) for index in range(round(end / step) + 1)))
+
+
+def signed_axis_for(values: Iterable[float]) -> SignedAxis:
+    """An axis that ends at the next round figure beyond every value, on both sides."""
+    highest = max((abs(value) for value in values), default=0.1)
+    reach, step = next((end, step) for end, step in SIGNED_AXES if highest <= end or end == 1.0)
+    count = round(reach / step)
+    return SignedAxis(reach, tuple(round(index * step, 3) for index in range(-count, count + 1)))
 
 
 def whisker(rate: Rate, axis: Axis) -> Whisker | None:
@@ -89,6 +110,22 @@ def percent(share: float | None, digits: int = 0) -> str:
     if 0 < share < 1 and float(text) in {0.0, 100.0} and digits < 3:
         return percent(share, digits + 1)
     return f"{text}{NBSP}%"
+
+
+def points(difference: float | None, *, signed: bool = True) -> str:
+    """A difference of shares in percentage points: -0.0521 as `−5.2 points`, without its sign as `5.2 points`."""
+    if difference is None:
+        return UNKNOWN
+    size = f"{100 * abs(difference):.1f}"
+    sign = "" if not signed or float(size) == 0 else "−" if difference < 0 else "+"
+    return f"{sign}{size}{NBSP}points"
+
+
+def span_points(low: float | None, high: float | None) -> str:
+    """An interval of differences: `−9.1 to −1.3 points`."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"{points(low).removesuffix(f'{NBSP}points')} to {points(high)}"
 
 
 def interval_words(rate: Rate, digits: int = 0) -> str:

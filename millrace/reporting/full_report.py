@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from millrace.errors import ItemFailed
 from millrace.records.outcome import FAILURES
+from millrace.records.question import CheckResult
 from millrace.reporting import charts
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.journal import write_atomic
@@ -140,14 +141,6 @@ class JudgesResult(msgspec.Struct, frozen=True):
     """Per judge that did not always vote: how often it did not, and why, in words."""
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One check of a question."""
-
-    name: str
-    passed: bool
-    detail: str = ""
-
-
 class Example(msgspec.Struct, frozen=True):
     """One failure and the question made from it."""
 
@@ -166,7 +159,7 @@ class Example(msgspec.Struct, frozen=True):
     """The right option's key, or the answer itself where there are no options."""
     verification: str = "unverified"
     verified_by: str = ""
-    checks: tuple[Check, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     baseline_answer: str | None = None
     """The model's reply to the final question; None when it was not asked."""
     baseline_correct: bool | None = None

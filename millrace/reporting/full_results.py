@@ -10,18 +10,19 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
+from msgspec import UnsetType, to_builtins
 
 from millrace.errors import ItemFailed
 from millrace.lake.annotations import factor_words
 from millrace.lake.reader import LakeReader
-from millrace.lake.rows import ImageRef
 from millrace.llm.run_chats import ledger_of_run
+from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
+from millrace.records.question import Item
+from millrace.records.summaries import FilteringSummary, JudgesAgreement, ProbingSummary, QaSummary, RunSeconds, StageSeconds
 from millrace.reporting import charts
 from millrace.reporting.full_report import (
-    Check,
     ClaimResult,
     DatasetResult,
     Example,
@@ -37,7 +38,7 @@ from millrace.reporting.full_report import (
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_json, read_jsonl, write_json
+from millrace.run.journal import read_json, read_record, read_records, write_json
 
 if TYPE_CHECKING:
     from millrace.probing.claims import ClaimSet
@@ -77,37 +78,57 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         status: `finished` or `short`.
         seconds: where the time of this attempt went (`Timeline.seconds`); a stage that an earlier one finished keeps its own.
     """
-    stages = {name: read_json(folder / name / "summary.json") for name in STAGES}
-    probing, qa = stages["probing"], stages["qa"]
-    rates = {claim: rate_of(outcomes).summary() for claim, outcomes in probing["claims"].items()}
+    stages = _Stages.read(folder)
+    probing, qa = stages.probing, stages.qa
     return {
         "schema": "millrace.summary/1",
         "status": status,
-        "stages": {name: {key: stage[key] for key in ("in", "out", "dropped", "seconds")} for name, stage in stages.items()},
-        "outcomes": probing["outcomes"],
-        "failure_rates": rates,
-        "factors": {factor: rate_of(outcomes).summary() for factor, outcomes in probing["factors"].items()},
-        "images": probing["images"],
-        "dataset": {**qa["dataset"], "path": str(folder / "dataset")},
-        "time": _time(stages, seconds["stages"]["start and stop"]["wall"]),
-        **({"judges": probing["judges"]} if "judges" in probing else {}),
-        "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
+        "stages": {
+            name: {"in": stage.came_in, "out": stage.went_out, "dropped": stage.dropped, "seconds": stage.seconds}
+            for name, stage in stages._asdict().items()
+        },
+        "outcomes": probing.outcomes,
+        "failure_rates": {claim: to_builtins(rate_of(outcomes).summary()) for claim, outcomes in probing.claims.items()},
+        "factors": {factor: to_builtins(rate_of(outcomes).summary()) for factor, outcomes in probing.factors.items()},
+        "images": probing.images,
+        "dataset": {**to_builtins(qa.dataset), "path": str(folder / "dataset")},
+        "time": to_builtins(_time(stages, seconds["stages"]["start and stop"]["wall"])),
+        **({"judges": to_builtins(probing.judges)} if probing.judges else {}),
+        "paid": [to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }
 
 
-def _time(stages: Mapping[str, Mapping[str, Any]], outside: float) -> dict[str, Any]:
+class _Stages(NamedTuple):
+    """What each stage left."""
+
+    probing: ProbingSummary
+    filtering: FilteringSummary
+    qa: QaSummary
+
+    @classmethod
+    def read(cls, folder: Path) -> _Stages:
+        """Of a run's folder, with all stages complete."""
+        return cls(
+            read_record(folder / "probing" / "summary.json", ProbingSummary),
+            read_record(folder / "filtering" / "summary.json", FilteringSummary),
+            read_record(folder / "qa" / "summary.json", QaSummary),
+        )
+
+
+def _time(stages: _Stages, outside: float) -> RunSeconds:
     """Seconds by stage: its wall time, the part in which work was done, and the orchestration around it."""
-    parts = {name: {"wall": stage["seconds"], "work": stage["work_seconds"]} for name, stage in stages.items()}
-    parts["start and stop"] = {"wall": round(outside, 3), "work": 0.0}
-    wall, work = (sum(part[key] for part in parts.values()) for key in ("wall", "work"))
-    return {"wall": round(wall, 3), "work": round(work, 3), "orchestration": round(wall - work, 3), "stages": parts}
+    done = stages._asdict().items()
+    parts = {name: StageSeconds(wall=stage.seconds or 0.0, work=stage.work_seconds or 0.0) for name, stage in done}
+    parts["start and stop"] = StageSeconds(wall=round(outside, 3), work=0.0)
+    wall, work = sum(part.wall for part in parts.values()), sum(part.work for part in parts.values())
+    return RunSeconds(wall=round(wall, 3), work=round(work, 3), orchestration=round(wall - work, 3), stages=parts)
 
 
-def rate_table(data: ReportData) -> list[dict[str, Any]]:
+def rate_table(data: ReportData) -> list[dict[str, str | int]]:
     """The failure rates as rows of a table."""
-    rows = []
+    rows: list[dict[str, str | int]] = []
     for claim in sorted(data.claims, key=lambda one: -(one.rate.rate or 0.0)):
         low, high = claim.rate.interval or (None, None)
         shown = {"rate": claim.rate.rate, "low": low, "high": high}
@@ -136,52 +157,52 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
         summary: from `summarise`.
         claims: claim id → (name, what it asks).
     """
-    stages = {name: read_json(folder / name / "summary.json") for name in STAGES}
-    probing, qa = stages["probing"], stages["qa"]
+    stages = _Stages.read(folder)
+    probing, qa = stages.probing, stages.qa
     config = read_json(folder / "config.json")
-    total = rate_of(probing["outcomes"])
+    total = rate_of(probing.outcomes)
     time = summary["time"]
     return ReportData(
         title="Where the model fails",
         status="complete" if summary["status"] == "finished" else "short of its target",
         model=config["probing"]["baseline"].get("name", "?"),
         model_detail=_model_detail(folder),
-        lake="embedded digit scenes" if config["probing"]["lake"]["path"] is None else probing["lake"],
-        images=probing["images"],
+        lake="embedded digit scenes" if config["probing"]["lake"]["path"] is None else str(probing.lake_folder),
+        images=probing.images,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        outcomes=probing["outcomes"],
+        outcomes=probing.outcomes,
         claims=tuple(
             ClaimResult(claim, name, asks, rate_of(outcomes))
-            for claim, outcomes in probing["claims"].items()
+            for claim, outcomes in probing.claims.items()
             for name, asks in [claims.get(claim, (claim, ""))]
         ),
         factors=tuple(
             FactorResult(name, factor_words(name), present, Rate(total.failures - present.failures, total.n - present.n))
-            for name, outcomes in probing["factors"].items()
+            for name, outcomes in probing.factors.items()
             if name != "none"
             for present in [rate_of(outcomes)]
         ),
         funnel=tuple(
-            FunnelStage(name, counts, stages[name]["in"], stages[name]["out"], stages[name]["dropped"])
-            for name, counts in STAGES.items()
+            FunnelStage(name, STAGES[name], stage.came_in, stage.went_out, stage.dropped)
+            for name, stage in stages._asdict().items()
         ),
         wall_s=time["wall"],
         times=tuple(StageTime(name, stage["wall"], stage["work"]) for name, stage in time["stages"].items()),
         dataset=DatasetResult(
-            rows=qa["dataset"]["rows"],
+            rows=qa.dataset.rows,
             path="dataset",
-            verification=qa["verification"],
-            question_types=qa["question_types"],
-            splits=qa["dataset"]["splits"],
-            baseline=Rate(**qa["baseline"]),
+            verification=qa.verification,
+            question_types=qa.question_types,
+            splits=qa.dataset.splits,
+            baseline=Rate(qa.baseline.failures, qa.baseline.n),
         ),
-        gallery=tuple(examples(folder, Path(probing["lake"]))),
+        gallery=tuple(examples(folder, probing.lake_folder)),
         reproduce=(f"python -m flows.full --config {folder / 'config.json'} --run-dir NEW_FOLDER",),
         settings=_flat(config),
         versions={name: version for name, version in summary["versions"].items() if version},
         limits=LIMITS,
         paid=tuple(_paid(row) for row in summary["paid"]),
-        judges=_judges(summary.get("judges")),
+        judges=_judges(probing.judges),
     )
 
 
@@ -203,24 +224,24 @@ def _paid(row: Mapping[str, Any]) -> PaidRow:
     )
 
 
-def _judges(agreement: Mapping[str, Any] | None) -> JudgesResult | None:
-    if agreement is None:
+def _judges(agreement: JudgesAgreement | UnsetType) -> JudgesResult | None:
+    if not agreement:
         return None
-    against = {name: Rate(row["decided"] - row["agreed"], row["decided"]) for name, row in agreement["with_majority"].items()}
+    against = {name: Rate(row.decided - row.agreed, row.decided) for name, row in agreement.with_majority.items()}
     missing = {
         name: ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons.items())
-        for name, reasons in agreement.get("missing", {}).items()
+        for name, reasons in (agreement.missing or {}).items()
     }
-    return JudgesResult(agreement["n"], agreement["unanimous"], agreement["tied"], agreement["kappa"], against, missing)
+    return JudgesResult(agreement.n, agreement.unanimous, agreement.tied, agreement.kappa, against, missing)
 
 
 def examples(folder: Path, lake: Path) -> Iterator[Example]:
     """A few items for each claim, drawn by their ids, with their images."""
-    accepted = itertools.chain.from_iterable(read_jsonl(path) for path in sorted((folder / "qa").glob("shard-*.jsonl")))
-    by_claim: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    accepted = itertools.chain.from_iterable(read_records(path, Item) for path in sorted((folder / "qa").glob("shard-*.jsonl")))
+    by_claim: dict[str, list[tuple[float, Item]]] = {}
     for item in accepted:
-        entry = (fraction_for(0, "gallery", item["id"]), item)
-        kept = by_claim.setdefault(item["lineage"]["claim_id"], [])
+        entry = (fraction_for(0, "gallery", item.id), item)
+        kept = by_claim.setdefault(item.lineage.claim_id or "", [])
         kept.append(entry)
         kept.sort(key=lambda one: one[0])
         del kept[EXAMPLES_PER_CLAIM:]
@@ -231,39 +252,37 @@ def examples(folder: Path, lake: Path) -> Iterator[Example]:
                 yield _example(by_claim[claim][rank][1], reader)
 
 
-def _example(item: Mapping[str, Any], reader: LakeReader) -> Example:
-    lineage, verification, difficulty = item["lineage"], item["verification"], item.get("difficulty") or {}
-    baseline = lineage.get("baseline") or {}
-    source = item["image"]
+def _example(item: Item, reader: LakeReader) -> Example:
+    lineage, verification = item.lineage, item.verification
     try:
-        image = reader.read(ImageRef(source["image_id"], source["file"], source["row"], source["sha256"])).image_bytes
+        image = reader.read(item.image).image_bytes
     except ItemFailed:
         image = None
-    answered = baseline.get("values") or {}
+    answered = lineage.baseline.said if lineage.baseline is not None and lineage.baseline.related else None
     return Example(
-        claim_id=lineage["claim_id"],
+        claim_id=lineage.claim_id or "",
         image=image,
-        image_id=source["image_id"],
-        outcome=lineage["outcome"],
-        claim=lineage["claim"],
-        model_answer=", ".join(answered.values()) if baseline.get("related") else "does not apply",
-        right_answer=", ".join(lineage["correct"].values()) or "does not apply",
-        factors=tuple(lineage.get("factors") or ()),
-        question=item["question"],
-        options=item.get("options") or {},
-        answer=item["answer"],
-        verification=verification["status"],
-        verified_by=verification["by"],
-        checks=tuple(Check(check["name"], check["passed"], check.get("detail", "")) for check in verification["checks"]),
-        baseline_answer=next(iter(difficulty.get("answers") or ()), None),
-        baseline_correct=difficulty.get("baseline_correct"),
+        image_id=item.image.image_id,
+        outcome=lineage.outcome or "",
+        claim=lineage.claim,
+        model_answer="does not apply" if answered is None else ", ".join(answered.values()),
+        right_answer=", ".join(lineage.correct.values()) or "does not apply",
+        factors=lineage.factors,
+        question=item.question,
+        options=item.options,
+        answer=item.answer,
+        verification=verification.status,
+        verified_by=verification.by or "",
+        checks=verification.checks,
+        baseline_answer=next(iter(item.difficulty.answers), None),
+        baseline_correct=item.difficulty.baseline_correct,
     )
 
 
 def _model_detail(folder: Path) -> str:
-    for record in read_jsonl(folder / "probing" / "shard-00000.jsonl"):
-        if record.get("baseline"):
-            return f"fingerprint {record['baseline']['fingerprint']}"
+    for record in read_records(folder / "probing" / "shard-00000.jsonl", PROBED_CLAIM):
+        if isinstance(record, OutcomeRecord) and record.baseline is not None:
+            return f"fingerprint {record.baseline.fingerprint}"
     return ""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from millrace.records.outcome import FAILURES, SUCCESSES
+from millrace.records.summaries import RateSummary
 
 Z_95 = 1.959963984540054
 """Standard normal quantile for a two-sided interval of 95 %."""
@@ -33,10 +34,10 @@ class Rate(msgspec.Struct, frozen=True):
         """(low, high), 95 %; None when nothing was counted."""
         return wilson(self.failures, self.n)
 
-    def summary(self) -> dict[str, float | int | None]:
-        """The shape that `summary.json` has: n, failures, rate, low, high."""
+    def summary(self) -> RateSummary:
+        """The shape that `summary.json` has."""
         low, high = self.interval or (None, None)
-        return {"n": self.n, "failures": self.failures, "rate": self.rate, "low": low, "high": high}
+        return RateSummary(n=self.n, failures=self.failures, rate=self.rate, low=low, high=high)
 
 
 def rate_of(outcomes: Mapping[str, int]) -> Rate:

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from msgspec import structs, to_builtins
+
+from millrace.records.summaries import StageSummary
 from millrace.run.folder import RunFolder
-from millrace.run.journal import read_json, write_json
+from millrace.run.journal import read_json, read_record, write_json
 from millrace.run.machines import Machines
 from millrace.run.progress import Progress
 from millrace.run.stage import Stage
@@ -58,20 +61,22 @@ class RunContext(ABC):
         """
         folder = self.folder.stage(stage.name)
         kept = folder / "summary.json"
-        summary: dict[str, Any]
+        typed = stage.summary_type
         if kept.exists():
-            summary = read_json(kept)
+            found = read_json(kept) if typed is None else read_record(kept, typed)
             self.progress.say(f"{stage.name}: already done")
         else:
             outer, self.stage_name = self.stage_name, stage.name
             with self.timeline.within(stage.name):
-                summary = self._inside(stage, lambda: stage.run(self, folder))
+                found = self._inside(stage, lambda: stage.run(self, folder))
             self.stage_name = outer
             spent = self.timeline.seconds()["stages"][stage.name]
-            summary |= {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
-            write_json(kept, summary)
+            times = {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
+            found = structs.replace(found, **times) if isinstance(found, StageSummary) else found | times
+            write_json(kept, found)
+        summary = dict(to_builtins(found))
         self.summaries[stage.name] = summary
-        if stage.is_short(summary):
+        if found.is_short if isinstance(found, StageSummary) else stage.is_short(summary):
             self.short.add(stage.name)
         return summary
 
@@ -125,7 +130,7 @@ class RunContext(ABC):
     def show_text(self, key: str, text: str, title: str) -> None:
         """Show a Markdown text where the run is watched (Prefect's UI)."""
 
-    def show_table(self, key: str, rows: Sequence[dict[str, Any]], title: str) -> None:
+    def show_table(self, key: str, rows: Sequence[dict[str, str] | dict[str, str | int]], title: str) -> None:
         """Show a table where the run is watched (Prefect's UI)."""
 
     @abstractmethod

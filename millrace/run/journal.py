@@ -103,18 +103,32 @@ class Journal:
         path = self.path if self.done else self.part
         return list(read_jsonl(path)) if path.exists() else []
 
-    def finish(self, order: Callable[[dict[str, Any]], Any] | None = None) -> None:
-        """Make the shard complete: sorted by `order` when one is given, synced, renamed."""
+    def records_of(self, kind: type[RecordT]) -> list[RecordT]:
+        """All records, typed; `kind` may be a union of types.
+
+        Raises:
+            RunFailed: a line is no such record; the message names file, line and field.
+        """
+        path = self.path if self.done else self.part
+        return list(read_records(path, kind)) if path.exists() else []
+
+    def finish_sorted(self, kind: type[RecordT], order: Callable[[RecordT], tuple[int, ...]]) -> None:
+        """`finish`, with the records sorted by `order`."""
+        if self._file is not None:
+            records = list(read_records(self.part, kind))
+            records.sort(key=order)
+            write_jsonl(self.path, records)
+            self.part.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+    def finish(self) -> None:
+        """Make the shard complete: synced, renamed."""
         if self._file is None:
             return
-        if order is None:
-            self.sync()
-            self.part.replace(self.path)
-            sync_folder(self.path.parent)
-        else:
-            ordered: list[dict[str, Any]] = sorted(read_jsonl(self.part), key=order)
-            write_jsonl(self.path, ordered)
-            self.part.unlink(missing_ok=True)
+        self.sync()
+        self.part.replace(self.path)
+        sync_folder(self.path.parent)
         self._file.close()
         self._file = None
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from millrace.errors import InputError
-from millrace.run.journal import read_json, read_jsonl
+from millrace.records.summaries import ProbingSummary
+from millrace.run.journal import read_json, read_jsonl, read_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Row = dict[str, Json]
+"""A record of any schema, as its line says it."""
 
 
 def open_run(path: Path | str) -> RunResults:
@@ -47,8 +55,7 @@ class RunResults:
     @property
     def config(self) -> dict[str, Any]:
         """The settings, by stage."""
-        config: dict[str, Any] = read_json(self.path / "config.json")
-        return config
+        return dict(read_json(self.path / "config.json"))
 
     def summary(self, stage: str) -> dict[str, Any]:
         """A stage's own summary.
@@ -56,11 +63,13 @@ class RunResults:
         Raises:
             InputError: the stage is not complete.
         """
+        return dict(read_json(self._complete(stage)))
+
+    def _complete(self, stage: str) -> Path:
         kept = self.path / stage / "summary.json"
         if not kept.exists():
             raise InputError(f"{stage} is not complete in {self.path}")
-        summary: dict[str, Any] = read_json(kept)
-        return summary
+        return kept
 
     def outcomes(self) -> pa.Table:
         """A row for each claim on each image: what was asked, what the model said, what was right, and the outcome."""
@@ -79,21 +88,21 @@ class RunResults:
         """The failure rate of each claim with its 95 % interval (Wilson): claim, n, failures, rate, low, high."""
         from millrace.reporting.intervals import rate_of
 
-        claims = self.summary("probing")["claims"]
-        return _table({"claim": claim, **rate_of(outcomes).summary()} for claim, outcomes in sorted(claims.items()))
+        claims = read_record(self._complete("probing"), ProbingSummary).claims
+        return _table({"claim": claim, **to_builtins(rate_of(outcomes).summary())} for claim, outcomes in sorted(claims.items()))
 
-    def _shards(self, stage: str) -> Iterator[dict[str, Any]]:
+    def _shards(self, stage: str) -> Iterator[Row]:
         for shard in sorted((self.path / stage).glob("shard-*.jsonl")):
             yield from read_jsonl(shard)
 
 
-def _table(records: Iterator[dict[str, Any]] | Any) -> pa.Table:
+def _table(records: Iterable[Row]) -> pa.Table:
     """Rows of records: nested records as `outer.inner`, everything else that is no plain value as JSON text."""
     import pyarrow as pa
 
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns: dict[str, Any] = {}
+    columns: dict[str, list[Json]] = {}
     for name in names:
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
@@ -103,8 +112,8 @@ def _table(records: Iterator[dict[str, Any]] | Any) -> pa.Table:
     return pa.table(columns)
 
 
-def _flat(record: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(record: Row, prefix: str = "", depth: int = 0) -> Row:
+    flat: Row = {}
     for name, value in record.items():
         if isinstance(value, dict) and depth == 0 and value:
             flat |= _flat(value, f"{name}.", depth + 1)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from millrace.llm.estimate import Planned
     from millrace.llm.settings import ModelSettings
+    from millrace.records.summaries import StageSummary
     from millrace.run.context import RunContext
 
     PlannedCalls = tuple[ModelSettings, Planned]
@@ -49,6 +50,9 @@ class Stage(ABC):
     """Whether it maps shards over workers; else it works in this process, or in programs that it starts."""
     feeds: ClassVar[tuple[str, ...]] = ()
     """Stages that work on what it leaves in the same folder: they start over when it is taken up again."""
+
+    summary_type: ClassVar[type[StageSummary] | None] = None
+    """The type of its summary; None: plain JSON."""
 
     config: BaseModel
     """Its part of the flow's config, which the run's folder keeps; a subclass names its own class."""
@@ -106,7 +110,7 @@ class Stage(ABC):
         """Take back that part; it is called with the stage's own folder, from which `summary.json` has been taken already."""
 
     @abstractmethod
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary | dict[str, Any]:
         """Do it.
 
         Args:

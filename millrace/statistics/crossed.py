@@ -4,8 +4,8 @@ Each pair was answered under several seeds (of trainings before and after), so t
 each other. The interval rests on the variance for two-way clusters (Cameron, Gelbach and Miller, Robust inference with multiway
 clustering, Journal of Business & Economic Statistics 29, 2011) and Student's t with Satterthwaite's degrees of freedom: few with
 three seeds, as they should be. Beside it stands the crossed bootstrap (Owen, The pigeonhole bootstrap, Annals of Applied
-Statistics 1, 2007), which is known to be too wide. Measured: the first covers 93 to 98 % where 95 is promised, the second 96 to
-99.6 % (`tests/benchmarks/bench_statistics.py`).
+Statistics 1, 2007), which is known to be too wide. Measured: the first covers 95 to 98 % where 95 is promised, the second 97 to
+99 % (`tests/benchmarks/bench_statistics.py`).
 """
 
 from __future__ import annotations

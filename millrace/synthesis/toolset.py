@@ -34,8 +34,6 @@ def open_environment(config: SynthesisConfig) -> Environment:
         fields = _fields_of(module, error.title)
         raise UsageError("; ".join(_sentence(detail, fields) for detail in error.errors())) from None
     check_parts(completed(environment, Environment, f"the environment '{config.environment_mode}'"), config.environment_mode)
-    if config.policy == "programmatic":
-        _check_for_programs(environment, config.environment_mode)
     unknown = [name for name in config.available_tools if name not in environment.tools]
     if unknown:
         environment.close()
@@ -68,11 +66,14 @@ def check_parts(environment: Environment, name: str) -> None:
         completed(environment.verifier, Verifier, f"the verifier of {what}")
 
 
-def _check_for_programs(environment: Environment, name: str) -> None:
-    """Without a model, questions are planned with operators and proven by the verifier."""
+def check_for_programs(environment: Environment, name: str) -> None:
+    """See that questions can be made without a model: planned with operators and proven by the verifier.
+
+    Raises:
+        UsageError: the environment has none.
+    """
     lacks = "operators" if not environment.operators else "verifier" if environment.verifier is None else ""
     if lacks:
-        environment.close()
         raise UsageError(
             f"the environment '{name}' has no {lacks}, so that no program can make questions in it: write {lacks} "
             "(docs/extending/environment.md), or set policy: chat"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +27,10 @@ from millrace.qa.settings import QaSettings
 from millrace.qa.writing.case import Case, read_cases
 from millrace.qa.writing.option_balance import Plan
 from millrace.qa.writing.write_shards import plan_questions, survey_shard, write_shard
+from millrace.records.outcome import OutcomeRecord
+from millrace.records.question import Item
 from millrace.records.synthesis import QAItem, Seed, Trajectory, Tree
-from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.run.journal import read_records, write_jsonl
 
 SEEDS = (
     "prime numbers up to 40",
@@ -84,7 +85,7 @@ class Questions(NamedTuple):
 
     cases: list[Case]
     plan: Plan
-    items: list[Mapping[str, Any]]
+    items: list[Item]
     """Checked: what an export gets."""
 
 
@@ -98,7 +99,7 @@ def questions() -> Questions:
     claims, routes = load_claims("objects"), load_routes("default")
     probe = Probe(claims, open_baseline(baseline_settings({"name": "guess"})), open_judge(judge_settings({})), lake(), 1, 0.2)
     outcomes = [record for row in rows() for record in probe_row(probe, row)]
-    failures = [record for record in outcomes if record.get("failure_id")]
+    failures = [record for record in outcomes if isinstance(record, OutcomeRecord) and record.failure_id]
     with tempfile.TemporaryDirectory() as folder:
         selected, written, checked = (Path(folder) / f"{name}.jsonl" for name in ("selected", "written", "checked"))
         write_jsonl(selected, [selection_record(one, sample_index=place, routes=routes) for place, one in enumerate(failures)])
@@ -106,12 +107,12 @@ def questions() -> Questions:
         write_shard(selected, written, lake(), QA, plan)
         check_shard(written, None, checked, Path(folder) / "rejected.jsonl", lake(), QA)
         cases = [case for case in read_cases(selected, lake()) if isinstance(case, Case)]
-        return Questions(cases, plan, list(read_jsonl(checked)))
+        return Questions(cases, plan, list(read_records(checked, Item)))
 
 
-def image_of(item: Mapping[str, Any]) -> bytes:
+def image_of(item: Item) -> bytes:
     """The bytes of the picture that a question is about."""
-    return next(row.image_bytes for row in rows() if row.ref.image_id == item["image"]["image_id"])
+    return next(row.image_bytes for row in rows() if row.ref.image_id == item.image.image_id)
 
 
 def decoded(row: LakeRow) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from millrace.boxes.annotation import read
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
+from millrace.records.lake import ImageRef
 
 WIDTH, HEIGHT = 600, 300
 

@@ -18,6 +18,7 @@ from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import load_claims
 from millrace.probing.judges import judge_settings, open_judge
+from millrace.records.outcome import DroppedClaim
 from tests.boxes.pictures import row, thing
 
 ROOT = Path(__file__).parents[2]
@@ -145,8 +146,10 @@ def test_a_box_that_can_not_be_costs_the_claims_of_its_picture_and_not_the_run()
     guesser = open_baseline(baseline_settings({"name": "guess"}))
     probe = Probe(load_claims("objects"), guesser, open_judge(judge_settings({})), Path(), 1, 0.15)
     records = probe_row(probe, row(thing("cup", 900, 100)))
-    assert {(record["kind"], record["reason"]) for record in records} == {("dropped", "bad_annotation")}
-    assert "lies outside" in records[0]["detail"]
+    dropped = [record for record in records if isinstance(record, DroppedClaim)]
+    assert dropped == records
+    assert {record.reason for record in dropped} == {"bad_annotation"}
+    assert "lies outside" in dropped[0].detail
 
 
 def test_three_thousand_boxes_are_decided_and_verified_in_seconds() -> None:
@@ -160,7 +163,7 @@ def test_three_thousand_boxes_are_decided_and_verified_in_seconds() -> None:
 
 
 def test_a_picture_that_is_none_is_the_rows_failure() -> None:
-    from millrace.lake.rows import ImageRef
+    from millrace.records.lake import ImageRef
 
     broken = LakeRow(ImageRef("img", "a.parquet", 0, ""), b"no picture", None, row(thing("cup", 100, 50)).annotation, {})
     with pytest.raises(ItemFailed):

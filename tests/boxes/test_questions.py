@@ -33,7 +33,10 @@ from millrace.qa.items import full_question
 from millrace.qa.settings import QaSettings
 from millrace.qa.writing.wordings import BLANK
 from millrace.qa.writing.write_shards import plan_questions, survey_shard, write_shard
+from millrace.records import question
+from millrace.records.outcome import OutcomeRecord
 from millrace.run.journal import read_jsonl, write_jsonl
+from tests.fixtures.questions import as_item
 
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPHS = ROOT / "configs" / "full" / "photographs"
@@ -49,13 +52,13 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
     """What the question stage accepts of what a guesser gets wrong, in six rounds."""
     folder = tmp_path_factory.mktemp("photographs")
     routes = load_routes("default")
-    failures = []
+    failures: list[OutcomeRecord] = []
     for seed in range(6):
         guesser = open_baseline(baseline_settings({"name": "guess", "seed": seed}))
         probe = Probe(load_claims("objects"), guesser, open_judge(judge_settings({})), PHOTOGRAPHS, seed, 0.15)
         records = [record for row in rows() for record in probe_row(probe, row)]
-        assert {record["judge"]["kind"] for record in records if record["kind"] == "outcome"} == {"verified"}
-        failures += [record for record in records if record.get("failure_id")]
+        assert {record.judge.kind for record in records if isinstance(record, OutcomeRecord) and record.judge} == {"verified"}
+        failures += [record for record in records if isinstance(record, OutcomeRecord) and record.failure_id]
     selection, written = folder / "selection.jsonl", folder / "written.jsonl"
     write_jsonl(selection, [selection_record(one, sample_index=at, routes=routes) for at, one in enumerate(failures)])
     qa = QaSettings(blind_check="report", items_per_failure=2)
@@ -87,7 +90,13 @@ def test_the_verifiers_share_no_code_with_what_writes() -> None:
     for path in Path(verifiers.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("millrace."):
-                allowed = ("millrace.boxes.verifiers", "millrace.errors", "millrace.lake", "millrace.plugins.loading")
+                allowed = (
+                    "millrace.boxes.verifiers",
+                    "millrace.errors",
+                    "millrace.lake",
+                    "millrace.plugins.loading",
+                    "millrace.records",
+                )
                 assert str(node.module).startswith(allowed), f"{path.name} imports {node.module}"
 
 
@@ -99,7 +108,7 @@ def test_every_corrupted_answer_is_refused(items: list[Item]) -> None:
     mutants = [mutant for item in items for mutant in corrupted(item)]
     assert len(mutants) > 300
     by_row = rows()
-    passed = [mutant for mutant in mutants if examine(mutant, by_row[mutant["image"]["row"]]).failure is None]
+    passed = [mutant for mutant in mutants if examine(as_item(mutant), by_row[mutant["image"]["row"]]).failure is None]
     assert not passed, (passed[0]["full_question"], passed[0]["answer"])
 
 
@@ -145,7 +154,7 @@ def test_a_question_about_another_subject_than_recorded_is_refused(items: list[I
         if item["task"]["aspect"] == "label shown" or label not in item["question"]:
             continue
         told = item["question"].replace(label, "umbrella")
-        finding = verifiers.verify(item | {"question": told}, row_of(item))
+        finding = verifiers.verify(as_item(item | {"question": told}), row_of(item))
         assert (finding.status, finding.reason) == ("refuted", "other_subject"), told
         asked += 1
     assert asked > 100
@@ -211,13 +220,14 @@ def test_a_question_is_examined_once_and_again_only_when_something_about_it_chan
 
     written, at = tmp_path / "written.jsonl", rows()
     bare = [{**item, "verification": {"status": "unverified", "by": None, "checks": []}} for item in items[:20]]
-    examined = [(proof_of(item, at[item["image"]["row"]]), examine(item, at[item["image"]["row"]])) for item in bare]
+    pairs = [(as_item(item), at[item["image"]["row"]]) for item in bare]
+    examined = [(proof_of(item, row), examine(item, row)) for item, row in pairs]
     write_jsonl(written, bare)
-    write_jsonl(examined_path(written), ({"proof": proof, **found.record()} for proof, found in examined))
+    write_jsonl(examined_path(written), (found.record(proof) for proof, found in examined))
     asked: list[str] = []
 
-    def counted(item: Item, row: LakeRow) -> Examination:
-        asked.append(item["id"])
+    def counted(item: question.Item, row: LakeRow) -> Examination:
+        asked.append(item.id)
         return examine(item, row)
 
     monkeypatch.setattr(check_shards, "examine", counted)

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.checkpoint.engine.vector_io import PosixFiles
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
+from millrace.records.checkpoint import Problem
 from tests.checkpoint.saved_checkpoints import cause_of, filled, load, same, save
 
 STATE = {f"layer{index}.weight": filled(20, index + 3, seed=index) for index in range(5)}

@@ -26,9 +26,9 @@ def write_safetensors(path: Path, state: dict[str, torch.Tensor]) -> Path:
 def test_a_checkpoint_is_compared_with_stock_and_every_turn_is_told(tmp_path: Path) -> None:
     turns: list[int] = []
     rows = compare_readers(save(STATE, tmp_path), threads=2, repeats=3, on_turn=lambda: turns.append(1))
-    assert [row["reader"] for row in rows] == ["stock", "ParallelFileSystemReader"]
-    assert rows[0]["times_stock"] == 1.0
-    assert all(len(row["all"]) == 3 and row["seconds"] > 0 for row in rows)
+    assert [row.reader for row in rows] == ["stock", "ParallelFileSystemReader"]
+    assert rows[0].times_stock == 1.0
+    assert all(len(row.all) == 3 and row.seconds > 0 for row in rows)
     assert len(turns) == 2 * (1 + 3)  # once each for the page cache
     assert "ParallelFileSystemReader" in "\n".join(table(rows))
 
@@ -37,7 +37,7 @@ def test_a_safetensors_folder_is_compared_with_torchs_reader_of_its_format_where
     write_safetensors(tmp_path / "model.safetensors", STATE)
     rows = compare_readers(tmp_path, threads=1, repeats=1, on_turn=lambda: None)
     stock = ["stock"] if importlib.util.find_spec("safetensors") is not None else []
-    assert [row["reader"] for row in rows] == [*stock, "ParallelFileSystemReader"]
+    assert [row.reader for row in rows] == [*stock, "ParallelFileSystemReader"]
 
 
 def test_the_benchmark_finds_the_peers_that_are_installed_and_no_other(tmp_path: Path) -> None:

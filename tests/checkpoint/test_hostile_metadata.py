@@ -17,7 +17,14 @@ import torch
 import torch.distributed.checkpoint as dcp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
 
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.metadata_pickle import MetadataMachine
@@ -172,6 +179,27 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, n
     with pytest.raises(BaseException, match="regular file"):
         load({"a": torch.zeros(3)}, ParallelFileSystemReader(folder, verify="crc"))
     assert time.monotonic() - start < 10
+
+
+def test_parts_of_cut_tensors_are_read_as_the_unpickler_reads_them_and_as_wholes(monkeypatch: pytest.MonkeyPatch) -> None:
+    described: dict[str, Any] = {}
+    places: dict[Any, Any] = {}
+    files = [f"__{rank}_0.distcp" for rank in range(300)]
+    for number, (rank, parts) in enumerate([(0, 2), (1, 2), (2, 300), (3, 4), (5, 3)]):
+        boxes = [((300 * part, *(7,) * (rank - 1))[:rank], (300, *(2,) * (rank - 1))[:rank]) for part in range(parts)]
+        chunks = [ChunkStorageMetadata(torch.Size(low), torch.Size(sizes)) for low, sizes in boxes]
+        described[f"w{number}"] = TensorStorageMetadata(TensorProperties(), torch.Size((9,) * rank), chunks)
+        for part, (low, _) in enumerate(boxes):
+            places[MetadataIndex(f"w{number}", torch.Size(low), part)] = _StorageInfo(files[part], 70_000 * part, 9)
+    data = pickle.dumps(Metadata(described, {}, places))
+    built: list[str] = []
+    step_by_step = MetadataMachine.build
+    monkeypatch.setattr(
+        MetadataMachine, "build", lambda self, made, state: built.append(type(made).__name__) or step_by_step(self, made, state)
+    )
+    found = read_metadata(io.BytesIO(data), where="here")
+    assert found == pickle.loads(data)
+    assert built.count("ChunkStorageMetadata") <= 3, "only the first ones, which bring the names of their fields"
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from millrace.digits.annotation import scene_of
 from millrace.digits.claim_vocabulary import KINDS, SLOT_KINDS
+from millrace.digits.geometry import typed
 from millrace.digits.kinds import truth_of
 from millrace.digits.lake_build import build_lake
 from millrace.digits.subjects import choose_subject
@@ -15,6 +18,8 @@ from millrace.filtering.routing import load_routes
 from millrace.filtering.selection_shards import selection_record
 from millrace.lake.parquet import LakeRow, stream_rows
 from millrace.probing.claims import Claim, load_claims
+from millrace.records.outcome import ForeignOutcome
+from millrace.records.selection import Selection
 from millrace.run.ids import content_id, random_for
 from millrace.run.journal import write_jsonl
 
@@ -46,19 +51,19 @@ def wrong_answer(claim: Claim, right: dict[str, list[str]], rng: Any) -> dict[st
     return said
 
 
-def outcome_of(row: LakeRow, claim: Claim, seed: int) -> dict[str, Any] | None:
+def outcome_of(row: LakeRow, claim: Claim, seed: int) -> ForeignOutcome | None:
     """A failure on this image and claim, as the probing writes it; None where there is nothing to ask."""
     scene = scene_of(row)
     subject = choose_subject(claim, scene, seed=seed, image_id=row.ref.image_id)
     if subject is None:
         return None
-    truth = truth_of(claim.claim_id, scene, subject.selectors)
+    truth = truth_of(claim.claim_id, scene, typed(subject.selectors))
     assert truth is not None
     rng = random_for(seed, row.ref.image_id, claim.claim_id, "stand-in")
     abstains = subject.answerable and rng.random() < 0.2
     outcome = "hallucinated" if not subject.answerable else "wrong_abstain" if abstains else "wrong"
     accepted = {slot: list(values) for slot, values in truth.accepted.items()}
-    return {
+    record = {
         "kind": "outcome",
         "id": content_id("out", row.ref.sha256, claim.claim_id, seed),
         "image": {
@@ -96,9 +101,10 @@ def outcome_of(row: LakeRow, claim: Claim, seed: int) -> dict[str, Any] | None:
         "factors": list(scene.factors),
         "error": None,
     }
+    return msgspec.convert(record, ForeignOutcome)
 
 
-def failures_in(lake: Path, seed: int, per_image: int) -> Iterator[dict[str, Any]]:
+def failures_in(lake: Path, seed: int, per_image: int) -> Iterator[Selection]:
     """Up to `per_image` failures of every image, as selection records."""
     routes = load_routes("default")
     claims = load_claims("default").claims

@@ -109,9 +109,9 @@ guesser = open_baseline(baseline_settings({"name": "guess"}))
 probe = Probe(load_claims("claims.yaml"), guesser, open_judge(judge_settings({})), lake, 1, 0.0)
 rows = [one for file in sorted(lake.glob("*.parquet")) for one in stream_rows(file, lake=lake)]
 records = [record for one in rows for record in probe_row(probe, one)]
-failures = [record for record in records if record.get("failure_id")]
+failures = [record for record in records if getattr(record, "failure_id", None)]
 assert len(failures) >= 3, records
-assert {record["judge"]["kind"] for record in failures} == {"verified"}
+assert {record.judge.kind for record in failures} == {"verified"}
 write_jsonl(Path("selection.jsonl"), [selection_record(one, sample_index=n, routes=routes) for n, one in enumerate(failures)])
 qa = QaSettings(blind_check="report", items_per_failure=2)
 plan = plan_questions([survey_shard(Path("selection.jsonl"), lake, qa)], qa)

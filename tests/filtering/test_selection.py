@@ -82,7 +82,7 @@ def test_the_draw_within_an_image_follows_the_weights(outcome: Make, as_lines: W
     pair = ("counting_object_instances", "scale_proportion_estimation")
     records = [outcome(image, claim) for image in range(2000) for claim in pair]
     report = filter_outcomes(as_lines(records), tmp_path / "out", FilteringSettings())
-    share = report.balance["FR_OBJECT_COUNTING_CONFUSION"]["kept"] / report.kept
+    share = report.balance["FR_OBJECT_COUNTING_CONFUSION"].kept / report.kept
     assert abs(share - 16 / 20) < 0.04  # weights 16 and 4; four standard deviations of 2,000 draws
 
 

@@ -20,6 +20,7 @@ from millrace.filtering.selection import select_failures
 from millrace.filtering.selection_shards import images_of, write_shard
 from millrace.filtering.settings import FilteringSettings
 from millrace.lake.parquet import LakeRow, stream_rows
+from millrace.records.outcome import ImagePlace
 from millrace.run.journal import read_jsonl
 
 Make = Callable[..., dict[str, Any]]
@@ -63,7 +64,7 @@ def test_ids_come_from_content_and_numbers_from_the_start_index(outcomes: MakeMa
 
 def test_images_are_embedded_on_request(outcome: Make, as_lines: Write, tmp_path: Path) -> None:
     config = FilteringSettings(embed_images=True)
-    filter_outcomes(as_lines([outcome(1)]), tmp_path / "out", config, fetch_image=lambda image: image["image_id"].encode())
+    filter_outcomes(as_lines([outcome(1)]), tmp_path / "out", config, fetch_image=lambda image: image.image_id.encode())
     assert base64.b64decode(only_record(tmp_path / "out")["source_a"]["jpg"]) == b"img_1"
 
 
@@ -82,8 +83,8 @@ def test_embedded_images_come_from_the_lake_as_they_are_stored(outcome: Make, as
 
 
 def test_an_image_that_cannot_be_embedded_costs_its_record_and_says_why(outcome: Make, as_lines: Write, tmp_path: Path) -> None:
-    def fetch(image: dict[str, Any]) -> bytes:
-        if image["image_id"] == "img_2":
+    def fetch(image: ImagePlace) -> bytes:
+        if image.image_id == "img_2":
             raise ItemFailed("truncated_image", "it ends early")
         return b"jpeg"
 

@@ -58,7 +58,7 @@ class Model:
 
 probe = Probe(load_claims("claims.yaml"), Model(), open_judge(judge_settings({})), Path("."), 1, 0.15)
 (record,) = probe_row(probe, row)
-assert (record["outcome"], record["judge"]["kind"], record["factors"]) == ("correct", "verified", ("deep",)), record
+assert (record.outcome, record.judge.kind, record.factors) == ("correct", "verified", ("deep",)), record
 """
 
 CLAIMS = """

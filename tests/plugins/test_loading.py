@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol
 import pytest
 from pydantic import BaseModel, create_model
 
+from millrace.cli import main
 from millrace.config import parse_config
 from millrace.errors import UsageError
 from millrace.plugins.contracts import completed, optional
@@ -252,3 +253,26 @@ def test_forms_and_configs_know_the_same_names() -> None:
     for field, wrong in (("policy", "chatt"), ("environment_mode", "maths"), ("exports", ["chatt"])):
         with pytest.raises(UsageError, match="did you mean"):
             parse_config(SynthesisConfig, {field: wrong}, where="here")
+
+
+def test_two_exports_that_would_share_a_folder_are_refused_before_the_run(mine: Callable[..., str]) -> None:
+    from millrace.qa import preflight
+    from millrace.qa.settings import QaSettings
+
+    own = mine("def open_export(folder): ...", "llava")
+    with pytest.raises(UsageError, match=rf"the exports 'llava' and '{own}' would both be written into exports/llava"):
+        preflight.check(QaSettings(exports=("llava", own)))
+
+
+def test_the_command_finds_plug_ins_in_the_working_folder(
+    mine: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mine("raise RuntimeError('found it')", "found")
+    here = str(Path.cwd())
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != here])
+    Path("seeds.txt").write_text("a seed")
+    with pytest.raises(SystemExit) as end:
+        main(["synthesis", "--set", f"environment_mode={path}", "--set", "seeds=seeds.txt", "--run-dir", "run"])
+    assert end.value.code == 2
+    assert "found.py, line 1: RuntimeError: found it; correct it there" in capsys.readouterr().err
+    assert not Path("run").exists()

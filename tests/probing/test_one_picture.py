@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from millrace.lake.images import decode_image
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
 from millrace.llm import ImagePart, Reply, Request
 from millrace.llm.images import encode_image
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
@@ -23,6 +23,7 @@ from millrace.probing.baselines import baseline_settings, open_baseline
 from millrace.probing.claims import load_claims
 from millrace.probing.judges import judge_settings, open_judge
 from millrace.probing.prompts import write_prompt
+from millrace.records.lake import ImageRef
 from tests.llm.servers import served
 
 

@@ -14,6 +14,7 @@ from millrace.probing.ranks.settlement import settle
 from millrace.probing.ranks.units import plan_of
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
 from millrace.records.outcome import FAILURES
+from millrace.records.summaries import ProbingSummary
 from millrace.run.journal import read_jsonl
 
 COIN = "tests.probing.coin_baseline"
@@ -26,7 +27,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def probe(lake: Path, folder: Path, *, ranks: int = 1, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def probe(lake: Path, folder: Path, *, ranks: int = 1, **settings: Any) -> tuple[ProbingSummary, list[dict[str, Any]]]:
     baseline = {"name": COIN, **settings.pop("baseline", {})}
     torchrun = TorchrunSettings(nproc_per_node=ranks, max_restarts=settings.pop("max_restarts", 2))
     config = ProbingConfig(baseline=baseline, torchrun=torchrun, **{"failure_batch_size": 7, **settings})
@@ -43,7 +44,7 @@ def probe(lake: Path, folder: Path, *, ranks: int = 1, **settings: Any) -> tuple
 def test_one_two_and_four_ranks_give_the_same_records_and_stop_exactly_at_the_target(lake: Path, tmp_path: Path) -> None:
     runs = [probe(lake, tmp_path / str(ranks), ranks=ranks, target_failure_count=100) for ranks in (1, 2, 4)]
     for summary, records in runs:
-        assert summary["stop"] == "target"
+        assert summary.stop == "target"
         assert sum(record.get("outcome") in FAILURES for record in records) == 100
         assert records == runs[0][1]
         assert summary == runs[0][0]
@@ -55,10 +56,10 @@ def test_one_two_and_four_ranks_give_the_same_records_and_stop_exactly_at_the_ta
 @pytest.mark.timeout(120)
 def test_two_ranks_cover_every_image_exactly_once_and_say_that_the_lake_is_used_up(lake: Path, tmp_path: Path) -> None:
     summary, records = probe(lake, tmp_path, ranks=2, target_failure_count=10_000)
-    assert summary["stop"] == "exhausted"
-    assert summary["images"] == 60
-    assert summary["in"] == 60 * 8
-    assert summary["in"] == summary["out"] + sum(summary["dropped"].values())
+    assert summary.stop == "exhausted"
+    assert summary.images == 60
+    assert summary.came_in == 60 * 8
+    assert summary.came_in == summary.went_out + sum(summary.dropped.values())
     pairs = [(record["image"]["image_id"], record["claim_id"]) for record in records]
     assert len(set(pairs)) == len(pairs)
 
@@ -80,7 +81,7 @@ def test_a_rank_that_is_killed_costs_nothing(lake: Path, tmp_path: Path) -> None
 def test_a_broken_baseline_gives_infra_errors_and_no_failures(lake: Path, tmp_path: Path) -> None:
     broken = ("counting_object_instances", "spatial_absolute_position")
     summary, records = probe(lake, tmp_path, target_failure_count=None, sample_size=10, baseline={"raises_on": broken})
-    assert summary["images"] == 10
+    assert summary.images == 10
     errors = [record for record in records if record.get("outcome") == "infra_error"]
     assert errors
     assert {record["claim_id"] for record in errors} == set(broken)
@@ -93,9 +94,9 @@ def test_empty_units_end_a_run_when_asked_to(lake: Path, tmp_path: Path) -> None
     everything = [claim.claim_id for claim in load_claims().claims]
     settings = {"target_failure_count": 5, "max_empty_batches": 3, "baseline": {"raises_on": everything}}
     summary, _ = probe(lake, tmp_path, ranks=2, **settings)
-    assert summary["stop"] == "empty"
-    assert summary["failures"] == 0
-    assert summary["images"] == 21
+    assert summary.stop == "empty"
+    assert summary.failures == 0
+    assert summary.images == 21
 
 
 @pytest.mark.slow

@@ -21,7 +21,8 @@ from millrace.processes.supervised import supervised
 pytestmark = pytest.mark.chaos
 
 ROOT = Path(__file__).resolve().parents[2]
-CYCLES = int(os.environ.get("MILLRACE_CHAOS_CYCLES", "200"))
+CYCLES = int(os.environ.get("MILLRACE_CHAOS_CYCLES", "40"))
+"""200 is the proof of a release."""
 KILLS = max(CYCLES // 20, 1)
 """Rounds of each way of killing, in each cage."""
 NASTY_PROCESSES = 4

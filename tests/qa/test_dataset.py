@@ -18,11 +18,12 @@ from PIL import Image
 
 from millrace.errors import UsageError
 from millrace.qa.dataset.dataset_card import CardFacts, dataset_card
-from millrace.qa.dataset.write_dataset import DatasetReport, split_of, write_dataset
+from millrace.qa.dataset.write_dataset import split_of, write_dataset
 from millrace.qa.dataset.write_exports import write_exports
 from millrace.qa.settings import DatasetSettings, QaSettings
+from millrace.records.summaries import BlindGuess, DatasetReport, FilteringSummary, RateSummary
 from millrace.run.journal import read_jsonl, write_jsonl
-from tests.fixtures.questions import Stage
+from tests.fixtures.questions import Stage, as_item
 
 Item = dict[str, Any]
 
@@ -31,11 +32,11 @@ Item = dict[str, Any]
 def made(stage: Stage, accepted: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetReport]:
     folder = tmp_path_factory.mktemp("made")
     facts = CardFacts(
-        failure_rates={"counting": {"n": 10, "failures": 4, "rate": 0.4, "low": 0.17, "high": 0.69}},
-        baseline={"name": "embedded"},
+        failure_rates={"counting": RateSummary(n=10, failures=4, rate=0.4, low=0.17, high=0.69)},
+        baseline="embedded",
         lake="digit scenes",
-        funnel={"probing": {"in": 20, "out": 18, "dropped": {"no_subject": 2}}},
-        blind={"multiple_choice by words": {"n": 100, "right": 26, "chance": 0.25, "low": 0.18, "high": 0.35}},
+        funnel={"filtering": FilteringSummary(came_in=20, went_out=18, dropped={"no_subject": 2}, balance={}, shards=())},
+        blind={"multiple_choice by words": BlindGuess(n=100, right=26, chance=0.25, low=0.18, high=0.35)},
     )
     report = write_dataset(accepted, folder / "dataset", folder / "lost.jsonl", stage.lake, QaSettings(), facts)
     return folder / "dataset", report
@@ -81,8 +82,8 @@ def test_no_image_is_in_both_splits_and_both_have_some(made: tuple[Path, Dataset
 def test_the_manifest_lists_every_file_with_its_hash(made: tuple[Path, DatasetReport]) -> None:
     folder, report = made
     found = {str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest() for file in folder.rglob("*.parquet")}
-    assert found == {name: told["sha256"] for name, told in report.files.items()}
-    assert sum(told["rows"] for told in report.files.values()) == report.rows == report.seen
+    assert found == {name: told.sha256 for name, told in report.files.items()}
+    assert sum(told.rows for told in report.files.values()) == report.rows == report.seen
 
 
 def test_the_card_has_a_header_for_machines_and_the_figures_for_people(made: tuple[Path, DatasetReport]) -> None:
@@ -105,9 +106,9 @@ def test_the_card_says_that_difficulty_in_chinese_means_nothing_for_a_model_that
     made: tuple[Path, DatasetReport],
 ) -> None:
     def said(language: Literal["en", "zh"], baseline: str) -> bool:
-        asked = {"n": 10, "failures": 8, "rate": 0.8, "low": 0.5, "high": 0.9}
+        asked = RateSummary(n=10, failures=8, rate=0.8, low=0.5, high=0.9)
         report = msgspec.structs.replace(made[1], baseline=asked)
-        card = dataset_card(report, QaSettings(language=language), CardFacts(baseline={"name": baseline}))
+        card = dataset_card(report, QaSettings(language=language), CardFacts(baseline=baseline))
         return "means nothing here" in card
 
     assert said("zh", "embedded")
@@ -143,7 +144,7 @@ def test_files_are_cut_at_their_size_and_hold_every_row_once(
 ) -> None:
     qa = QaSettings(dataset=DatasetSettings(rows_per_file=40, heldout_share=0.5))
     report = write_dataset(accepted, tmp_path / "dataset", tmp_path / "l.jsonl", stage.lake, qa, CardFacts())
-    assert max(told["rows"] for told in report.files.values()) == 40
+    assert max(told.rows for told in report.files.values()) == 40
     ids = [row["id"] for file in report.files for row in pq.read_table(tmp_path / "dataset" / file, columns=["id"]).to_pylist()]
     assert sorted(ids) == sorted(item["id"] for item in items)
     small = QaSettings(dataset=DatasetSettings(bytes_per_file=100_000))
@@ -208,7 +209,7 @@ def test_llava_conversations_point_to_image_files_that_are_there(exported: Path,
     for split in ("train", "heldout"):
         for record in orjson.loads((exported / f"llava/verified/{split}.json").read_bytes()):
             item = by_id[record["id"]]
-            assert split_of(item, QaSettings()) == split
+            assert split_of(as_item(item), QaSettings()) == split
             assert Image.open(exported / "llava" / record["image"]).size == (224, 224)
             human, gpt = record["conversations"]
             assert human["from"] == "human"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from PIL import Image
 
 from millrace.errors import RunFailed
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
 from millrace.llm import Reply, Request
 from millrace.llm.providers.scripted import ScriptedChat
 from millrace.llm.run_chats import chats_of_run, close_run_chats, ledger_of_run
@@ -21,6 +22,9 @@ from millrace.qa.writers import open_writer
 from millrace.qa.writing.case import Case
 from millrace.qa.writing.option_balance import make_plan
 from millrace.qa.writing.write_shards import write_questions
+from millrace.records.lake import ImageRef
+from millrace.records.selection import Selection
+from tests.fixtures.questions import as_line
 from tests.llm.servers import served
 
 Script = Callable[[Request], Reply | str]
@@ -57,7 +61,10 @@ def case(number: int) -> Case:
             "judge": {"by": "m", "kind": "judged"},
         },
     }
-    return Case(record, LakeRow(ImageRef(f"photo{number}", "a.parquet", number, ""), out.getvalue(), None, None, {}))
+    return Case(
+        msgspec.convert(record, Selection),
+        LakeRow(ImageRef(f"photo{number}", "a.parquet", number, ""), out.getvalue(), None, None, {}),
+    )
 
 
 def script(
@@ -92,7 +99,8 @@ def written(url: str, run: Path, count: int = 6, **changed: Any) -> tuple[list[d
     (run / "manifest.json").write_text("{}")
     with chats_of_run(run):
         writer = open_writer(qa, make_plan({}, qa.question_type_ratio.shares(), capping=True))
-    return write_questions([case(number) for number in range(count)], qa, writer)
+    items, lost = write_questions([case(number) for number in range(count)], qa, writer)
+    return [as_line(item) for item in items], [msgspec.to_builtins(record) for record in lost]
 
 
 def test_a_question_that_others_answer_alike_is_kept_as_judged(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import AskBaseline
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
-from millrace.run.journal import write_json, write_jsonl
+from millrace.run.journal import read_jsonl, write_json, write_jsonl
 
+LINES = Path(__file__).parents[1] / "records" / "lines"
 STEPS = ("written", "written/dropped", "written/examined", "asked", "checked", "rejected")
 
 
@@ -30,7 +31,13 @@ def probing(**changed: Any) -> ProbingConfig:
 
 
 def item(agree: str = "1 of 1") -> dict[str, Any]:
-    return {"id": "q", "verification": {"by": f"m ({agree} answerers agree)"}}
+    line: dict[str, Any] = next(read_jsonl(LINES / "qa.jsonl"))
+    return line | {"id": "q", "verification": {"status": "judged", "by": f"m ({agree} answerers agree)", "checks": []}}
+
+
+def dropped(reason: str) -> dict[str, Any]:
+    line: dict[str, Any] = next(read_jsonl(LINES / "dropped_question.jsonl"))
+    return line | {"reason": reason, "detail": ""}
 
 
 @pytest.fixture
@@ -57,8 +64,8 @@ def left(run: Path) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("reason", ["cut_off", "not_answered"])
 def test_a_draft_that_broke_off_has_its_shard_written_anew_when_there_is_more_room(run: Path, reason: str) -> None:
-    write_jsonl(run / "qa" / "written" / "dropped" / "shard-00001.jsonl", [{"reason": reason, "detail": ""}])
-    write_jsonl(run / "qa" / "written" / "dropped" / "shard-00002.jsonl", [{"reason": "answered_blind", "detail": ""}])
+    write_jsonl(run / "qa" / "written" / "dropped" / "shard-00001.jsonl", [dropped(reason)])
+    write_jsonl(run / "qa" / "written" / "dropped" / "shard-00002.jsonl", [dropped("answered_blind")])
     assert not WriteQuestions(writer(), AskBaseline()).outdated(run), "no limit is higher"
     assert not WriteQuestions(writer(max_tokens=100), AskBaseline()).outdated(run), "a limit is lower"
     stage = WriteQuestions(writer(max_tokens=1000), AskBaseline())
@@ -70,9 +77,12 @@ def test_a_draft_that_broke_off_has_its_shard_written_anew_when_there_is_more_ro
 
 def test_an_answerer_that_gave_no_answer_is_asked_again_when_there_is_more_room(run: Path) -> None:
     keep(run, answerers=2)
-    write_jsonl(run / "qa" / "written" / "shard-00000.jsonl", [item("2 of 2"), {"id": "t", "verification": {"by": None}}])
+    write_jsonl(
+        run / "qa" / "written" / "shard-00000.jsonl",
+        [item("2 of 2"), item() | {"id": "t", "verification": {"status": "unverified", "by": None, "checks": []}}],
+    )
     write_jsonl(run / "qa" / "written" / "shard-00001.jsonl", [item("2 of 2")])
-    disputed = {"reason": "answer_disputed", "detail": "0 of 1 answerers agree with 'two dogs'"}
+    disputed = dropped("x") | {"reason": "answer_disputed", "detail": "0 of 1 answerers agree with 'two dogs'"}
     write_jsonl(run / "qa" / "written" / "dropped" / "shard-00001.jsonl", [disputed])
     WriteQuestions(writer(answerers=2, max_tokens=1000), AskBaseline()).reopen(run / "qa")
     assert left(run)["written"] == [0], "in shard 1 a dispute, in shard 2 an agreement was between fewer than there are"

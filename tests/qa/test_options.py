@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
 from millrace.qa.checking.question_checks import RULES, answer_is_not_leaked, plain
 from millrace.qa.items import KEYS, build_item
 from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.case import Case
 from millrace.qa.writing.write_shards import deal_positions
+from millrace.records.lake import ImageRef
+from millrace.records.question import Item, QuestionType
+from millrace.records.selection import Selection
 
 words = st.text(alphabet=string.ascii_lowercase, min_size=2, max_size=10)
-Item = dict[str, Any]
 
 
 def case(name: str = "sel_1") -> Case:
@@ -35,7 +38,7 @@ def case(name: str = "sel_1") -> Case:
         "answerable": True,
         "lineage": {"outcome_id": "out_1", "outcome": "wrong"},
     }
-    return Case(record, LakeRow(ImageRef("img", "a.parquet", 3, "ab"), b"", None, None, {}))
+    return Case(msgspec.convert(record, Selection), LakeRow(ImageRef("img", "a.parquet", 3, "ab"), b"", None, None, {}))
 
 
 ASKED = ("which", "of", "these", "is", "complete", "the", "sentence")
@@ -58,7 +61,7 @@ def drafts(draw: st.DrawFn) -> Draft:
     return Draft("multiple_choice", "Which of these is 1234?", right, wrong)
 
 
-def failed_check(item: Mapping[str, Any]) -> str | None:
+def failed_check(item: Item) -> str | None:
     """The first check that is not passed. Random words may differ in length, so `style` does not count here."""
     return next((name for name, rule in RULES.items() if name != "style" and rule(item)), None)
 
@@ -69,25 +72,25 @@ def test_a_well_formed_draft_becomes_an_item_with_one_right_option(draft: Draft,
     item = build_item(draft, Request(case()), position, QaSettings(), "w")
     assert failed_check(item) is None
     if draft.question_type == "fill_in_blank":
-        assert (item["options"], item["correct_option"], item["answer"]) == ({}, None, draft.right.text)
+        assert (item.options, item.correct_option, item.answer) == ({}, None, draft.right.text)
         return
-    assert item["options"][item["answer"]] == draft.right.text == item["answer_text"]
-    assert item["answer"] == item["correct_option"]
-    assert list(item["options"]) == list(KEYS[: len(item["options"])])
-    assert item["distractors"].keys() == item["options"].keys() - {item["answer"]}
+    assert item.options[item.answer] == draft.right.text == item.answer_text
+    assert item.answer == item.correct_option
+    assert list(item.options) == list(KEYS[: len(item.options)])
+    assert item.distractors.keys() == item.options.keys() - {item.answer}
     if draft.question_type == "multiple_choice":
-        assert item["answer"] == KEYS[position]
-        assert len(item["options"]) == 4
-    assert all(f"{key}: {text}" in item["full_question"] for key, text in item["options"].items())
+        assert item.answer == KEYS[position]
+        assert len(item.options) == 4
+    assert all(f"{key}: {text}" in item.full_question for key, text in item.options.items())
 
 
 @given(drafts(), st.data())
 @settings(deadline=None)
 def test_every_way_to_break_an_items_answer_is_noticed(draft: Draft, data: st.DataObject) -> None:
     item = build_item(draft, Request(case()), 1, QaSettings(), "w")
-    options = dict(item["options"])
+    options = dict(item.options)
     if not options:
-        breakages: list[Item] = [
+        breakages: list[dict[str, Any]] = [
             {"answer": ""},
             {"answer": 3},
             {"answer": "other"},
@@ -95,23 +98,23 @@ def test_every_way_to_break_an_items_answer_is_noticed(draft: Draft, data: st.Da
             {"options": {"A": "x"}},
         ]
     else:
-        other = next(key for key in options if key != item["answer"])
+        other = next(key for key in options if key != item.answer)
         breakages = [
-            {"answer": item["answer_text"]},  # text in the field for the key: the original's defect
+            {"answer": item.answer_text},  # text in the field for the key: the original's defect
             {"answer": "E"},
             {"answer": None},
             {"correct_option": other},
             {"answer": other},
             {"answer": other, "correct_option": other},
-            {"options": options | {other: options[item["answer"]].upper()}},
+            {"options": options | {other: options[item.answer].upper()}},
             {"options": {key: text for key, text in options.items() if key != other}},
             {"options": options | {"E": "more"}},
             {"options": options | {other: "..."}},
             {"options": dict(reversed(options.items()))},
-            {"full_question": item["question"]},
+            {"full_question": item.question},
         ]
-    breakages += [{"question": "?"}, {"question": "Where is the [OBJECT] now?"}, {"question": item["question"] + " ____ ____"}]
-    assert failed_check(item | data.draw(st.sampled_from(breakages)))
+    breakages += [{"question": "?"}, {"question": "Where is the [OBJECT] now?"}, {"question": item.question + " ____ ____"}]
+    assert failed_check(structs.replace(item, **data.draw(st.sampled_from(breakages))))
 
 
 @pytest.mark.parametrize(
@@ -128,14 +131,12 @@ def test_every_way_to_break_an_items_answer_is_noticed(draft: Draft, data: st.Da
 )
 def test_a_leak_is_the_answers_words_in_the_question_and_not_a_list_of_all(question: str, answer: str, leaks: bool) -> None:
     gap = "____" in question
-    item = {
-        "question": question,
-        "question_type": "fill_in_blank" if gap else "multiple_choice",
-        "answer_text": answer,
-        "options": {} if gap else {"A": answer, "B": "something else"},
-        "task": {"aspect": "point"},
-        "language": "en",
-    }
+    form: QuestionType = "fill_in_blank" if gap else "multiple_choice"
+    options = {} if gap else {"A": answer, "B": "something else"}
+    made = build_item(
+        Draft(form, question, Option(answer, answer, "right"), aspect="point"), Request(case()), 0, QaSettings(), "w"
+    )
+    item = structs.replace(made, options=options)
     assert bool(answer_is_not_leaked(item)) == leaks
 
 

@@ -18,8 +18,9 @@ from millrace.qa.settings import QaSettings, QuestionTypeRatio
 from millrace.qa.writers import Draft, Option, Request, open_writer
 from millrace.qa.writing.pipelines import load_pipelines
 from millrace.qa.writing.write_shards import StageReport, check_yield, plan_questions, survey_shard, write_questions, write_shard
+from millrace.records.question import AskedQuestion
 from millrace.run.journal import read_jsonl, write_jsonl
-from tests.fixtures.questions import Stage
+from tests.fixtures.questions import Stage, as_item
 
 Item = dict[str, Any]
 
@@ -50,9 +51,9 @@ def test_a_question_is_about_the_very_subject_that_failed(items: list[Item], sta
     records = {case.id: case.record for case in stage.cases()}
     for item in items:
         record = records[item["lineage"]["selection_id"]]
-        assert item["task"]["selectors"] == record["selectors"]
-        assert item["lineage"]["failure_id"] == record["failure_id"]
-        assert item["lineage"]["baseline"] == record["lineage"]["baseline"]
+        assert item["task"]["selectors"] == record.selectors
+        assert item["lineage"]["failure_id"] == record.failure_id
+        assert item["lineage"]["baseline"] == msgspec.to_builtins(record.origin.baseline)
 
 
 def test_most_choices_offer_what_the_model_itself_had_answered(items: list[Item]) -> None:
@@ -186,20 +187,22 @@ def test_the_baselines_answers_measure_difficulty_and_can_be_a_gate(stage: Stage
 
 def test_difficulty_is_unknown_when_nobody_was_asked(items: list[Item]) -> None:
     assert {item["difficulty"]["baseline_correct"] for item in items} == {None}
-    assert measure_difficulty(items[0], {"id": "x", "answers": [], "error": "out of memory"})["baseline_correct"] is None
+    assert (
+        measure_difficulty(as_item(items[0]), AskedQuestion(id="x", answers=(), error="out of memory")).baseline_correct is None
+    )
 
 
 def test_a_reply_counts_by_key_by_text_and_in_a_gap_by_meaning(stage: Stage, items: list[Item]) -> None:
     choice = next(item for item in items if item["question_type"] == "multiple_choice")
     wrong = next(key for key in "ABCD" if key != choice["answer"])
-    assert answers_rightly(choice, choice["answer"].lower() + ".")
-    assert answers_rightly(choice, choice["answer_text"].upper())
-    assert not answers_rightly(choice, wrong)
+    assert answers_rightly(as_item(choice), choice["answer"].lower() + ".")
+    assert answers_rightly(as_item(choice), choice["answer_text"].upper())
+    assert not answers_rightly(as_item(choice), wrong)
     gap = next(item for item in items if item["question_type"] == "fill_in_blank" and item["task"]["aspect"] == "label")
     rules = question_rules(stage.cases()[0].row)
-    assert answers_rightly(gap, f" {gap['answer']}.")
-    assert answers_rightly(gap, f"digit {gap['answer']}", rules)
-    assert not answers_rightly(gap, "nothing")
+    assert answers_rightly(as_item(gap), f" {gap['answer']}.")
+    assert answers_rightly(as_item(gap), f"digit {gap['answer']}", rules)
+    assert not answers_rightly(as_item(gap), "nothing")
 
 
 class StubbornWriter:
@@ -227,12 +230,12 @@ def test_a_refused_draft_is_written_anew_and_checked_anew(stage: Stage) -> None:
     writer = StubbornWriter(qa, stage, good_at=2)
     items, losses = write_questions(stage.cases()[:40], qa, writer)
     assert items
-    assert {item["provenance"]["attempt"] for item in items} == {2}
+    assert {item.provenance.attempt for item in items} == {2}
     assert writer.refusals
     assert all(writer.refusals)
     hopeless, dropped = write_questions(stage.cases()[:40], qa, StubbornWriter(qa, stage, good_at=3))
     assert not hopeless
-    assert {loss["reason"] for loss in dropped} - {loss["reason"] for loss in losses} == {"check_question"}
+    assert {loss.reason for loss in dropped} - {loss.reason for loss in losses} == {"check_question"}
 
 
 class OpinionWriter:

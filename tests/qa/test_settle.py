@@ -15,6 +15,7 @@ from millrace.qa.checking.question_checks import RULES
 from millrace.qa.checking.whole_set import Settlement, rebalance, settle
 from millrace.qa.settings import QaSettings
 from millrace.run.journal import read_jsonl, write_jsonl
+from tests.fixtures.questions import as_item
 
 Item = dict[str, Any]
 COLOURS = ("red", "blue", "green", "orange", "purple", "black")
@@ -41,6 +42,16 @@ def choice(number: int, right: str, wrong: list[str], *, at: int = 0, question: 
     return {
         "kind": "item",
         "id": f"qa_{number:05d}",
+        "sample_index": number,
+        "source_a_id": f"img_{number}",
+        "trace_id": f"sel_{number}",
+        "source_a": {"id": f"img_{number}"},
+        "explanation": "",
+        "pipeline_intent": "question",
+        "answer_type": "colour",
+        "validation_passed": None,
+        "validation_score": None,
+        "verification": {"status": "unverified", "by": None, "checks": []},
         "image": {"image_id": f"img_{number}", "sha256": f"{number:016x}", "file": "a", "row": number},
         "question": question,
         "full_question": "\n".join([question, *(f"{k}: {t}" for k, t in options.items())]),
@@ -52,11 +63,25 @@ def choice(number: int, right: str, wrong: list[str], *, at: int = 0, question: 
         "accepted_answers": [],
         "pipeline_name": "question",
         "language": "en",
-        "task": {"aspect": "", "selectors": {}, "form": "", "statement": None, "value": right},
+        "task": {"aspect": "", "family": "", "selectors": {}, "form": "", "statement": None, "value": right},
         "distractors": {k: {"value": t, "kind": "other"} for k, t in options.items() if k != key},
         "difficulty": {"baseline_correct": True, "asked": 1, "answers": [key]},
-        "lineage": {"selection_id": f"sel_{number}", "failure_id": "FR", "judge": {}, "answerable": True, "accepted": {}},
-        "provenance": {},
+        "lineage": {
+            "selection_id": f"sel_{number}",
+            "outcome_id": "out",
+            "outcome": "wrong",
+            "failure_id": "FR",
+            "claim_id": "c",
+            "claim": "",
+            "prefilled_values": {},
+            "answerable": True,
+            "baseline": None,
+            "correct": {},
+            "accepted": {},
+            "factors": [],
+            "judge": {},
+        },
+        "provenance": {"writer": "w", "template": "", "variant": 0, "attempt": 0, "seed": 0},
     }
 
 
@@ -75,8 +100,8 @@ def test_a_fair_set_is_kept_whole_and_its_guessing_rate_is_told(settled: Callabl
     assert len(kept) == 600
     assert not lost
     told = report.blind["multiple_choice by options"]
-    assert told["n"] == 600
-    assert told["low"] <= told["chance"] == 0.25
+    assert told.n == 600
+    assert told.low <= told.chance == 0.25
 
 
 def test_a_value_that_is_mostly_right_is_noticed_and_its_questions_dropped(settled: Callable[..., Any]) -> None:
@@ -88,10 +113,10 @@ def test_a_value_that_is_mostly_right_is_noticed_and_its_questions_dropped(settl
         leaky.append(choice(number, right, wrong, at=number % 4))
     watched, _, _ = settled(leaky, blind_check="report")
     assert watched.kept == 600
-    assert watched.blind["multiple_choice by options"]["low"] > 0.4
+    assert watched.blind["multiple_choice by options"].low > 0.4
     report, kept, lost = settled(leaky)
-    assert report.blind["multiple_choice by options"]["low"] <= 0.25
-    assert report.blind["multiple_choice by words"]["low"] <= 0.25
+    assert report.blind["multiple_choice by options"].low <= 0.25
+    assert report.blind["multiple_choice by words"].low <= 0.25
     assert report.dropped.keys() == {"blind_answerable"}
     assert {record["reason"] for record in lost} == {"blind_answerable"}
     assert report.seen == report.kept + sum(report.dropped.values()) == len(kept) + len(lost)
@@ -107,7 +132,7 @@ def test_other_ways_of_giving_it_away_are_noticed_too(settled: Callable[..., Any
         right = f"{picked[0]}, a really long one" if tell == "the longest option" else picked[0]
         leaky.append(choice(number, right, picked[1:], at=number % 4, question=question))
     report, _, _ = settled(leaky, blind_check="report")
-    assert max(told["low"] for told in report.blind.values()) > 0.4
+    assert max(told.low for told in report.blind.values()) > 0.4
 
 
 def test_of_two_questions_that_say_the_same_one_stays_whatever_their_order(settled: Callable[..., Any]) -> None:
@@ -135,8 +160,8 @@ def test_right_options_that_crowd_at_one_place_are_moved_and_stay_right(settled:
         old = before[item["id"]]
         assert item["answer_text"] == old["answer_text"] == item["options"][item["answer"]]
         assert Counter(item["options"].values()) == Counter(old["options"].values())
-        assert answers_rightly(item, item["difficulty"]["answers"][0])
-        assert not {name for name in ("answer_type", "options") if RULES[name](item)}
+        assert answers_rightly(as_item(item), item["difficulty"]["answers"][0])
+        assert not {name for name in ("answer_type", "options") if RULES[name](as_item(item))}
         assert item["distractors"].keys() == item["options"].keys() - {item["answer"]}
 
 
@@ -148,11 +173,11 @@ def test_one_place_for_all_right_options_is_mended_and_costs_no_question(settled
 
 
 def test_places_that_are_even_enough_are_left_as_the_baseline_saw_them() -> None:
-    assert rebalance(fair_set(100)) == {}
+    assert rebalance(map(as_item, fair_set(100))) == {}
     assert rebalance([]) == {}
 
 
 def test_questions_made_from_a_lopsided_models_failures_cannot_be_guessed(accepted: list[Path], tmp_path: Path) -> None:
     report = settle(accepted, tmp_path / "out", tmp_path / "lost.jsonl", QaSettings())
-    assert all(told["low"] <= told["chance"] for told in report.blind.values())
+    assert all(told.low <= told.chance for told in report.blind.values())
     assert report.kept > 0.9 * report.seen

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from PIL import Image
 
+from millrace.records.question import CheckResult
 from millrace.reporting.full_report import (
-    Check,
     ClaimResult,
     DatasetResult,
     Example,
@@ -160,11 +160,11 @@ def example(index: int) -> Example:
         verification="verified",
         verified_by="label map",
         checks=(
-            Check("answer_is_an_option", True),
-            Check("one_right_option", True),
-            Check("no_leak", True),
-            Check("computed_again_from_pixels", True, "same answer"),
-            Check("not_guessable_without_image", index % 5 != 4, "0.27 against 0.25 by chance"),
+            CheckResult("answer_is_an_option", True),
+            CheckResult("one_right_option", True),
+            CheckResult("no_leak", True),
+            CheckResult("computed_again_from_pixels", True, "same answer"),
+            CheckResult("not_guessable_without_image", index % 5 != 4, "0.27 against 0.25 by chance"),
         ),
         baseline_answer=again,
         baseline_correct=None if again is None else again == answer,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.records.summaries import RateSummary
 from millrace.reporting.intervals import Rate, wilson
 
 counts = st.integers(0, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -36,7 +37,7 @@ def test_the_interval_holds_the_rate_and_stays_between_0_and_1(count: tuple[int,
 
 
 def test_nothing_counted_is_unknown_and_not_zero() -> None:
-    assert Rate(0, 0).summary() == {"n": 0, "failures": 0, "rate": None, "low": None, "high": None}
+    assert Rate(0, 0).summary() == RateSummary(n=0, failures=0, rate=None, low=None, high=None)
 
 
 @pytest.mark.parametrize(("failures", "n"), [(-1, 5), (6, 5), (1, 0)])

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from millrace.records.question import CheckResult
 from millrace.reporting import charts
 from millrace.reporting.full_report import (
     OUTCOMES,
-    Check,
     FunnelStage,
     JudgesResult,
     ReportData,
@@ -223,7 +223,7 @@ def test_a_picture_that_cannot_be_shown_leaves_a_word_in_its_place(data: bytes |
 
 
 def test_a_failed_check_and_a_failure_without_a_question_are_shown() -> None:
-    first = msgspec.structs.replace(example(0), checks=(Check("no_leak", False, "the answer is in the question"),))
+    first = msgspec.structs.replace(example(0), checks=(CheckResult("no_leak", False, "the answer is in the question"),))
     second = msgspec.structs.replace(example(1), question=None)
     page = Page(render_report(msgspec.structs.replace(full_report(), gallery=(first, second))))
     assert "0 of 1 checks passed" in page.text

@@ -67,7 +67,7 @@ def records_of(contents: Contents) -> Contents:
     return {name: data for name, data in contents.items() if name.startswith(RECORDS)}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_a_kill_at_any_point_of_the_main_job_changes_no_record(scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     left = crash_points(partial(main_job, scenes), folder)

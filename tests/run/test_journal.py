@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,10 +52,15 @@ def test_a_journal_cut_at_any_byte_keeps_all_whole_records(tmp_path_factory: pyt
         assert journal.records() == records
 
 
+class Numbered(msgspec.Struct):
+    id: str
+    n: int
+
+
 def test_finishing_in_an_order_sorts_the_shard(tmp_path: Path) -> None:
     with Journal(tmp_path / "shard.jsonl") as journal:
-        journal.append({"id": "b", "n": 2}, {"id": "a", "n": 1})
-        journal.finish(order=lambda record: record["n"])
+        journal.append(Numbered(id="b", n=2), Numbered(id="a", n=1))
+        journal.finish_sorted(Numbered, lambda record: (record.n,))
     assert [record["n"] for record in read_jsonl(tmp_path / "shard.jsonl")] == [1, 2]
 
 

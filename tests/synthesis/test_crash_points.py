@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig
 from tests.run.crash_points import contents_of, crash_points, put_back
@@ -12,6 +14,7 @@ from tests.run.crash_points import contents_of, crash_points, put_back
 OF_THE_RUN = ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl", "dataset/chat.jsonl")
 
 
+@pytest.mark.timeout(600)
 def test_a_kill_at_any_point_of_a_run_changes_no_byte(tmp_path: Path) -> None:
     small = {"max_depth": 3, "branching_factor": 2, "depth_threshold": 1}
     config = SynthesisConfig(environment_mode="math", number_of_seed=4, seeds_per_shard=2, **small)

@@ -67,10 +67,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
 
 @pytest.mark.parametrize(("change", "said"), CASES.values(), ids=CASES)
 def test_an_environment_that_lacks_a_part_is_told_which_and_what_to_do(
-    change: str, said: str, mine: Callable[[str, str], str]
+    change: str, said: str, mine: Callable[[str, str], str], tmp_path: Path
 ) -> None:
+    (tmp_path / "seeds.txt").write_text("a day in 1999")
+    config = SynthesisConfig(environment_mode=mine("world", WORLD + change), seeds=tmp_path / "seeds.txt")
     with pytest.raises(UsageError, match=said) as caught:
-        open_environment(SynthesisConfig(environment_mode=mine("world", WORLD + change)))
+        Synthesis(config).check(tmp_path / "run", [])
     assert "\n" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ import pytest
 from millrace.errors import UsageError
 from millrace.testing.fakes import powercap_folder, served
 from millrace.testing.plugin_under_test import plugin_under_test
-from tests.extending.following import blocks_of
+from tests.testing.following import blocks_of
 
 ROOT = Path(__file__).parents[2]
 OPTION = ("-p", "millrace.testing.pytest_plugin")

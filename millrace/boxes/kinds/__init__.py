@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector
+from millrace.boxes.geometry import Selector, Selectors
 from millrace.plugins.loading import load_plugin, plugin_names
 from millrace.probing.annotated import Truth
 from millrace.qa.annotated import Reading
 
 PACKAGE = "millrace.boxes.kinds"
-
-Selectors = Mapping[str, Selector]
 
 
 class Plugin(Protocol):
@@ -36,7 +34,7 @@ class Plugin(Protocol):
     SUBJECT: Mapping[str, Callable[[Selector], str]]
     """The prefilled slots, and how a selector is said in each."""
 
-    def subjects(self, picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+    def subjects(self, picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
         """Selectors by slot to be tried, in random order; those without a clear answer of the wanted kind are passed over."""
         ...
 

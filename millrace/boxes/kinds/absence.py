@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture, Thing
-from millrace.boxes.geometry import OCCUPIED, Selector, area, members, references, the_kind
+from millrace.boxes.geometry import OCCUPIED, Selector, Selectors, area, members, references, the_kind
 from millrace.boxes.kinds import nothing
 from millrace.lake.places import QUARTERS
 from millrace.probing import answer_words
@@ -21,7 +20,7 @@ ASPECT = "area"
 SUBJECT = {"OBJECT_TYPE": the_kind}
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """Kinds of things that are there; unanswerable is a kind that is in every quarter."""
     del answerable
     ways = list(references(picture.boxes))

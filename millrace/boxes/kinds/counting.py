@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, members, one_by_one, the_kind
+from millrace.boxes.geometry import Selector, Selectors, members, one_by_one, the_kind
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 
@@ -22,7 +21,7 @@ FEW = 7
 """Up to this many the wrong options are drawn from 0 to 7; above, from a window of four numbers around the right one."""
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """Kinds of things, there or not."""
     return one_by_one(picture, rng, "OBJECT_TYPE", answerable=answerable)
 

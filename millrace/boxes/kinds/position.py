@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import BORDER_MARGIN, Selector, centre, one_by_one, one_value, single, the_thing
+from millrace.boxes.geometry import BORDER_MARGIN, Selector, Selectors, centre, one_by_one, one_value, single, the_thing
 from millrace.boxes.kinds import nothing
 from millrace.lake.places import REGIONS
 from millrace.probing import answer_words
@@ -21,7 +20,7 @@ ASPECT = "region"
 SUBJECT = {"TARGET_OBJECT": the_thing}
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """Single things, or what is not there."""
     return one_by_one(picture, rng, "TARGET_OBJECT", answerable=answerable)
 

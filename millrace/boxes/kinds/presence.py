@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, is_large_enough, members, missing, one_value, references, the_kind
+from millrace.boxes.geometry import Selector, Selectors, is_large_enough, members, missing, one_value, references, the_kind
 from millrace.probing.annotated import UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 
@@ -18,7 +17,7 @@ ASPECT = "presence of kind"
 SUBJECT = {"OBJECT_TYPE": the_kind}
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """As many kinds that are not there as kinds that are; the question always has an answer."""
     if not answerable:
         return

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import Selector, area, one_by_one, one_value, single, the_thing
+from millrace.boxes.geometry import Selector, Selectors, area, one_by_one, one_value, single, the_thing
 from millrace.boxes.kinds import nothing
 from millrace.probing import answer_words
 from millrace.probing.annotated import Truth
@@ -25,7 +24,7 @@ OFF_RUNG = 1.2
 """A share further than this factor from every rung is off the scale of the options."""
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """Single things, or what is not there."""
     return one_by_one(picture, rng, "TARGET_OBJECT", answerable=answerable)
 

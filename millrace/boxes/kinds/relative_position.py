@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import permutations
 from random import Random
-from typing import Any
 
 from millrace.boxes.annotation import Picture
-from millrace.boxes.geometry import DOMINANT, Selector, centre, missing, one_value, overlap, references, single, the_thing
+from millrace.boxes.geometry import (
+    DOMINANT,
+    Selector,
+    Selectors,
+    centre,
+    missing,
+    one_value,
+    overlap,
+    references,
+    single,
+    the_thing,
+)
 from millrace.boxes.kinds import nothing
 from millrace.probing import answer_words
 from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
@@ -25,7 +35,7 @@ STRAIGHT = 0.2
 """Up to this ratio of the smaller to the larger distance, both directions across are certainly wrong."""
 
 
-def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[dict[str, Any]]:
+def subjects(picture: Picture, rng: Random, *, answerable: bool) -> Iterator[Selectors]:
     """Pairs of things; or one that is there and one that is not, in either order."""
     there = list(references(picture.boxes))
     if answerable:

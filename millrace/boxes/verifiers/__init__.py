@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,6 +20,7 @@ from millrace.boxes.verifiers._pixels import Evidence, Selectors, draw
 from millrace.boxes.verifiers._reading import names_subject, without_subject
 from millrace.errors import ItemFailed
 from millrace.plugins.loading import load_plugin, plugin_names
+from millrace.records.question import Item
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -73,58 +74,62 @@ def _checks() -> Mapping[str, Checks]:
     return found
 
 
-def verify(item: Mapping[str, Any], row: LakeRow) -> Finding:
+def verify(item: Item, row: LakeRow) -> Finding:
     """Hold a finished question against its picture: verified, or refuted with the reason; unable when there are no boxes."""
-    task = item["task"]
-    checks = _checks().get(task["aspect"])
+    task = item.task
+    checks = _checks().get(task.aspect)
     if checks is None or row.annotation is None:
-        return Finding("unable", "no_second_view", f"nothing verifies '{task['aspect']}' here")
+        return Finding("unable", "no_second_view", f"nothing verifies '{task.aspect}' here")
     try:
         evidence = draw(row)
     except ItemFailed as failure:
         return Finding("refuted", failure.reason, failure.detail)
-    question, selectors = item["question"], task["selectors"]
+    try:
+        selectors = msgspec.convert(task.selectors, Selectors)
+    except msgspec.ValidationError as error:
+        return Finding("refuted", "unreadable_record", f"its selectors are not those of boxes: {error}")
+    question = item.question
     if checks.subject and not names_subject(question, selectors, evidence.labels):
         return Finding("refuted", "other_subject", f"the question does not name its subject {selectors}")
-    judge = {"multiple_choice": _options, "yes_no": _yes_no, "fill_in_blank": _blank}[item["question_type"]]
+    judge = {"multiple_choice": _options, "yes_no": _yes_no, "fill_in_blank": _blank}[item.question_type]
     return judge(item, checks, lambda value: checks.holds(evidence, selectors, value))
 
 
-def _options(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
+def _options(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
     seen: dict[str, Truth] = {}
-    for key, text in item["options"].items():
+    for key, text in item.options.items():
         value = read_option(checks, text)
         if value is None:
             return Finding("refuted", "unreadable_option", f"option {key} '{text}' is no answer to this kind of question")
         seen[key] = true(value)
-    if seen.get(item["answer"]) is not True:
-        return Finding("refuted", "wrong_answer", f"the boxes do not show that {item['answer']} is right ({seen})")
-    if any(truth is not False for key, truth in seen.items() if key != item["answer"]):
+    if seen.get(item.answer) is not True:
+        return Finding("refuted", "wrong_answer", f"the boxes do not show that {item.answer} is right ({seen})")
+    if any(truth is not False for key, truth in seen.items() if key != item.answer):
         return Finding("refuted", "second_answer", f"another option may be right as well ({seen})")
     return Finding("verified")
 
 
-def _yes_no(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
-    yes = {"yes": True, "no": False}.get(str(item["options"].get(item["answer"], "")).casefold())
-    if item["task"].get("form") == "presence":
+def _yes_no(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
+    yes = {"yes": True, "no": False}.get(str(item.options.get(item.answer, "")).casefold())
+    if item.task.form == "presence":
         truth = true(ABSENT)
         truth = None if truth is None else not truth
     else:
-        stated = without_subject(item["question"], item["task"]["selectors"])
+        stated = without_subject(item.question, msgspec.convert(item.task.selectors, Selectors))
         value = (checks.state or checks.read)(stated)
         if value is None:
             return Finding("refuted", "unreadable_statement", "what the question states can't be read off it")
         truth = true(value)
     if yes is None or truth is None or yes is not truth:
-        return Finding("refuted", "wrong_answer", f"the boxes say {truth}, the answer {item['answer']}")
+        return Finding("refuted", "wrong_answer", f"the boxes say {truth}, the answer {item.answer}")
     return Finding("verified")
 
 
-def _blank(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
-    values = {read_option(checks, text) for text in (item["answer"], *item["accepted_answers"])}
+def _blank(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
+    values = {read_option(checks, text) for text in (item.answer, *item.accepted_answers)}
     value = values.pop()
     if values or value is None:
-        return Finding("refuted", "unreadable_option", f"'{item['answer']}' is not one answer to this kind of question")
+        return Finding("refuted", "unreadable_option", f"'{item.answer}' is not one answer to this kind of question")
     if true(value) is not True:
         return Finding("refuted", "wrong_answer", f"the boxes do not show that '{value}' is right")
     rival = next((other for other in checks.rivals if other != value and true(other) is not False), None)

@@ -6,11 +6,10 @@ picture comes from decoding it, the boxes from the annotation's bytes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -21,7 +20,30 @@ from millrace.lake.images import decode_image
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
 
-Selectors = Mapping[str, Mapping[str, Any]]
+
+class _Thing(msgspec.Struct):
+    label: str
+    box: list[float] | None = None
+    mask: list[list[float]] | None = None
+    attributes: dict[str, str] = {}
+
+
+class _Told(msgspec.Struct):
+    """The annotation's bytes, read anew."""
+
+    things: list[_Thing]
+    absent: list[str] = []
+    incomplete: list[str] = []
+
+
+class Selector(TypedDict):
+    """Which things are meant."""
+
+    label: str
+    attributes: NotRequired[dict[str, str]]
+
+
+Selectors = dict[str, Selector]
 
 LONGER_SIDE = 640
 TINY = 0.015
@@ -58,7 +80,7 @@ class Evidence(NamedTuple):
         """What the picture is known to show."""
         return {mark.label for mark in self.marks}
 
-    def those(self, selector: Mapping[str, Any]) -> list[Mark] | None:
+    def those(self, selector: Selector) -> list[Mark] | None:
         """The marks that are meant; None when it can't be told which they are."""
         label, wanted = selector["label"], selector.get("attributes") or {}
         words = set(label.lower().split())
@@ -95,9 +117,9 @@ def _drawn(data: bytes, image: bytes) -> Evidence:
     picture = decode_image(image)
     scale = min(1.0, LONGER_SIDE / max(picture.size))
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    told = json.loads(data)
-    marks = tuple(_mark(thing, width, height, scale) for thing in told["things"])
-    return Evidence(width, height, marks, frozenset(told.get("absent", ())), frozenset(told.get("incomplete", ())))
+    told = msgspec.json.decode(data, type=_Told)
+    marks = tuple(_mark(thing, width, height, scale) for thing in told.things)
+    return Evidence(width, height, marks, frozenset(told.absent), frozenset(told.incomplete))
 
 
 def within(mark: Mark, left: int, top: int, right: int, bottom: int) -> NDArray[np.bool_]:
@@ -115,11 +137,12 @@ def _shared(one: Mark, other: Mark) -> int:
     return int((within(one, left, top, right, bottom) & within(other, left, top, right, bottom)).sum())
 
 
-def _mark(thing: dict[str, Any], width: int, height: int, scale: float) -> Mark:
-    if thing.get("mask"):
-        outlines = [[value * scale for value in polygon] for polygon in thing["mask"]]
+def _mark(thing: _Thing, width: int, height: int, scale: float) -> Mark:
+    if thing.mask:
+        outlines = [[value * scale for value in polygon] for polygon in thing.mask]
     else:
-        x, y, wide, high = (round(value * scale) for value in (*thing["box"][:2], *_far_corner(thing["box"])))
+        box = thing.box or []
+        x, y, wide, high = (round(value * scale) for value in (*box[:2], *_far_corner(box)))
         outlines = [[x, y, max(x, wide - 1), y, max(x, wide - 1), max(y, high - 1), x, max(y, high - 1)]]
     values = [value for outline in outlines for value in outline]
     left, top = max(0, int(min(values[::2])) - 1), max(0, int(min(values[1::2])) - 1)
@@ -131,12 +154,10 @@ def _mark(thing: dict[str, Any], width: int, height: int, scale: float) -> Mark:
     pixels = np.asarray(canvas)
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     if not len(rows):
-        raise ItemFailed("views_disagree", f"the box of '{thing['label']}' shows no pixel of the picture")
+        raise ItemFailed("views_disagree", f"the box of '{thing.label}' shows no pixel of the picture")
     sides = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     cut = pixels[sides[1] : sides[3], sides[0] : sides[2]]
-    return Mark(
-        thing["label"], dict(thing.get("attributes") or {}), cut, *(side + (left, top)[at % 2] for at, side in enumerate(sides))
-    )
+    return Mark(thing.label, thing.attributes, cut, *(side + (left, top)[at % 2] for at, side in enumerate(sides)))
 
 
 def _far_corner(box: list[float]) -> tuple[float, float]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-Selectors = Mapping[str, Mapping[str, Any]]
+from millrace.boxes.verifiers._pixels import Selector, Selectors
 
 
-def phrase_of(selector: Mapping[str, Any]) -> str:
+def phrase_of(selector: Selector) -> str:
     """`red cup`, in lower case."""
     words = [str(value) for _, value in sorted((selector.get("attributes") or {}).items())]
     return " ".join([*words, str(selector["label"])]).casefold()

@@ -10,7 +10,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorSt
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.planner_helpers import _create_chunk_list
 
-from millrace.checkpoint.problems import Problem
+from millrace.records.checkpoint import Problem
 
 Corners = np.ndarray[Any, np.dtype[np.int64]]
 """One row of indices per part: its first or last-plus-one element in each dimension."""

@@ -22,7 +22,7 @@ from millrace.checkpoint.engine.staging import Staging, staging_bytes
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.metrics import ReadMetrics
-from millrace.checkpoint.problems import Problem
+from millrace.records.checkpoint import Problem
 
 SHORT_ROW = 4096
 """Rows of fewer bytes go through staging memory: a range of a `preadv` costs about half a microsecond, a row's copy less."""

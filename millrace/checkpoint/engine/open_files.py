@@ -13,7 +13,7 @@ from millrace.checkpoint.engine.stalls import Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles, cache_state, handle_limit
 from millrace.checkpoint.formats.item_heads import HeadParser
 from millrace.checkpoint.formats.safetensors_format import SafetensorsHeader, header_length, parse_header
-from millrace.checkpoint.problems import Problem
+from millrace.records.checkpoint import Problem
 
 MOST_OPEN = 128
 """Handles kept open at a time; opening a file again costs some 10 microseconds."""

@@ -20,7 +20,7 @@ from millrace.checkpoint.engine.vector_io import will_need
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError
-from millrace.checkpoint.problems import Problem
+from millrace.records.checkpoint import Problem
 
 Strictness = Literal["none", "size", "crc"]
 

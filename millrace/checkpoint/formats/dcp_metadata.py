@@ -24,7 +24,8 @@ from torch.distributed.checkpoint.metadata import (
 from millrace.checkpoint.engine.gc_pause import gc_paused
 from millrace.checkpoint.formats.metadata_pickle import MetadataMachine
 from millrace.checkpoint.formats.pickle_machine import ForbiddenName, MalformedPickle
-from millrace.checkpoint.problems import CheckpointError, Problem, UntrustedCheckpoint
+from millrace.checkpoint.problems import CheckpointError, UntrustedCheckpoint
+from millrace.records.checkpoint import Problem
 
 MOST_HEIGHT = 100
 """Containers within each other in `planner_data`, which holds the names on the way to each value."""

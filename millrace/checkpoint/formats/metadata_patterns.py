@@ -25,6 +25,7 @@ _TENSOR_AT = re.compile(
     _FIELDS + _G + _G + _PROPERTIES_AT + _G + _G + _SHAPE + _G + rb"\]\x94" + _G + _FIELDS + (_G + _G + _SHAPE) * 2 + rb"ubaub",
     re.DOTALL,
 )
+_PART_AT = re.compile(_FIELDS + (_G + _G + _SHAPE) * 2 + rb"ub", re.DOTALL)
 _INDEX_AT = re.compile(_FIELDS + _G + _G + _G + rb"(N|" + _N + rb")(?:" + _G + _G + _SHAPE + rb")?ub", re.DOTALL)
 _PLACE_AT = re.compile(_FIELDS + _G + _G + _G + rb"(" + _N + rb")" + _G + rb"(" + _N + rb")ub", re.DOTALL)
 
@@ -43,6 +44,7 @@ class PatternMachine(PickleMachine):
         self._checked: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._size: Any = None
         self._offset_names: tuple[Any, ...] = ()
+        self._part_names: tuple[Any, ...] = ()
         self.sound: set[int] = set()
         """Which objects, by `id`, are complete and of the right types, as they came from a whole pattern."""
 
@@ -50,6 +52,7 @@ class PatternMachine(PickleMachine):
         """What the name of torch's shape comes to here: patterns look for it."""
         self._size = symbol
         self._offset_names = ("offset", symbol)
+        self._part_names = ("offsets", symbol, "sizes", symbol)
 
     def _referred(self, raw: bytes) -> Any:
         return self.memo[raw[1] if len(raw) == 2 else int.from_bytes(raw[1:], "little")]
@@ -122,6 +125,18 @@ class PatternMachine(PickleMachine):
             if found is not name and not (type(found) is str and found == name):
                 return False
         self._checked[raw] = names
+        return True
+
+    def whole_part(self) -> bool:
+        """One part of a tensor that has several."""
+        found = _PART_AT.match(self.data, self.position)
+        if found is None or not self._refer_to(found.group(1, 2, 4, 5), self._part_names):
+            return False
+        offsets, sizes = self._shape(found[3]), self._shape(found[6])
+        if offsets is None or sizes is None or len(offsets) != len(sizes):
+            return False
+        noted = [None, None, *_noted(found[3], offsets), *_noted(found[6], sizes)]
+        self._push(records.ChunkStorageMetadata, {"offsets": offsets, "sizes": sizes}, noted, found.end())
         return True
 
     def whole_index(self) -> bool:

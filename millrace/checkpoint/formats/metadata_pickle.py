@@ -52,6 +52,8 @@ class MetadataMachine(PatternMachine):
         kind = CLASSES.get(key)
         if kind is records.TensorStorageMetadata:
             symbol.whole = self.whole_tensor
+        elif kind is records.ChunkStorageMetadata:
+            symbol.whole = self.whole_part
         elif kind is records.MetadataIndex:
             symbol.whole = self.whole_index
         elif kind is filesystem._StorageInfo:

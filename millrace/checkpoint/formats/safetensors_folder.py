@@ -19,7 +19,8 @@ from millrace.checkpoint.engine.gc_pause import gc_paused
 from millrace.checkpoint.engine.read_plan import SafetensorsItem
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.safetensors_format import SafetensorsError, SafetensorsHeader, header_length, parse_header
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
+from millrace.records.checkpoint import Problem
 
 INDEX_NAME = "model.safetensors.index.json"
 

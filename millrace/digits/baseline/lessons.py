@@ -17,7 +17,7 @@ from PIL import Image
 
 from millrace.digits.baseline.inputs import open_text, shrink
 from millrace.digits.claim_vocabulary import ANSWERS, NUMERALS, SLOT_KINDS, answer_index, question_words
-from millrace.digits.geometry import Selector
+from millrace.digits.geometry import Selector, typed
 from millrace.digits.kinds import claim_kinds, truth_of
 from millrace.digits.references import object_words
 from millrace.digits.scenes.compose import draw_scene
@@ -108,7 +108,7 @@ def lessons_on(claim: Claim, scene: Scene, rng: random.Random, *, seed: int, nam
     if subject is None:
         return
     for slot in claim.answer_slots:
-        said = {name: say(subject.values[name], name, selector, rng) for name, selector in subject.selectors.items()}
+        said = {name: say(subject.values[name], name, selector, rng) for name, selector in typed(subject.selectors).items()}
         text = _prefaced(ask(claim, slot, said, rng), rng)
         yield Lesson(claim.claim_id, tuple(question_words(text)), right_answers(claim, scene, subject, slot))
 
@@ -117,7 +117,7 @@ def right_answers(claim: Claim, scene: Scene, subject: Subject, slot: str) -> tu
     """Places in `ANSWERS` of what is right for one slot."""
     if not subject.answerable:
         return (ABSTAIN,)
-    truth = truth_of(claim.claim_id, scene, subject.selectors)
+    truth = truth_of(claim.claim_id, scene, typed(subject.selectors))
     assert truth is not None, "the chooser asked it"
     places = [answer_index(SLOT_KINDS[slot], value) for value in truth.accepted[slot]]
     return tuple(place for place in places if place is not None)
@@ -174,11 +174,12 @@ def _prefaced(text: str, rng: random.Random) -> str:
 
 def _presence_lesson(scene: Scene, rng: random.Random) -> Lesson:
     """Is there such a digit? Half of the time there is."""
-    selector: dict[str, Any] = {"label": rng.randrange(10), "colour": rng.choice(list(COLOURS))}
+    selector: Selector = {"label": rng.randrange(10), "colour": rng.choice(list(COLOURS))}
     if scene.digits and rng.random() < 0.6:
         there = rng.choice(scene.digits)
         selector = {"label": there.label, "colour": there.colour}
-    selector = {key: selector[key] for key in rng.choice((("label",), ("colour",), ("label", "colour")))}
+    chosen: list[Selector] = [{"label": selector["label"]}, {"colour": selector["colour"]}, selector]
+    selector = rng.choice(chosen)
     is_there = any(all(getattr(digit, key) == value for key, value in selector.items()) for digit in scene.digits)
     said = say(object_words(selector), "OBJECT", selector, rng).replace("the ", "a ", 1)
     text = _prefaced(rng.choice(PRESENCE).replace("{a}", said), rng)

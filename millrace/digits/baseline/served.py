@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,14 @@ class BaselineChat:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _value(self, request: Request, title: str, data: bytes) -> dict[str, Any]:
+    def _value(self, request: Request, title: str, data: bytes) -> dict[str, str | bool | dict[str, str]]:
         image = decode_image(data)
         kind, _, name = title.partition(" ")
         words = request.messages[-1].text
         if kind == "question":
             schema: Any = request.schema
-            (answer,) = self._baseline.answer(image, [question_in(words, name, schema["properties"]["answer"])])
+            keys = schema["properties"]["answer"].get("enum", ())
+            (answer,) = self._baseline.answer(image, [question_in(words, name, keys)])
             return {"answer": answer}
         claim = self._claims.get(name)
         if claim is None:
@@ -114,10 +116,9 @@ def prompt_in(words: str, claim: Claim) -> ClaimPrompt:
     )
 
 
-def question_in(words: str, kind: str, answer: dict[str, Any]) -> Question:
+def question_in(words: str, kind: str, keys: Collection[str]) -> Question:
     """The question that was put into words."""
     lines = words.splitlines()
-    keys = answer.get("enum") or []
     options: dict[str, str] = {}
     for line in lines:
         key, sign, text = line.partition(": ")

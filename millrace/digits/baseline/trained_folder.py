@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from millrace.errors import InputError, RunFailed, UsageError
 from millrace.run.journal import write_atomic
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from millrace.digits.baseline.model import ModelSize, SceneModel
 
 CARD = "baseline.json"
@@ -44,7 +46,7 @@ class Card(msgspec.Struct, frozen=True):
     """What `baseline.json` says."""
 
     schema: str
-    settings: dict[str, Any]
+    settings: dict[str, str | int | float | bool | None]
     size: dict[str, int]
     """The fields of `ModelSize`."""
     words: list[str]
@@ -179,7 +181,7 @@ def _mark(path: Path) -> FileMark:
     return FileMark(len(data), sha256(data).hexdigest())
 
 
-def _hash_weights(state: dict[str, Any]) -> str:
+def _hash_weights(state: Mapping[str, Tensor]) -> str:
     digest = sha256()
     for name in sorted(state):
         digest.update(name.encode() + state[name].detach().contiguous().cpu().numpy().tobytes())

@@ -14,10 +14,10 @@ from functools import lru_cache
 from random import Random
 from typing import Protocol, cast
 
-from millrace.digits.geometry import Selector
+from millrace.digits.geometry import Selector, Selectors
 from millrace.digits.scenes.scene import Scene
 from millrace.plugins.loading import load_plugin, plugin_names
-from millrace.probing.annotated import Selectors, Truth
+from millrace.probing.annotated import Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE
 

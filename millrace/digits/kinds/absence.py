@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import Selector, members
+from millrace.digits.geometry import Selector, Selectors, members
 from millrace.digits.kinds import nothing
 from millrace.digits.references import category_words, kinds_of_digits
 from millrace.digits.scenes.scene import Scene, SceneDigit
 from millrace.lake.places import QUARTERS
-from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import HALVES, NONE, read_value
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import COUNTABLE, Selector, members, one_value
+from millrace.digits.geometry import COUNTABLE, Selector, Selectors, members, one_value
 from millrace.digits.references import absent, category_words, kinds_of_digits
 from millrace.digits.scenes.scene import Scene
-from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import COUNTS, read_value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
 from millrace.digits.geometry import (
@@ -13,6 +12,7 @@ from millrace.digits.geometry import (
     ORIENTABLE,
     READABLE,
     Selector,
+    Selectors,
     centre_of,
     could_be,
     long_side,
@@ -23,7 +23,7 @@ from millrace.digits.kinds import nothing
 from millrace.digits.references import absent, category_words, feature_words, shuffled
 from millrace.digits.scenes.scene import Scene, SceneDigit
 from millrace.lake.places import PLACES
-from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE, read_value
 
@@ -51,27 +51,26 @@ def subjects(scene: Scene, rng: Random, *, answerable: bool) -> Iterator[Selecto
     return shuffled(rng, pairs)
 
 
-def _with_absent(scene: Scene, rng: Random, way: dict[str, Any]) -> Selectors:
-    feature = {key: value for key, value in way.items() if len(way) == 1 or key == "label"}
+def _with_absent(scene: Scene, rng: Random, way: Selector) -> Selectors:
+    feature: Selector = {"label": way["label"]} if "label" in way else way
     kinds = [kind for kind in _repeated_kinds(scene) if not kind.keys() & feature.keys()]
     if not kinds:
         return {"OBJECT_CATEGORY": feature, "DISTINCTIVE_FEATURE": {"extreme": "largest"}}
     return {"OBJECT_CATEGORY": rng.choice(kinds), "DISTINCTIVE_FEATURE": feature}
 
 
-def _repeated_kinds(scene: Scene) -> list[dict[str, Any]]:
+def _repeated_kinds(scene: Scene) -> list[Selector]:
     """Kinds of which there are two or more."""
     colours = [digit.colour for digit in scene.digits]
     labels = [digit.label for digit in scene.digits]
-    return [
-        *([{}] if len(scene.digits) > 1 else []),
-        *({"colour": colour} for colour in sorted(set(colours)) if colours.count(colour) > 1),
-        *({"label": label} for label in sorted(set(labels)) if labels.count(label) > 1),
-    ]
+    kinds: list[Selector] = [{}] if len(scene.digits) > 1 else []
+    kinds += [{"colour": colour} for colour in sorted(set(colours)) if colours.count(colour) > 1]
+    kinds += [{"label": label} for label in sorted(set(labels)) if labels.count(label) > 1]
+    return kinds
 
 
-def _features(scene: Scene, kind: Selector) -> list[dict[str, Any]]:
-    features: list[dict[str, Any]] = [{"extreme": "largest"}, {"extreme": "smallest"}]
+def _features(scene: Scene, kind: Selector) -> list[Selector]:
+    features: list[Selector] = [{"extreme": "largest"}, {"extreme": "smallest"}]
     if any(digit.turn == 2 for digit in scene.digits):
         features.append({"turn": 2})
     if "label" not in kind:

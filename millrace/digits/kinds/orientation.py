@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import ORIENTABLE, READABLE, Selector, single
+from millrace.digits.geometry import ORIENTABLE, READABLE, Selector, Selectors, single
 from millrace.digits.kinds import nothing
 from millrace.digits.references import absent, object_words, ways_to_mean
 from millrace.digits.scenes.scene import Scene
 from millrace.lake.places import POINTS, TURNS
-from millrace.probing.annotated import UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE, read_value
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import WHOLE, Selector, one_value, single
+from millrace.digits.geometry import WHOLE, Selector, Selectors, one_value, single
 from millrace.digits.kinds import nothing
 from millrace.digits.references import object_words, one_digit
 from millrace.digits.scenes.scene import Scene, SceneDigit
-from millrace.probing.annotated import UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import LADDERS, NONE, ladder_of, nearest_rung, read_value, rung_percent
 

@@ -8,10 +8,10 @@ from random import Random
 
 from millrace.digits.claim_vocabulary import DIGITS
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import LARGER, READABLE, Selector, long_side, one_value
+from millrace.digits.geometry import LARGER, READABLE, Selector, Selectors, long_side, one_value
 from millrace.digits.kinds import nothing
 from millrace.digits.scenes.scene import Scene
-from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE
 from millrace.qa.writing.answer_vocabulary import read_value as read_usual

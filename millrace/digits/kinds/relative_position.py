@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from random import Random
-from typing import Any
 
 from millrace.digits.claim_vocabulary import read_value as read_kind
-from millrace.digits.geometry import DOMINANT, WHOLE, Selector, centre_of, long_side, one_value, overlap, single
+from millrace.digits.geometry import DOMINANT, WHOLE, Selector, Selectors, centre_of, long_side, one_value, overlap, single
 from millrace.digits.kinds import nothing
 from millrace.digits.references import absent, object_words, ways_to_mean
 from millrace.digits.scenes.scene import Scene, SceneDigit
 from millrace.lake.places import DIRECTIONS
-from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Selectors, Truth
+from millrace.probing.annotated import NOT_ANSWERABLE, UNCLEAR, Truth
 from millrace.qa.annotated import Reading
 from millrace.qa.writing.answer_vocabulary import NONE, read_value
 
@@ -58,9 +57,9 @@ def subjects(scene: Scene, rng: Random, *, answerable: bool) -> Iterator[Selecto
     return iter(pairs)
 
 
-def _with_absent(scene: Scene, rng: Random, way: dict[str, Any]) -> Selectors:
+def _with_absent(scene: Scene, rng: Random, way: Selector) -> Selectors:
     present = [other for digit in scene.digits for other in ways_to_mean(digit)]
-    other: dict[str, Any] = rng.choice(present) if present else {"label": (way.get("label", 0) + 1) % 10}
+    other: Selector = rng.choice(present) if present else {"label": (way.get("label", 0) + 1) % 10}
     pair = [way, other]
     rng.shuffle(pair)
     return {"OBJECT_A": pair[0], "OBJECT_B": pair[1]}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,6 +22,8 @@ from millrace.digits.verifiers._reading import ABSENT, names_subject, says_nothi
 from millrace.errors import ItemFailed
 from millrace.lake.rows import LakeRow
 from millrace.plugins.loading import load_plugin, plugin_names
+from millrace.records.outcome import Selector
+from millrace.records.question import Item
 
 BY = "pixels and handwriting labels"
 """Named in every record that passes."""
@@ -73,25 +75,25 @@ def all_checks() -> Mapping[str, Checks]:
     return found
 
 
-def verify(item: Mapping[str, Any], row: LakeRow) -> Finding:
+def verify(item: Item, row: LakeRow) -> Finding:
     """Hold a finished question against its image.
 
     Returns:
         verified; refuted with the reason; unable when the image has no second view of its content.
     """
-    task = item["task"]
-    checks = all_checks().get(task["aspect"])
+    task = item.task
+    checks = all_checks().get(task.aspect)
     if checks is None:
-        return Finding("unable", "no_second_view", f"nothing verifies '{task['aspect']}' here")
+        return Finding("unable", "no_second_view", f"nothing verifies '{task.aspect}' here")
     try:
         evidence = look(row)
     except ItemFailed as failure:
         status: Literal["refuted", "unable"] = "unable" if failure.reason == "no_second_view" else "refuted"
         return Finding(status, failure.reason, failure.detail)
-    if checks.subject and not names_subject(item["question"], task["selectors"]):
-        return Finding("refuted", "other_subject", f"the question does not name its subject {task['selectors']}")
-    rule = _READERS[item["question_type"]]
-    return rule(item, checks, lambda value: checks.holds(evidence, task["selectors"], value))
+    if checks.subject and not names_subject(item.question, task.selectors):
+        return Finding("refuted", "other_subject", f"the question does not name its subject {task.selectors}")
+    rule = _READERS[item.question_type]
+    return rule(item, checks, lambda value: checks.holds(evidence, task.selectors, value))
 
 
 def read_answer(aspect: str, text: str) -> str | None:
@@ -106,63 +108,63 @@ def read_statement(aspect: str, question: str) -> str | None:
     return (checks.state or checks.read)(question.casefold())
 
 
-def _options(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
+def _options(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
     del checks
     seen: dict[str, Truth] = {}
-    for key, text in item["options"].items():
-        value = read_answer(item["task"]["aspect"], text)
+    for key, text in item.options.items():
+        value = read_answer(item.task.aspect, text)
         if value is None:
             return Finding("refuted", "unreadable_option", f"option {key} '{text}' is no answer to this kind of question")
         seen[key] = true(value)
-    if seen.get(item["answer"]) is not True:
-        return Finding("refuted", "wrong_answer", f"the pixels do not show that {item['answer']} is right ({seen})")
-    others = {key: truth for key, truth in seen.items() if key != item["answer"]}
+    if seen.get(item.answer) is not True:
+        return Finding("refuted", "wrong_answer", f"the pixels do not show that {item.answer} is right ({seen})")
+    others = {key: truth for key, truth in seen.items() if key != item.answer}
     if any(truth is not False for truth in others.values()):
         return Finding("refuted", "second_answer", f"another option may be right as well ({seen})")
     return Finding("verified")
 
 
-def _yes_no(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
+def _yes_no(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
     del checks
-    yes = {"yes": True, "no": False, "是": True, "否": False}.get(str(item["options"].get(item["answer"], "")).casefold())
-    if item["task"].get("form") == "presence":
+    yes = {"yes": True, "no": False, "是": True, "否": False}.get(str(item.options.get(item.answer, "")).casefold())
+    if item.task.form == "presence":
         truth = true(ABSENT)
         truth = None if truth is None else not truth
     else:
-        value = read_statement(item["task"]["aspect"], item["question"])
+        value = read_statement(item.task.aspect, item.question)
         if value is None:
             return Finding("refuted", "unreadable_statement", "what the question states can't be read off it")
         truth = true(value)
     if yes is None or truth is None or yes is not truth:
-        return Finding("refuted", "wrong_answer", f"the pixels say {truth}, the answer {item['answer']}")
+        return Finding("refuted", "wrong_answer", f"the pixels say {truth}, the answer {item.answer}")
     return Finding("verified")
 
 
-def _blank(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
-    aspect = item["task"]["aspect"]
-    values = {read_answer(aspect, text) for text in (item["answer"], *item["accepted_answers"])}
+def _blank(item: Item, checks: Checks, true: Callable[[str], Truth]) -> Finding:
+    aspect = item.task.aspect
+    values = {read_answer(aspect, text) for text in (item.answer, *item.accepted_answers)}
     value = values.pop()
     if values or value is None:
-        return Finding("refuted", "unreadable_option", f"'{item['answer']}' is not one answer to this kind of question")
+        return Finding("refuted", "unreadable_option", f"'{item.answer}' is not one answer to this kind of question")
     if true(value) is not True:
         return Finding("refuted", "wrong_answer", f"the pixels do not show that '{value}' is right")
     rival = next((other for other in checks.rivals if other != value and true(other) is not False), None)
     return Finding("refuted", "second_answer", f"'{rival}' may fill the gap as well") if rival else Finding("verified")
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], Checks, Callable[[str], Truth]], Finding]] = {
+_READERS: dict[str, Callable[[Item, Checks, Callable[[str], Truth]], Finding]] = {
     "multiple_choice": _options,
     "yes_no": _yes_no,
     "fill_in_blank": _blank,
 }
 
 
-def those(evidence: Evidence, selector: Mapping[str, Any]) -> list[Mark]:
+def those(evidence: Evidence, selector: Selector) -> list[Mark]:
     """The marks that a selector means."""
     return [mark for mark in evidence.marks if is_meant(mark, selector)]
 
 
-def is_meant(mark: Mark, selector: Mapping[str, Any]) -> bool:
+def is_meant(mark: Mark, selector: Selector) -> bool:
     """Whether the mark has the selector's label and colour."""
     return selector.get("label") in (None, mark.label) and selector.get("colour") in (None, mark.colour)
 

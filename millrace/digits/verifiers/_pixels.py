@@ -17,7 +17,7 @@ import io
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from millrace.digits.scenes.scene import scene_from_json
 from millrace.errors import InputError, ItemFailed
 from millrace.lake.images import decode_image
 from millrace.lake.rows import LakeRow
+from millrace.records.outcome import Selector
 
 HUES = {"red": 355, "orange": 32, "green": 143, "blue": 218, "purple": 282}
 """Degrees on the colour circle. Measured medians of 600 scenes, all within 12 degrees whatever the light."""
@@ -44,7 +45,7 @@ GRID = (24, 24)
 
 Mask = NDArray[np.bool_]
 
-Selectors = Mapping[str, Mapping[str, Any]]
+Selectors = Mapping[str, Selector]
 """By slot: which digits are meant."""
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+
+from millrace.records.outcome import Selector
 
 ABSENT = "none"
 
@@ -54,7 +55,7 @@ def stated_digit(said: str) -> str | None:
     return numbers[0] if len(set(numbers)) == 1 else None
 
 
-def names_subject(question: str, selectors: Mapping[str, Mapping[str, Any]]) -> bool:
+def names_subject(question: str, selectors: Mapping[str, Selector]) -> bool:
     """Whether the question names every colour and label that the subject has, and no other colour."""
     said = question.casefold()
     wanted = {str(selector["colour"]) for selector in selectors.values() if "colour" in selector}

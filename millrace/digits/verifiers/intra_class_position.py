@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from millrace.digits.verifiers import BORDER, Checks, is_meant, those
 from millrace.digits.verifiers._pixels import Evidence, Mark, Selectors
 from millrace.digits.verifiers._reading import ABSENT, one_of
+from millrace.records.outcome import Selector
 
 LARGER = 1.1
 """How many times longer the longest mark must be than the next; the same for the shortest."""
@@ -36,7 +35,7 @@ def holds(evidence: Evidence, selectors: Selectors, value: str) -> bool | None:
     return True if lead > BORDER else False if lead < -BORDER else None
 
 
-def _featured(members: list[Mark], feature: Mapping[str, Any]) -> list[Mark] | None:
+def _featured(members: list[Mark], feature: Selector) -> list[Mark] | None:
     """Those that have the feature; None when that can't be told."""
     if "extreme" in feature:
         ranked = sorted(members, key=lambda mark: mark.extent, reverse=feature["extreme"] == "largest")

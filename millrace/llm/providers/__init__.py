@@ -61,3 +61,4 @@ class Plugin(Protocol):
         Raises:
             UsageError: it could not; the message says what to do.
         """
+        del settings

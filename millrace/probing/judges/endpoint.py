@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import Future
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
+import msgspec
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
@@ -45,6 +46,15 @@ class JudgeSettings(Settings):
     """Longest vote, thoughts included. May be raised in the same folder: only what broke off is asked again."""
     temperature: float | None = Field(default=0.0, ge=0)
     """0 asks for the most likely vote; null leaves it to the server."""
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """What one model says; `vote_schema` asks for it."""
+
+    applies: bool
+    is_correct: bool
+    right_values: dict[str, str | int | float | bool | None]
+    explanation: str
 
 
 def open_judge(settings: JudgeSettings) -> EndpointJudge:
@@ -126,12 +136,12 @@ class EndpointJudge:
         values = {name: str(text).strip() for name, text in reply.value["values"].items()}
         return Subject(values, {}, answerable=True) if all(values.values()) else None
 
-    def _votes(self, request: Request) -> tuple[dict[str, Any], dict[str, str]]:
+    def _votes(self, request: Request) -> tuple[dict[str, Vote], dict[str, str]]:
         """The votes by judge, and why there is none by those that gave none."""
         asked: dict[str, Future[Reply]] = {
             name: chat.submit(request) for name, chat in zip(self._names, self._chats, strict=True)
         }
-        usable: dict[str, Any] = {}
+        usable: dict[str, Vote] = {}
         missing: dict[str, str] = {}
         failure: ItemFailed | None = None
         for name, vote in asked.items():
@@ -142,7 +152,7 @@ class EndpointJudge:
                 missing[name] = error.reason
                 continue
             if reply.value is not None:
-                usable[name] = reply.value
+                usable[name] = msgspec.convert(reply.value, Vote)
             else:
                 failure = Filtered(reply.text[:200]) if reply.filtered else failure
                 missing[name] = "filtered" if reply.filtered else "refused"
@@ -150,7 +160,7 @@ class EndpointJudge:
             raise failure or ItemFailed("judge_refused", "every judge refused to vote")
         return usable, missing
 
-    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Any], missing: dict[str, str]) -> Verdict:
+    def _decided(self, claim: Claim, completion: Completion, votes: dict[str, Vote], missing: dict[str, str]) -> Verdict:
         outcomes = {name: outcome_of(vote, completion) for name, vote in votes.items()}
         ((first, count), *others) = Counter(outcomes.values()).most_common()
         tally = f"{count} of {len(votes)} votes"
@@ -162,10 +172,10 @@ class EndpointJudge:
             said = f"The judges disagree: {', '.join(outcomes.values())}."
             return Verdict("judge_uncertain", "unverified", explanation=said, by=by, votes=told, missing=missing)
         spoken = next(vote for name, vote in votes.items() if outcomes[name] == first)
-        right = {slot: str(text) for slot, text in spoken["right_values"].items() if slot in claim.answer_slots}
-        correct = dict(completion.values) if first == "correct" else right if spoken["applies"] else {}
+        right = {slot: str(text) for slot, text in spoken.right_values.items() if slot in claim.answer_slots}
+        correct = dict(completion.values) if first == "correct" else right if spoken.applies else {}
         accepted = {slot: [text] for slot, text in correct.items()}
-        return Verdict(first, "judged", correct, accepted, f"{spoken['explanation']} ({tally})", by, told, missing)
+        return Verdict(first, "judged", correct, accepted, f"{spoken.explanation} ({tally})", by, told, missing)
 
     def _request(self, claim: Claim, subject: Subject, completion: Completion, part: ImagePart) -> Request:
         said = completion.text if completion.related else "The statement does not apply to this picture."
@@ -217,13 +227,13 @@ def _object(fields: dict[str, JsonSchema]) -> JsonSchema:
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
-def outcome_of(vote: dict[str, Any], completion: Completion) -> str:
+def outcome_of(vote: Vote, completion: Completion) -> str:
     """The outcome that one vote stands for. Answering what does not apply is the model's failure, abstaining from it is right."""
     if not completion.related:
-        return "wrong_abstain" if vote["applies"] else "right_abstain"
-    if not vote["applies"]:
+        return "wrong_abstain" if vote.applies else "right_abstain"
+    if not vote.applies:
         return "hallucinated"
-    return "correct" if vote["is_correct"] else "wrong"
+    return "correct" if vote.is_correct else "wrong"
 
 
 def form_problem(claim: Claim, completion: Completion) -> str | None:

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,7 +22,8 @@ from millrace.errors import RunFailed, ShortOfTarget, UsageError
 from millrace.probing.ranks.reopening import reopen_cut_off
 from millrace.probing.settings import ProbingConfig, TorchrunSettings
 from millrace.processes.supervised import supervised
-from millrace.run.journal import read_json, write_json
+from millrace.records.summaries import RankProgress
+from millrace.run.journal import read_json, read_record, write_json
 from millrace.run.machines import Host, HostsLost, Machines
 
 POLL_S = 0.3
@@ -137,9 +137,9 @@ def read_counts(work: Path) -> Counts:
     totals = {"images": 0, "failures": 0, "units": 0}
     for file in work.glob("progress-*.json"):
         with contextlib.suppress(FileNotFoundError):
-            counted: dict[str, Any] = read_json(file)
+            counted = read_record(file, RankProgress)
             for name in totals:
-                totals[name] += counted.get(name, 0)
+                totals[name] += getattr(counted, name)
     return Counts(**totals)
 
 

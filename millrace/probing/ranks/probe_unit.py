@@ -6,23 +6,36 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 from PIL import Image
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
-from millrace.lake.rows import BadRow, ImageRef, LakeRow
+from millrace.lake.rows import BadRow, LakeRow
 from millrace.probing.annotated import Subject, claim_rules
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
-from millrace.probing.outcomes import DroppedRecord, OutcomeRecord, decide, failure_id_of
+from millrace.probing.outcomes import decide, failure_id_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
-from millrace.records.outcome import FAILURES
+from millrace.records.lake import ImageRef
+from millrace.records.outcome import (
+    PROBED_CLAIM,
+    BaselineAnswer,
+    DroppedClaim,
+    ImagePlace,
+    Judgement,
+    Outcome,
+    OutcomeRecord,
+    ProbedClaim,
+    count_failures,
+    is_failure,
+)
 from millrace.run.ids import content_id
 from millrace.run.journal import Journal
 
@@ -51,28 +64,32 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
         on_image: called after each image with its failures.
     """
     if journal.done:
-        return _failures(journal.records())
-    complete = _complete_images(journal.records(), len(probe.claims.claims))
+        return count_failures(journal.records_of(PROBED_CLAIM))
+    complete = _complete_images(journal.records_of(PROBED_CLAIM), len(probe.claims.claims))
     failures = sum(complete.values())
     rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake)
     for records in _probed(probe, (row for row in rows if row.ref.row not in complete)):
         journal.append(*records)
-        failed = _failures(records)
+        failed = count_failures(records)
         failures += failed
         on_image(failed)
     claim_order = {claim.claim_id: place for place, claim in enumerate(probe.claims.claims)}
-    journal.finish(order=lambda record: (record["image"]["row"], claim_order.get(record["claim_id"], -1)))
+
+    def place(record: ProbedClaim) -> tuple[int, int]:
+        return record.image.row, claim_order.get(record.claim_id or "", -1)
+
+    journal.finish_sorted(PROBED_CLAIM, place)
     return failures
 
 
-def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[dict[str, Any]]]:
+def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[ProbedClaim]]:
     """The lines for each row, in order. A baseline behind an endpoint says how many images it can be asked about at once."""
     width = probe.baseline.concurrency
     if width == 1:
         yield from (probe_row(probe, row) for row in rows)
         return
     with ThreadPoolExecutor(width, thread_name_prefix="probe") as threads:
-        under_way: deque[Future[list[dict[str, Any]]]] = deque()
+        under_way: deque[Future[list[ProbedClaim]]] = deque()
         try:
             for row in rows:
                 under_way.append(threads.submit(probe_row, probe, row))
@@ -84,7 +101,7 @@ def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[dic
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
+def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[ProbedClaim]:
     """The lines for one image: an outcome or a drop for each claim, or one drop for all when the image can't be used."""
     if isinstance(row, BadRow):
         return [_dropped_image(probe, row.ref, row.reason, row.detail)]
@@ -92,15 +109,15 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
         image = decode_image(row.image_bytes)
     except ItemFailed as failure:
         return [_dropped_image(probe, row.ref, failure.reason, failure.detail)]
-    place = {**msgspec.structs.asdict(row.ref), "width": image.width, "height": image.height}
+    place = ImagePlace(**msgspec.structs.asdict(row.ref), width=image.width, height=image.height)
     asked: list[tuple[Claim, Subject]] = []
-    records: list[dict[str, Any]] = []
+    records: list[ProbedClaim] = []
     claims = probe.claims.claims
     subjects = _each(probe, lambda claim: _subject(probe, claim, row), claims)
     for claim, (subject, reason, detail) in zip(claims, subjects, strict=True):
         if subject is None:
             name = content_id("drp", row.ref.image_id, row.ref.sha256, claim.claim_id, probe.seed)
-            records.append(_builtins(DroppedRecord(id=name, image=place, claim_id=claim.claim_id, reason=reason, detail=detail)))
+            records.append(DroppedClaim(id=name, image=place, claim_id=claim.claim_id, reason=reason, detail=detail))
         else:
             asked.append((claim, subject))
     completed = list(zip(asked, _complete(probe.baseline, image, asked), strict=True))
@@ -151,14 +168,12 @@ def _complete(baseline: Baseline, image: Image.Image, asked: list[tuple[Claim, S
 
 
 def _outcome(
-    probe: Probe, row: LakeRow, place: dict[str, Any], claim: Claim, subject: Subject, completion: Completion | Exception
-) -> dict[str, Any]:
+    probe: Probe, row: LakeRow, place: ImagePlace, claim: Claim, subject: Subject, completion: Completion | Exception
+) -> OutcomeRecord:
     decision = decide(probe.judge, claim, subject, completion, row)
     verdict = decision.verdict
     rules = claim_rules(row)
-    broken = isinstance(completion, Exception)
-    who = {"name": probe.baseline.name, "fingerprint": probe.baseline.fingerprint}
-    record = OutcomeRecord(
+    return OutcomeRecord(
         id=content_id(
             "out",
             row.ref.image_id,
@@ -177,46 +192,40 @@ def _outcome(
         prefilled=subject.values,
         selectors=subject.selectors,
         answerable=subject.answerable,
-        outcome=verdict.outcome,
+        outcome=Outcome(verdict.outcome),
         failure_id=failure_id_of(verdict.outcome, claim),
-        baseline=None if broken else {**who, **msgspec.to_builtins(completion)},
-        judge={
-            "by": verdict.by,
-            "kind": verdict.kind,
-            "correct": verdict.correct,
-            "accepted": verdict.accepted,
-            "explanation": verdict.explanation,
-            **({"votes": verdict.votes} if verdict.votes else {}),
-            **({"missing": verdict.missing} if verdict.missing else {}),
-        },
+        baseline=None if isinstance(completion, Exception) else _answer(probe.baseline, completion),
+        judge=Judgement(
+            by=verdict.by,
+            kind=verdict.kind,
+            correct=verdict.correct,
+            accepted={slot: tuple(values) for slot, values in verdict.accepted.items()},
+            explanation=verdict.explanation,
+            votes=verdict.votes or UNSET,
+            missing=verdict.missing or UNSET,
+        ),
         factors=rules.factors(row) if rules is not None else (),
         error=decision.error,
     )
-    return _builtins(record)
 
 
-def _dropped_image(probe: Probe, ref: ImageRef, reason: str, detail: str) -> dict[str, Any]:
+def _answer(baseline: Baseline, completion: Completion) -> BaselineAnswer:
+    return BaselineAnswer(name=baseline.name, fingerprint=baseline.fingerprint, **msgspec.structs.asdict(completion))
+
+
+def _dropped_image(probe: Probe, ref: ImageRef, reason: str, detail: str) -> DroppedClaim:
     name = content_id("drp", ref.image_id, ref.file, ref.row, ref.sha256, probe.seed)
     count = len(probe.claims.claims)
-    image = msgspec.structs.asdict(ref)
-    return _builtins(DroppedRecord(id=name, image=image, claim_id=None, reason=reason, detail=detail, claims=count))
+    image = ImagePlace(**msgspec.structs.asdict(ref))
+    return DroppedClaim(id=name, image=image, claim_id=None, reason=reason, detail=detail, claims=count)
 
 
-def _complete_images(records: list[dict[str, Any]], claims: int) -> dict[int, int]:
+def _complete_images(records: Iterable[ProbedClaim], claims: int) -> dict[int, int]:
     """Failures by row of the images whose lines are all there; a torn write may have kept some of an image's lines."""
     lines: Counter[int] = Counter()
     failures: Counter[int] = Counter()
     for record in records:
-        row = record["image"]["row"]
-        lines[row] += record.get("claims", 1)
-        failures[row] += record.get("outcome") in FAILURES
+        row = record.image.row
+        lines[row] += record.claims if isinstance(record, DroppedClaim) else 1
+        failures[row] += is_failure(record)
     return {row: failures[row] for row, count in lines.items() if count == claims}
-
-
-def _failures(records: list[dict[str, Any]]) -> int:
-    return sum(record.get("outcome") in FAILURES for record in records)
-
-
-def _builtins(record: msgspec.Struct) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(record)
-    return built

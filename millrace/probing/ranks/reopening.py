@@ -13,7 +13,8 @@ from millrace.errors import MillraceError
 from millrace.llm.limits import CUT_OFF, gives_more_room
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.judges import judge_settings
-from millrace.run.journal import read_json, read_jsonl, reopen_journal
+from millrace.records.outcome import PROBED_CLAIM, DroppedClaim, ProbedClaim
+from millrace.run.journal import read_json, read_records, reopen_journal
 
 
 def concerned_units(work: Path, now: Mapping[str, Any]) -> Iterator[tuple[Path, set[int]]]:
@@ -31,7 +32,7 @@ def concerned_units(work: Path, now: Mapping[str, Any]) -> Iterator[tuple[Path, 
     except (OSError, MillraceError, ValueError, KeyError, TypeError):
         return  # there was no attempt before, or one of another version
     for path in sorted(work.glob("unit-*.jsonl")) if raised else ():
-        rows = {record["image"]["row"] for record in read_jsonl(path) if _broke_off(record)}
+        rows = {record.image.row for record in read_records(path, PROBED_CLAIM) if _broke_off(record)}
         if rows:
             yield path, rows
 
@@ -45,7 +46,9 @@ def _reopen(path: Path, rows: set[int]) -> bool:
     return reopen_journal(path, lambda record: record["image"]["row"] in rows)
 
 
-def _broke_off(record: Mapping[str, Any]) -> bool:
+def _broke_off(record: ProbedClaim) -> bool:
     """Whether the reply to a claim broke off, a judge's vote on it, or the choice of what it should be about."""
-    missing_votes = ((record.get("judge") or {}).get("missing") or {}).values()
-    return CUT_OFF in (record.get("outcome"), record.get("reason"), *missing_votes)
+    if isinstance(record, DroppedClaim):
+        return record.reason == CUT_OFF
+    missing = (record.judge.missing or {}) if record.judge is not None else {}
+    return CUT_OFF in (record.outcome, *missing.values())

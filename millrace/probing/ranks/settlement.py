@@ -7,19 +7,20 @@ reached the target. So `probing/shard-*.jsonl` are the same for any number of ra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from millrace.errors import RunFailed
 from millrace.probing.agreement import Agreement
 from millrace.probing.ranks.handout import Stop, find_stop
 from millrace.probing.ranks.units import UnitPlan, plan_of
 from millrace.probing.settings import ProbingConfig
-from millrace.records.outcome import FAILURES, OUTCOMES
-from millrace.run.journal import Journal, read_jsonl, write_jsonl
+from millrace.records.outcome import FAILURES, OUTCOMES, PROBED_CLAIM, DroppedClaim, ProbedClaim, count_failures, is_failure
+from millrace.records.summaries import ProbingSummary
+from millrace.run.journal import Journal, read_records, write_jsonl
 
 RECORDS_PER_SHARD = 1000
 """Lines in an outcome shard: about a megabyte, and for the stages behind it a minute of work."""
@@ -42,18 +43,13 @@ def unit_path(work: Path, index: int) -> Path:
     return work / f"unit-{index:06d}.jsonl"
 
 
-def count_failures(records: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> int:
-    """How many of a unit's lines are failures of the model."""
-    return sum(record.get("outcome") in FAILURES for record in records)
-
-
-def settle_outcomes(config: ProbingConfig, lake: Path, stage: Path) -> dict[str, Any]:
+def settle_outcomes(config: ProbingConfig, lake: Path, stage: Path) -> ProbingSummary:
     """`settle` for a finished probing in the folder `stage`."""
     target, max_empty = config.target_failure_count, config.max_empty_batches
     return settle(plan_of(config, lake), stage / "work", stage, target=target, max_empty=max_empty)
 
 
-def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_empty: int | None) -> dict[str, Any]:
+def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_empty: int | None) -> ProbingSummary:
     """Write the stage's shards from the finished units; returns the stage's summary.
 
     Raises:
@@ -62,7 +58,7 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
     stop = _stop(plan, work, target, max_empty)
     tally = Tally()
     shards = 0
-    batch: list[dict[str, Any]] = []
+    batch: list[ProbedClaim] = []
     for record in _outcomes(plan, work, stop, target, tally):
         batch.append(record)
         if len(batch) == RECORDS_PER_SHARD:
@@ -76,20 +72,19 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
         if int(stale.stem.removeprefix("shard-")) >= shards:
             stale.unlink()
     failures = sum(tally.outcomes[name] for name in FAILURES)
-    judges = tally.agreement.summary()
-    return {
-        "stop": stop.reason,
-        "images": tally.images,
-        "in": tally.lines,
-        "out": sum(tally.outcomes.values()),
-        "failures": failures,
-        "dropped": dict(sorted(tally.dropped.items())),
-        "outcomes": {name: tally.outcomes[name] for name in OUTCOMES},
-        "claims": {name: dict(counts) for name, counts in sorted(tally.claims.items())},
-        "factors": {name: dict(counts) for name, counts in sorted(tally.factors.items())},
-        "shards": shards,
-        **({"judges": judges} if judges else {}),
-    }
+    return ProbingSummary(
+        stop=stop.reason,
+        images=tally.images,
+        came_in=tally.lines,
+        went_out=sum(tally.outcomes.values()),
+        failures=failures,
+        dropped=dict(sorted(tally.dropped.items())),
+        outcomes={name: tally.outcomes[name] for name in OUTCOMES},
+        claims={name: dict(counts) for name, counts in sorted(tally.claims.items())},
+        factors={name: dict(counts) for name, counts in sorted(tally.factors.items())},
+        shards=shards,
+        judges=tally.agreement.summary() or UNSET,
+    )
 
 
 def _stop(plan: UnitPlan, work: Path, target: int | None, max_empty: int | None) -> Stop:
@@ -101,19 +96,19 @@ def _stop(plan: UnitPlan, work: Path, target: int | None, max_empty: int | None)
         path = unit_path(work, len(failures))
         if not path.exists():
             raise RunFailed(f"{path} is missing: the ranks ended before their work was done; run the same command again")
-        failures.append(count_failures(read_jsonl(path)))
+        failures.append(count_failures(read_records(path, PROBED_CLAIM)))
 
 
-def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally: Tally) -> Iterator[dict[str, Any]]:
+def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally: Tally) -> Iterator[ProbedClaim]:
     """The lines up to the stop, counted into `tally` as they pass."""
     reached = 0
     images: set[str] = set()
     for index in range(stop.last + 1):
-        for record in read_jsonl(unit_path(work, index)):
-            images.add(record["image"]["image_id"])
+        for record in read_records(unit_path(work, index), PROBED_CLAIM):
+            images.add(record.image.image_id)
             _count(record, tally)
             yield record
-            reached += record.get("outcome") in FAILURES
+            reached += is_failure(record)
             if target is not None and reached == target:
                 tally.images += len(images)
                 return
@@ -121,19 +116,19 @@ def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally:
         images.clear()
 
 
-def _count(record: dict[str, Any], tally: Tally) -> None:
-    claims = record.get("claims", 1)  # a line for a whole image stands for all its claims
-    tally.lines += claims
-    if record["kind"] == "dropped":
-        tally.dropped[record["reason"]] += claims
+def _count(record: ProbedClaim, tally: Tally) -> None:
+    if isinstance(record, DroppedClaim):
+        tally.lines += record.claims  # a line for a whole image stands for all its claims
+        tally.dropped[record.reason] += record.claims
         return
-    outcome = record["outcome"]
+    tally.lines += 1
+    outcome = record.outcome.value
     tally.outcomes[outcome] += 1
-    tally.claims.setdefault(record["claim_id"], Counter())[outcome] += 1
-    judge = record["judge"] or {}
-    tally.agreement.add(judge.get("votes") or {})
-    tally.agreement.add_missing(judge.get("missing") or {})
-    for factor in record["factors"] or ["none"]:
+    tally.claims.setdefault(record.claim_id, Counter())[outcome] += 1
+    if record.judge is not None:
+        tally.agreement.add(record.judge.votes or {})
+        tally.agreement.add_missing(record.judge.missing or {})
+    for factor in record.factors or ("none",):
         tally.factors.setdefault(factor, Counter())[outcome] += 1
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.records.question import Item
+from millrace.records.summaries import BlindGuess
 from millrace.reporting.intervals import wilson
 
 FOLDS = 5
@@ -29,8 +31,6 @@ SMALLEST_CELL = 25
 
 GAP_CHANCE = 0.4
 """What counts as chance for a gap, which has no options: naming always the commonest answer may reach this (`balance.MOST`)."""
-
-Item = Mapping[str, Any]
 
 
 class Guess(NamedTuple):
@@ -44,21 +44,6 @@ class Guess(NamedTuple):
     right: bool
     margin: float
     """How sure it was: log-odds of its choice over the next best."""
-
-
-class BlindReport(NamedTuple):
-    """How a group of questions stands."""
-
-    n: int
-    right: int
-    chance: float
-    low: float | None
-    high: float | None
-
-    @property
-    def beats_chance(self) -> bool:
-        """Whether even the low end of the interval is above chance."""
-        return self.low is not None and self.low > self.chance
 
 
 class BlindGuesser:
@@ -79,21 +64,21 @@ class BlindGuesser:
     def learn(self, item: Item) -> None:
         """Count one question."""
         fold = fold_of(item)
-        if not item["options"]:
+        if not item.options:
             cell = cell_name(item)
             known = self._fillings.setdefault(cell, {})
-            place = known.setdefault(item["answer"], len(known))
+            place = known.setdefault(item.answer, len(known))
             table = self._gaps.setdefault(cell, np.zeros((FOLDS, 4096), np.int64))
             table[fold, place] += 1
             return
         for key, features in option_features(item, words=self._words):
-            right = int(key == item["answer"])
+            right = int(key == item.answer)
             self._counts[fold, right, features] += 1  # an option's features are all different
             self._totals[fold, right] += 1
 
     def guess(self, item: Item) -> Guess:
         """Guess one question from what all other folds hold."""
-        return self._fill(item) if not item["options"] else self._choose(item)
+        return self._fill(item) if not item.options else self._choose(item)
 
     def _choose(self, item: Item) -> Guess:
         fold = fold_of(item)
@@ -104,9 +89,9 @@ class BlindGuesser:
         for key, features in option_features(item, words=self._words):
             seen = self._whole[:, features] - self._counts[fold][:, features] + 0.5
             scores[key] = float(np.sum(np.log(seen[1] / (totals[1] + 1)) - np.log(seen[0] / (totals[0] + 1))))
-        ranked = sorted(scores, key=lambda key: (-scores[key], item["options"][key]))
+        ranked = sorted(scores, key=lambda key: (-scores[key], item.options[key]))
         margin = scores[ranked[0]] - scores[ranked[1]]
-        return Guess(item["id"], cell_name(item), 1 / len(scores), ranked[0] == item["answer"], margin)
+        return Guess(item.id, cell_name(item), 1 / len(scores), ranked[0] == item.answer, margin)
 
     def _fill(self, item: Item) -> Guess:
         """For a gap: always the commonest answer of its pipeline. See `GAP_CHANCE`."""
@@ -114,22 +99,22 @@ class BlindGuesser:
         counts = self._gaps[cell].sum(axis=0) - self._gaps[cell][fold_of(item)]
         best = int(np.argmax(counts))
         answers = self._fillings[cell]
-        right = answers[item["answer"]] == best
+        right = answers[item.answer] == best
         margin = float(np.log((counts[best] + 1) / (np.sort(counts)[-2] + 1)))
-        return Guess(item["id"], cell, max(GAP_CHANCE, 1 / len(answers)), right, margin)
+        return Guess(item.id, cell, max(GAP_CHANCE, 1 / len(answers)), right, margin)
 
 
 def option_features(item: Item, *, words: bool) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Per option the buckets of what can be known of it without the picture."""
     cell = cell_name(item)
-    options = item["options"]
-    asked = sorted(set(re.findall(r"\w+", item["question"].casefold()))) if words else []
+    options = item.options
+    asked = sorted(set(re.findall(r"\w+", item.question.casefold()))) if words else []
     numbers = {key: float(found[0]) for key, text in options.items() if (found := re.findall(r"\d+(?:\.\d+)?", text))}
     for place, (key, text) in enumerate(options.items()):
         said = text.casefold()
         features = [f"{cell}|{said}", f"{cell}|at {place}", *(f"{cell}|{said}|{word}" for word in asked)]
-        if item["question_type"] == "yes_no":
-            features.append(f"{cell}|{said}|states {item['task']['statement']}")
+        if item.question_type == "yes_no":
+            features.append(f"{cell}|{said}|states {item.task.statement}")
         elif words:
             features += [f"{cell}|beside {other.casefold()}|{said}" for other in options.values() if other != text]
         shorter = sum(len(other) < len(text) for other in options.values())
@@ -141,18 +126,18 @@ def option_features(item: Item, *, words: bool) -> Iterator[tuple[str, NDArray[n
 
 def cell_name(item: Item) -> str:
     """The group of questions that is tested together."""
-    return f"{item['pipeline_name']}/{item['question_type']}"
+    return f"{item.pipeline_name}/{item.question_type}"
 
 
 def fold_of(item: Item) -> int:
     """An image's fold: all its questions are guessed by those who never saw it."""
-    return zlib.crc32(str(item["image"]["sha256"] or item["image"]["image_id"]).encode()) % FOLDS
+    return zlib.crc32(item.image.key.encode()) % FOLDS
 
 
-def tally(guesses: Iterable[Guess], z: float) -> BlindReport:
+def tally(guesses: Iterable[Guess], z: float) -> BlindGuess:
     """How often a group was guessed, with the Wilson interval at `z` standard deviations."""
     listed = list(guesses)
     right = sum(guess.right for guess in listed)
     chance = sum(guess.chance for guess in listed) / len(listed) if listed else 0.0
     low, high = wilson(right, len(listed), z) or (None, None)
-    return BlindReport(len(listed), right, round(chance, 4), low, high)
+    return BlindGuess(n=len(listed), right=right, chance=round(chance, 4), low=low, high=high)

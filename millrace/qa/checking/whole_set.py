@@ -13,16 +13,17 @@ from typing import Any
 
 import msgspec
 import orjson
+from msgspec import structs
 
 from millrace.qa.checking.check_shards import rejection
 from millrace.qa.checking.question_checks import plain
-from millrace.qa.checking.text_only_baseline import SMALLEST_CELL, BlindGuesser, BlindReport, Guess, tally
+from millrace.qa.checking.text_only_baseline import SMALLEST_CELL, BlindGuesser, Guess, tally
 from millrace.qa.items import KEYS, full_question
 from millrace.qa.settings import QaSettings
+from millrace.records.question import Item
+from millrace.records.summaries import BlindGuess
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_jsonl, write_jsonl
-
-Item = Mapping[str, Any]
+from millrace.run.journal import read_records, write_jsonl
 
 Z_FORM, Z_CELL = 1.96, 2.9
 """Standard deviations for a form of question as a whole (95 %), and for one of about twenty groups (as sure over all of them)."""
@@ -38,8 +39,8 @@ class Settlement(msgspec.Struct):
     seen: int
     kept: int
     dropped: dict[str, int]
-    blind: dict[str, dict[str, float | int | None]]
-    """Form or pipeline/form, by which guesser → n, right, chance, low, high on what was kept."""
+    blind: dict[str, BlindGuess]
+    """Form or pipeline/form, by which guesser: on what was kept."""
     positions: dict[str, int]
     """Key → how often it is right, among the kept multiple-choice questions."""
     moved: int
@@ -57,24 +58,24 @@ def settle(accepted: Sequence[Path], out: Path, rejected: Path, qa: QaSettings) 
         qa: the settings.
     """
     lost = find_duplicates(_all(accepted))
-    moves = rebalance(item for item in _all(accepted) if item["id"] not in lost)
+    moves = rebalance(item for item in _all(accepted) if item.id not in lost)
     blind, report = find_blind(accepted, lost, moves, drop=qa.blind_check == "drop")
     lost |= blind
     positions: Counter[str] = Counter()
     kept = 0
     shards = []
     for shard in accepted:
-        final = [_moved(item, moves.get(item["id"])) for item in read_jsonl(shard) if item["id"] not in lost]
-        positions.update(item["answer"] for item in final if item["question_type"] == "multiple_choice")
+        final = [_moved(item, moves.get(item.id)) for item in read_records(shard, Item) if item.id not in lost]
+        positions.update(item.answer for item in final if item.question_type == "multiple_choice")
         kept += len(final)
         shards.append(out / shard.name)
         write_jsonl(shards[-1], final)
-    write_jsonl(rejected, (rejection(item, *lost[item["id"]], "settle") for item in _all(accepted) if item["id"] in lost))
+    write_jsonl(rejected, (rejection(item, *lost[item.id], "settle") for item in _all(accepted) if item.id in lost))
     return Settlement(
         seen=kept + len(lost),
         kept=kept,
         dropped=dict(sorted(Counter(reason for reason, _ in lost.values()).items())),
-        blind={name: found._asdict() for name, found in sorted(report.items())},
+        blind=dict(sorted(report.items())),
         positions=dict(sorted(positions.items())),
         moved=len(moves.keys() - lost.keys()),
         shards=[str(shard) for shard in shards],
@@ -103,13 +104,11 @@ def find_duplicates(items: Iterable[Item]) -> dict[str, tuple[str, str]]:
 
 def _signed(item: Item) -> tuple[str, int, int]:
     """(id, hash of what is asked word for word, hash of what is asked about)."""
-    place = item["image"]["sha256"] or item["image"]["image_id"]
-    task = item["task"]
-    exact = [place, plain(item["question"]), sorted(map(plain, item["options"].values()))]
-    subject = (
-        [task["aspect"], task["selectors"], task["form"]] if task["aspect"] else sorted(set(plain(item["question"]).split()))
-    )
-    return item["id"], _hash(exact), _hash([place, item["pipeline_name"], item["question_type"], subject])
+    place = item.image.key
+    task = item.task
+    exact = [place, plain(item.question), sorted(map(plain, item.options.values()))]
+    subject = [task.aspect, task.selectors, task.form] if task.aspect else sorted(set(plain(item.question).split()))
+    return item.id, _hash(exact), _hash([place, item.pipeline_name, item.question_type, subject])
 
 
 def _hash(value: Any) -> int:
@@ -118,7 +117,7 @@ def _hash(value: Any) -> int:
 
 def find_blind(
     accepted: Sequence[Path], without: Mapping[str, Any], moves: Mapping[str, str], *, drop: bool
-) -> tuple[dict[str, tuple[str, str]], dict[str, BlindReport]]:
+) -> tuple[dict[str, tuple[str, str]], dict[str, BlindGuess]]:
     """Questions to drop until the guesser is at chance: (id → (reason, detail), how the guesser does on the rest).
 
     The questions that it guessed right with the most certainty go first, and no more than needed; then it is trained anew.
@@ -157,12 +156,12 @@ def _groups(accepted: Sequence[Path], lost: Mapping[str, Any], moves: Mapping[st
     for kind, words in (("options", False), ("words", True)):
         guesser = BlindGuesser(words=words)
         for item in _all(accepted):
-            if item["id"] not in lost:
-                guesser.learn(_moved(item, moves.get(item["id"])))
+            if item.id not in lost:
+                guesser.learn(_moved(item, moves.get(item.id)))
         cells: dict[str, list[Guess]] = defaultdict(list)
         for item in _all(accepted):
-            if item["id"] not in lost:
-                guess = guesser.guess(_moved(item, moves.get(item["id"])))
+            if item.id not in lost:
+                guess = guesser.guess(_moved(item, moves.get(item.id)))
                 cells[guess.cell].append(guess)
         forms: dict[str, list[Guess]] = defaultdict(list)
         for cell, guesses in cells.items():
@@ -177,7 +176,7 @@ def rebalance(items: Iterable[Item]) -> dict[str, str]:
 
     The places were dealt evenly before the checks; only what was dropped since can have upset them.
     """
-    answers = {item["id"]: item["answer"] for item in items if item["question_type"] == "multiple_choice"}
+    answers = {item.id: item.answer for item in items if item.question_type == "multiple_choice"}
     counts = Counter(answers.values())
     even = len(answers) / len(KEYS)
     if not answers or sum((counts[key] - even) ** 2 / even for key in KEYS) < CROWDED:
@@ -194,26 +193,25 @@ def rebalance(items: Iterable[Item]) -> dict[str, str]:
     return moves
 
 
-def _moved(item: dict[str, Any], key: str | None) -> dict[str, Any]:
+def _moved(item: Item, key: str | None) -> Item:
     """The question with its right option at `key`: two options change places, and what the baseline said moves along."""
     if key is None:
         return item
-    swap = {item["answer"]: key, key: item["answer"]}
-    options = {place: item["options"][swap.get(place, place)] for place in item["options"]}
-    difficulty = item["difficulty"]
-    answers = [swap.get(answer.strip(), answer) for answer in difficulty["answers"]]
-    return {
-        **item,
-        "options": options,
-        "answer": key,
-        "correct_option": key,
-        "full_question": full_question(item["question"], options),
-        "distractors": {swap.get(place, place): told for place, told in sorted(item["distractors"].items())},
-        "difficulty": {**difficulty, "answers": answers},
-        "provenance": {**item["provenance"], "relettered": True},
-    }
+    swap = {item.answer: key, key: item.answer}
+    options = {place: item.options[swap.get(place, place)] for place in item.options}
+    answers = tuple(swap.get(answer.strip(), answer) for answer in item.difficulty.answers)
+    return structs.replace(
+        item,
+        options=options,
+        answer=key,
+        correct_option=key,
+        full_question=full_question(item.question, options),
+        distractors={swap.get(place, place): told for place, told in sorted(item.distractors.items())},
+        difficulty=structs.replace(item.difficulty, answers=answers),
+        provenance=structs.replace(item.provenance, relettered=True),
+    )
 
 
-def _all(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _all(shards: Sequence[Path]) -> Iterator[Item]:
     for shard in shards:
-        yield from read_jsonl(shard)
+        yield from read_records(shard, Item)

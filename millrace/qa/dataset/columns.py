@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import orjson
 import pyarrow as pa
+
+from millrace.records.outcome import BaselineAnswer
+from millrace.records.question import Item
 
 OPTION = pa.struct([("key", pa.string()), ("text", pa.string())])
 DISTRACTOR = pa.struct([("key", pa.string()), ("value", pa.string()), ("kind", pa.string())])
@@ -98,36 +101,35 @@ def dataset_schema() -> pa.Schema:
     return pa.schema(FIELDS, metadata={b"huggingface": orjson.dumps({"info": {"features": features}})})
 
 
-def dataset_row(item: Mapping[str, Any], image: bytes) -> dict[str, Any]:
+def dataset_row(item: Item, image: bytes) -> dict[str, Any]:
     """A checked question as a row."""
-    lineage, provenance, task = item["lineage"], item["provenance"], item["task"]
-    baseline = lineage["baseline"] or {}
+    plain = msgspec.to_builtins(item)
+    lineage, baseline = item.lineage, item.lineage.baseline or BaselineAnswer()
     return {
-        **{field.name: item.get(field.name) for field in FIELDS},
+        **{field.name: plain.get(field.name) for field in FIELDS},
         "image": {"bytes": image, "path": image_name(item, image)},
-        "options": [{"key": key, "text": text} for key, text in item["options"].items()],
-        "distractors": [{"key": key, **told} for key, told in item["distractors"].items()],
+        "options": [{"key": key, "text": text} for key, text in item.options.items()],
+        "distractors": [{"key": key, **told} for key, told in plain["distractors"].items()],
         "lineage": {
-            **lineage,
-            "image": item["image"],
-            "prefilled_values": _json(lineage["prefilled_values"]),
-            "baseline_name": baseline.get("name"),
-            "baseline_fingerprint": baseline.get("fingerprint"),
-            "baseline_answer": _json(baseline.get("values") or {}) if baseline.get("related", True) else "NOT_RELATED",
-            "correct": _json(lineage["correct"]),
-            "judge": lineage["judge"].get("by"),
+            **plain["lineage"],
+            "image": plain["image"],
+            "prefilled_values": _json(lineage.prefilled_values),
+            "baseline_name": baseline.name or None,
+            "baseline_fingerprint": baseline.fingerprint or None,
+            "baseline_answer": "NOT_RELATED" if baseline.abstained else _json(baseline.said),
+            "correct": _json(lineage.correct),
+            "judge": lineage.judge.by or None,
         },
-        "provenance": {**provenance, "aspect": task["aspect"], "subject": _json(task["selectors"])},
+        "provenance": {**plain["provenance"], "aspect": item.task.aspect, "subject": _json(item.task.selectors)},
     }
 
 
-def image_name(item: Mapping[str, Any], image: bytes) -> str:
+def image_name(item: Item, image: bytes) -> str:
     """A file name for an item's image: one per image, with the ending of what the bytes are."""
     endings = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
     ending = next((ending for magic, ending in endings.items() if image.startswith(magic)), "img")
-    name = str(item["image"]["image_id"])
-    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)[:80]
-    return f"{safe}_{item['image']['sha256'][:8]}.{ending}"
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in item.image.image_id)[:80]
+    return f"{safe}_{item.image.sha256[:8]}.{ending}"
 
 
 def _json(value: Any) -> str:

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
 
 from millrace.qa.checking.text_only_baseline import SMALLEST_CELL
 from millrace.qa.settings import QaSettings
-
-if TYPE_CHECKING:
-    from millrace.qa.dataset.write_dataset import DatasetReport
+from millrace.records.summaries import BlindGuess, DatasetReport, FilteringSummary, ProbingSummary, RateSummary
 
 
 class CardFacts(msgspec.Struct):
     """What the card tells beyond the rows; what a flow does not know stays empty and is left out."""
 
-    failure_rates: dict[str, dict[str, Any]] = {}
-    """Claim → n, failures, rate, low, high: how often the model under test failed."""
-    baseline: dict[str, Any] = {}
-    """The model under test: name, fingerprint."""
+    failure_rates: dict[str, RateSummary] = {}
+    """By claim: how often the model under test failed."""
+    baseline: str = ""
+    """The model under test: its plug-in."""
     lake: str = ""
     """The images, in words."""
-    funnel: dict[str, dict[str, Any]] = {}
-    """Stage → in, out, dropped by reason."""
-    blind: dict[str, dict[str, Any]] = {}
-    """Group → n, right, chance, low, high of the guessers that see no picture."""
+    funnel: dict[str, ProbingSummary | FilteringSummary] = {}
+    """By stage: what went in, came out, was dropped."""
+    blind: dict[str, BlindGuess] = {}
+    """By group: the guessers that see no picture."""
     moved: int = 0
     """Questions re-lettered after the baseline was asked."""
     versions: dict[str, str | None] = {}
@@ -89,7 +86,7 @@ def _size_category(rows: int) -> str:
 
 
 def _summary(report: DatasetReport, facts: CardFacts) -> str:
-    model = f" of the model `{facts.baseline['name']}`" if facts.baseline.get("name") else ""
+    model = f" of the model `{facts.baseline}`" if facts.baseline else ""
     images = sum(report.images.values())
     evidence = "; ".join(
         f"{sum(splits.values()):,} are {STATUSES[status]} (`{status}`)" for status, splits in report.splits.items()
@@ -136,8 +133,7 @@ def _making(qa: QaSettings, facts: CardFacts) -> str:
     ]
     told = "\n".join(f"{number}. {step}" for number, step in enumerate(filter(None, steps), 1))
     funnel = [
-        (stage, f"{counts.get('in', 0):,}", f"{counts.get('out', 0):,}", _counts(counts.get("dropped", {})))
-        for stage, counts in facts.funnel.items()
+        (stage, f"{counts.came_in:,}", f"{counts.went_out:,}", _counts(counts.dropped)) for stage, counts in facts.funnel.items()
     ]
     return told + (("\n\n" + table(("stage", "in", "out", "dropped, by reason"), funnel)) if funnel else "")
 
@@ -153,12 +149,12 @@ def _checks(report: DatasetReport, qa: QaSettings, facts: CardFacts) -> str:
         "  the answer is true and all others are false.",
         "- No two questions ask the same about the same image.",
     ]
-    if report.baseline["n"]:
-        asked = f"{report.baseline['n']:,}"
+    if report.baseline.n:
+        asked = f"{report.baseline.n:,}"
         lines.append(
             f"- Difficulty is measured: the model under test fails {_percent(report.baseline)} of {asked} final questions."
         )
-        if qa.language != "en" and facts.baseline.get("name") == "embedded":
+        if qa.language != "en" and facts.baseline == "embedded":
             lines.append(
                 "  **That figure means nothing here**: the embedded model reads English only, and it guessed at these questions."
             )
@@ -167,17 +163,17 @@ def _checks(report: DatasetReport, qa: QaSettings, facts: CardFacts) -> str:
     rows = [
         (
             name,
-            f"{told['n']:,}",
-            f"{told['right'] / told['n']:.1%}",
-            f"{told['chance']:.1%}",
-            f"{told['low']:.1%} to {told['high']:.1%}",
+            f"{told.n:,}",
+            f"{told.right / told.n:.1%}",
+            f"{told.chance:.1%}",
+            f"{told.low:.1%} to {told.high:.1%}",
         )
         for name, told in facts.blind.items()
-        if told["n"] and "/" not in name
+        if told.n and told.low is not None and told.high is not None and "/" not in name
     ]
     if rows:
         groups = {name: told for name, told in facts.blind.items() if "/" in name}
-        leaking = [name for name, told in groups.items() if told["low"] > told["chance"]]
+        leaking = [name for name, told in groups.items() if told.beats_chance]
         found = f"these beat chance: {', '.join(leaking)}" if leaking else "none beats chance"
         lines += [
             "- Without the picture, guessers trained on options alone and on all words (cross-validated) find this.",
@@ -188,16 +184,14 @@ def _checks(report: DatasetReport, qa: QaSettings, facts: CardFacts) -> str:
 
 
 def _rates(facts: CardFacts) -> str:
-    rows = [
-        (claim, f"{told['n']:,}", f"{told['failures']:,}", _percent(told))
-        for claim, told in facts.failure_rates.items()
-        if told.get("n")
-    ]
+    rows = [(claim, f"{told.n:,}", f"{told.failures:,}", _percent(told)) for claim, told in facts.failure_rates.items() if told.n]
     return table(("claim", "asked", "failed", "rate (95 % interval)"), rows)
 
 
-def _percent(told: Mapping[str, Any]) -> str:
-    return f"{told['rate']:.1%} ({told['low']:.1%} to {told['high']:.1%})" if told.get("rate") is not None else "unknown"
+def _percent(told: RateSummary) -> str:
+    if told.rate is None or told.low is None or told.high is None:
+        return "unknown"
+    return f"{told.rate:.1%} ({told.low:.1%} to {told.high:.1%})"
 
 
 LINEAGE = (

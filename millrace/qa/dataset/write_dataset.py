@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,40 +23,20 @@ from millrace.qa.checking.check_shards import rejection
 from millrace.qa.dataset.columns import dataset_row, dataset_schema
 from millrace.qa.dataset.dataset_card import CardFacts, dataset_card
 from millrace.qa.settings import QaSettings
-from millrace.qa.writing.case import row_of_record
+from millrace.qa.writing.case import row_of_source
+from millrace.records.question import Item, RejectedQuestion
+from millrace.records.summaries import DatasetFile, DatasetReport
 from millrace.reporting.intervals import Rate
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_json, read_jsonl, sync_folder, write_atomic, write_json, write_jsonl
+from millrace.run.journal import read_record, read_records, sync_folder, write_atomic, write_json, write_jsonl
 
 GROUP_ROWS, GROUP_BYTES = 256, 32 << 20
 """A row group is written when it reaches either: the most that is held in memory per file."""
 
 
-class DatasetReport(msgspec.Struct):
-    """What the dataset holds. `seen == rows + sum(dropped.values())`."""
-
-    path: str
-    seen: int
-    rows: int
-    dropped: dict[str, int]
-    splits: dict[str, dict[str, int]]
-    """Status → split → rows."""
-    question_types: dict[str, int]
-    pipelines: dict[str, int]
-    images: dict[str, int]
-    """Split → different images."""
-    baseline: dict[str, float | int | None]
-    """How often the model under test fails the final questions: n, failures, rate, low, high."""
-    answers: dict[str, int]
-    """Key of the right option → how often, among multiple-choice questions."""
-    files: dict[str, dict[str, Any]]
-    """File → rows, bytes, sha256."""
-
-
-def split_of(item: Mapping[str, Any], qa: QaSettings) -> str:
+def split_of(item: Item, qa: QaSettings) -> str:
     """The split of an item's image; the same for all its questions and in every run with this seed."""
-    image = item["image"]["sha256"] or item["image"]["image_id"]
-    return "heldout" if fraction_for(qa.seed, image, "split") < qa.dataset.heldout_share else "train"
+    return "heldout" if fraction_for(qa.seed, item.image.key, "split") < qa.dataset.heldout_share else "train"
 
 
 def write_dataset(
@@ -87,16 +66,16 @@ def write_dataset(
         UsageError: a folder that is no dataset of ours is in the way.
     """
     if (out / "manifest.json").exists():
-        return msgspec.convert(read_json(out / "manifest.json"), DatasetReport)
+        return read_record(out / "manifest.json", DatasetReport)
     if out.exists():
         raise UsageError(f"{out} is in the way and is no finished dataset; move it away or choose another --run-dir")
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     writers: dict[tuple[str, str], _SplitWriter] = {}
-    lost: list[dict[str, Any]] = []
+    lost: list[RejectedQuestion] = []
     count = _Count()
     for item, image in with_images(settled, lake, lost):
-        place = item["verification"]["status"], split_of(item, qa)
+        place = item.verification.status, split_of(item, qa)
         if place not in writers:
             writers[place] = _SplitWriter(building, *place, qa)
         writers[place].add(item, image)
@@ -108,21 +87,19 @@ def write_dataset(
     building.mkdir(parents=True, exist_ok=True)
     write_jsonl(rejected, lost)
     write_atomic(building / "README.md", dataset_card(report, qa, facts))
-    write_json(building / "manifest.json", msgspec.to_builtins(report))
+    write_json(building / "manifest.json", report)
     building.rename(out)
     sync_folder(out.parent)
     return report
 
 
-def with_images(
-    settled: Sequence[Path | str], lake: Path | None, lost: list[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], bytes]]:
+def with_images(settled: Sequence[Path | str], lake: Path | None, lost: list[RejectedQuestion]) -> Iterator[tuple[Item, bytes]]:
     """Settled questions with the stored bytes of their images; those whose image is gone are added to `lost`."""
     reader = LakeReader(lake) if lake is not None else None
     for shard in settled:
-        for item in read_jsonl(Path(shard)):
+        for item in read_records(Path(shard), Item):
             try:
-                yield item, row_of_record(item, reader).image_bytes
+                yield item, row_of_source(item.source_a, item.id, reader).image_bytes
             except ItemFailed as failure:
                 lost.append(rejection(item, failure.reason, failure.detail, "dataset"))
 
@@ -136,28 +113,28 @@ class _SplitWriter:
         self._settings = qa.dataset
         self._schema = dataset_schema()
         self._writer: pq.ParquetWriter | None = None
-        self._rows: list[dict[str, Any]] = []
+        self._waiting: list[tuple[Item, bytes]] = []
         self._bytes = self._file_rows = self._file_bytes = 0
-        self._files: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, DatasetFile] = {}
 
-    def add(self, item: Mapping[str, Any], image: bytes) -> None:
+    def add(self, item: Item, image: bytes) -> None:
         """Put a row into the current file."""
-        self._rows.append(dataset_row(item, image))
+        self._waiting.append((item, image))
         self._bytes += len(image)
         self._file_rows += 1
         self._file_bytes += len(image)
-        if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+        if len(self._waiting) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
         if self._file_rows >= self._settings.rows_per_file or self._file_bytes >= self._settings.bytes_per_file:
             self._end_file()
 
-    def close(self) -> dict[str, dict[str, Any]]:
+    def close(self) -> dict[str, DatasetFile]:
         """Finish the last file; gives all files with their rows, bytes and SHA-256."""
         self._end_file()
         return self._files
 
     def _flush(self) -> None:
-        if not self._rows:
+        if not self._waiting:
             return
         if self._writer is None:
             path = self._path()
@@ -165,8 +142,8 @@ class _SplitWriter:
             # Images are compressed already; everything else is text that shrinks to a fifth.
             compression = {name: "none" if name == "image.bytes" else "zstd" for name in _leaves(self._schema)}
             self._writer = pq.ParquetWriter(path, self._schema, compression=compression)
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows, self._bytes = [], 0
+        self._writer.write_table(pa.Table.from_pylist([dataset_row(*one) for one in self._waiting], schema=self._schema))
+        self._waiting, self._bytes = [], 0
 
     def _end_file(self) -> None:
         self._flush()
@@ -177,11 +154,9 @@ class _SplitWriter:
         path = self._path()
         with path.open("rb") as file:
             digest = _digest(file)
-        self._files[f"{self._name}-{len(self._files):05d}.parquet"] = {
-            "rows": self._file_rows,
-            "bytes": path.stat().st_size,
-            "sha256": digest,
-        }
+        self._files[f"{self._name}-{len(self._files):05d}.parquet"] = DatasetFile(
+            rows=self._file_rows, bytes=path.stat().st_size, sha256=digest
+        )
         self._file_rows = self._file_bytes = 0
 
     def _path(self) -> Path:
@@ -199,25 +174,25 @@ class _Count:
         self.images: dict[str, set[str]] = {}
         self.asked = self.failed = 0
 
-    def add(self, item: Mapping[str, Any], place: tuple[str, str]) -> None:
+    def add(self, item: Item, place: tuple[str, str]) -> None:
         status, split = place
         self.splits.setdefault(status, Counter())[split] += 1
-        self.types[item["question_type"]] += 1
-        self.pipelines[item["pipeline_name"]] += 1
-        self.images.setdefault(split, set()).add(item["image"]["sha256"] or item["image"]["image_id"])
-        if item["question_type"] == "multiple_choice":
-            self.answers[item["answer"]] += 1
-        right = item["difficulty"]["baseline_correct"]
+        self.types[item.question_type] += 1
+        self.pipelines[item.pipeline_name] += 1
+        self.images.setdefault(split, set()).add(item.image.key)
+        if item.question_type == "multiple_choice":
+            self.answers[item.answer] += 1
+        right = item.difficulty.baseline_correct
         self.asked += right is not None
         self.failed += right is False
 
-    def report(self, out: Path, lost: Sequence[Mapping[str, Any]], files: dict[str, dict[str, Any]]) -> DatasetReport:
+    def report(self, out: Path, lost: Sequence[RejectedQuestion], files: dict[str, DatasetFile]) -> DatasetReport:
         rows = sum(counts.total() for counts in self.splits.values())
         return DatasetReport(
             path=out.name,
             seen=rows + len(lost),
             rows=rows,
-            dropped=dict(sorted(Counter(str(record["reason"]) for record in lost).items())),
+            dropped=dict(sorted(Counter(record.reason for record in lost).items())),
             splits={status: dict(sorted(counts.items())) for status, counts in sorted(self.splits.items())},
             question_types=dict(sorted(self.types.items())),
             pipelines=dict(sorted(self.pipelines.items())),

@@ -10,9 +10,10 @@ from millrace.errors import UsageError
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.qa.dataset.write_dataset import split_of, with_images
-from millrace.qa.exports import PACKAGE, Export
+from millrace.qa.exports import PACKAGE, Export, folder_of
 from millrace.qa.settings import QaSettings
-from millrace.run.journal import read_json, sync_folder, write_json
+from millrace.records.summaries import ExportDone
+from millrace.run.journal import read_record, sync_folder, write_json
 
 DONE = "export.json"
 """The file in an export's folder that says how many questions it holds."""
@@ -28,12 +29,12 @@ def write_exports(settled: Sequence[Path | str], out: Path, lake: Path | None, q
     """
     counts: dict[str, int] = {}
     for name in qa.exports:
-        folder = out / name.rsplit(".", maxsplit=1)[-1]
+        folder = out / folder_of(name)
         if folder.exists() and not (folder / DONE).exists():
             raise UsageError(f"{folder} is in the way and is no finished export; move it away or choose another --run-dir")
         if not folder.exists():
             _write(name, folder, settled, lake, qa)
-        counts[name] = int(read_json(folder / DONE)["rows"])
+        counts[name] = read_record(folder / DONE, ExportDone).rows
     return counts
 
 
@@ -46,10 +47,10 @@ def _write(name: str, folder: Path, settled: Sequence[Path | str], lake: Path | 
     rows = 0
     try:
         for item, image in with_images(settled, lake, []):
-            export.add(item, image, item["verification"]["status"], split_of(item, qa))
+            export.add(item, image, item.verification.status, split_of(item, qa))
             rows += 1
     finally:
         export.close()
-    write_json(building / DONE, {"export": name, "rows": rows})
+    write_json(building / DONE, ExportDone(export=name, rows=rows))
     building.rename(folder)
     sync_folder(folder.parent)

@@ -6,11 +6,12 @@ A plug-in is a module with a function `open_export(folder)`. What it opens gets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+
+from millrace.records.question import Item
 
 PACKAGE = "millrace.qa.exports"
 
@@ -18,7 +19,7 @@ PACKAGE = "millrace.qa.exports"
 class Export(Protocol):
     """One format being written."""
 
-    def add(self, item: Mapping[str, Any], image: bytes, status: str, split: str) -> None:
+    def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question."""
         ...
 
@@ -33,6 +34,11 @@ class Plugin(Protocol):
     def open_export(self, folder: Path) -> Export:
         """Begin writing into `folder`, which is there and empty."""
         ...
+
+
+def folder_of(name: str) -> str:
+    """The folder of an export below `exports/`: the last part of its name."""
+    return name.rpartition(".")[2]
 
 
 class JsonArray:
@@ -54,11 +60,11 @@ class JsonArray:
         self._file.close()
 
 
-def instruction(item: Mapping[str, Any]) -> str:
+def instruction(item: Item) -> str:
     """The question with its options and how to answer it, as it is put to a chat model."""
-    chinese = item["language"] == "zh"
-    if item["options"]:
+    chinese = item.language == "zh"
+    if item.options:
         how = "请只回答正确选项的字母。" if chinese else "Answer with the letter of the right option."
     else:
         how = "请只回答空格里的内容。" if chinese else "Answer with what fills the gap."
-    return f"{item['full_question']}\n{how}"
+    return f"{item.full_question}\n{how}"

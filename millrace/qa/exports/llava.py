@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from millrace.qa.dataset.columns import image_name
 from millrace.qa.exports import JsonArray, instruction
+from millrace.records.question import Item
 
 
 class LlavaExport:
@@ -17,7 +16,7 @@ class LlavaExport:
         self._folder = folder
         self._arrays: dict[tuple[str, str], JsonArray] = {}
 
-    def add(self, item: Mapping[str, Any], image: bytes, status: str, split: str) -> None:
+    def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question, and its image unless another question brought it."""
         path = self._folder / "images" / image_name(item, image)
         if not path.exists():
@@ -27,11 +26,11 @@ class LlavaExport:
             self._arrays[status, split] = JsonArray(self._folder / status / f"{split}.json")
         self._arrays[status, split].add(
             {
-                "id": item["id"],
+                "id": item.id,
                 "image": f"images/{path.name}",
                 "conversations": [
                     {"from": "human", "value": f"<image>\n{instruction(item)}"},
-                    {"from": "gpt", "value": item["answer"]},
+                    {"from": "gpt", "value": item.answer},
                 ],
             }
         )

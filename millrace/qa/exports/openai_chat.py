@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
 from millrace.qa.dataset.columns import image_name
 from millrace.qa.exports import instruction
+from millrace.records.question import Item
 
 MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif", "bmp": "image/bmp"}
 
@@ -22,7 +22,7 @@ class OpenaiChatExport:
         self._folder = folder
         self._files: dict[tuple[str, str], BinaryIO] = {}
 
-    def add(self, item: Mapping[str, Any], image: bytes, status: str, split: str) -> None:
+    def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question."""
         if (status, split) not in self._files:
             path = self._folder / status / f"{split}.jsonl"
@@ -31,7 +31,7 @@ class OpenaiChatExport:
         mime = MIME.get(image_name(item, image).rsplit(".", 1)[-1], "application/octet-stream")
         url = f"data:{mime};base64,{base64.b64encode(image).decode()}"
         asked = [{"type": "text", "text": instruction(item)}, {"type": "image_url", "image_url": {"url": url}}]
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": item["answer"]}]
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": item.answer}]
         self._files[status, split].write(orjson.dumps({"messages": messages}) + b"\n")
 
     def close(self) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from millrace.qa.exports import JsonArray
+from millrace.records.question import Item
 from millrace.run.journal import write_json
 
 COPIED_BEFORE_IMAGE = (
@@ -44,14 +43,14 @@ class OriginalExport:
         self._folder = folder
         self._arrays: dict[tuple[str, str], dict[str, JsonArray]] = {}
 
-    def add(self, item: Mapping[str, Any], image: bytes, status: str, split: str) -> None:
+    def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question."""
-        record = {name: item[name] for name in COPIED_BEFORE_IMAGE}
+        record = {name: getattr(item, name) for name in COPIED_BEFORE_IMAGE}
         record["image_base64"] = base64.b64encode(image).decode()
-        record |= {name: item[name] for name in COPIED_AFTER_IMAGE}
+        record |= {name: getattr(item, name) for name in COPIED_AFTER_IMAGE}
         record |= {"generated_at": None, "timestamp": None}
         arrays = self._arrays.setdefault((status, split), {})
-        for name in ("all", item["pipeline_name"]):
+        for name in ("all", item.pipeline_name):
             if name not in arrays:
                 arrays[name] = JsonArray(self._folder / status / split / f"vqa_dataset_successful_{name}.json")
             arrays[name].add(record)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from pydantic import Field, NonNegativeInt
@@ -30,7 +30,6 @@ from millrace.qa.writing.model_prompts import (
     FORMS,
     MOST_ACCEPTED,
     answer_schema,
-    baseline_values,
     draft_problem,
     draft_schema,
     draft_words,
@@ -38,6 +37,7 @@ from millrace.qa.writing.model_prompts import (
 )
 from millrace.qa.writing.option_balance import Plan
 from millrace.qa.writing.wordings import YES_NO
+from millrace.records.question import QuestionType
 from millrace.run.ids import content_id, random_for
 
 VERSION = "1"
@@ -142,7 +142,7 @@ class EndpointWriter:
         results.update(zip(works, self._agreed(list(works.values())), strict=True))
         return [results[place] for place in range(len(requests))]
 
-    def _form(self, request: Request) -> str:
+    def _form(self, request: Request) -> QuestionType:
         shares = self._qa.question_type_ratio.shares()
         forms = [name for name in FORMS if shares[name]]
         rng = random_for(self._qa.seed, request.case.id, "form", "model")
@@ -183,29 +183,31 @@ class EndpointWriter:
         problem = draft_problem(form, value)
         if problem is not None:
             return ItemFailed("bad_draft", problem)
-        baseline = {text.casefold() for text in baseline_values(request.case.record).values()}
-        known: dict[str, Any] = {
-            "question_type": form,
-            "question": value["question"].strip(),
-            "explanation": value["explanation"].strip(),
-            "template": f"endpoint/{VERSION}/{form}",
-            "evidence": "model",
-            "model": self._chat.chat.name,
-        }
+        baseline = {text.casefold() for text in request.case.record.origin.said.values()}
+        accepted: tuple[str, ...] = ()
+        wrong: tuple[Option, ...] = ()
         if form == "yes_no":
-            return Draft(**known, right=self._decision(value["right"]), wrong=(self._decision(not value["right"], "negation"),))
-        right = value["right"].strip()
+            right, wrong = self._decision(value["right"]), (self._decision(not value["right"], "negation"),)
+        else:
+            right = Option(value["right"].strip(), value["right"].strip(), "right")
         if form == "fill_in_blank":
-            return Draft(
-                **known,
-                right=Option(right, right, "right"),
-                accepted=tuple(text for text in value["accepted"][:MOST_ACCEPTED] if text.strip()),
+            accepted = tuple(text for text in value["accepted"][:MOST_ACCEPTED] if text.strip())
+        if form == "multiple_choice":
+            wrong = tuple(
+                Option(text.strip(), text.strip(), "baseline_answer" if text.strip().casefold() in baseline else "plausible")
+                for text in value["wrong"]
             )
-        wrong = tuple(
-            Option(text.strip(), text.strip(), "baseline_answer" if text.strip().casefold() in baseline else "plausible")
-            for text in value["wrong"]
+        return Draft(
+            question_type=form,
+            question=value["question"].strip(),
+            right=right,
+            wrong=wrong,
+            accepted=accepted,
+            explanation=value["explanation"].strip(),
+            template=f"endpoint/{VERSION}/{form}",
+            evidence="model",
+            model=self._chat.chat.name,
         )
-        return Draft(**known, right=Option(right, right, "right"), wrong=wrong)
 
     def _decision(self, yes: bool, kind: str = "right") -> Option:
         words = YES_NO[self._qa.language]

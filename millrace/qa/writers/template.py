@@ -56,7 +56,7 @@ class TemplateWriter:
         except ItemFailed as failure:
             return failure
         rng = random_for(self._qa.seed, request.case.id, "words", str(request.variant), str(request.attempt))
-        words = wordings.words(request.case.record.get("selectors") or {}, rng)
+        words = wordings.words(request.case.record.subject, rng)
         draft = {
             "multiple_choice": _multiple_choice,
             "fill_in_blank": _fill_in_blank,

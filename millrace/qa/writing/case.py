@@ -5,38 +5,37 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from millrace.errors import ItemFailed
 from millrace.lake.reader import LakeReader
-from millrace.lake.rows import ImageRef, LakeRow
+from millrace.lake.rows import LakeRow
 from millrace.qa.annotated import QuestionRules, Reading, question_rules
 from millrace.qa.writing.answer_vocabulary import LADDERS, NONE, nearest_rung, rung_percent
 from millrace.qa.writing.pipelines import load_pipelines
+from millrace.records.lake import ImageRef
+from millrace.records.selection import Selection, Source
 from millrace.run.ids import random_for
-from millrace.run.journal import read_jsonl
+from millrace.run.journal import read_records
 
 
 class Case(msgspec.Struct):
     """A failure and its image."""
 
-    record: dict[str, Any]
-    """The selection record, as the filtering wrote it."""
+    record: Selection
+    """As the filtering wrote it."""
     row: LakeRow
 
     @property
     def id(self) -> str:
         """The selection record's id."""
-        name: str = self.record["id"]
-        return name
+        return str(self.record.id)
 
     @property
     def pipeline(self) -> str:
         """The key of the question pipeline."""
-        key: str = self.record["pipeline_type"]
-        return key
+        return self.record.pipeline_type
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -49,7 +48,7 @@ class Choice(msgspec.Struct, frozen=True):
     """The value that the baseline gave; None when it gave none of the aspect's."""
 
 
-def read_cases(shard: Path, lake: Path | None) -> Iterator[Case | tuple[dict[str, Any], ItemFailed]]:
+def read_cases(shard: Path, lake: Path | None) -> Iterator[Case | tuple[Selection, ItemFailed]]:
     """The failures of a selection shard with their images; a record whose image is gone comes with the reason.
 
     Args:
@@ -57,35 +56,30 @@ def read_cases(shard: Path, lake: Path | None) -> Iterator[Case | tuple[dict[str
         lake: the folder that image references are relative to; None only when every record embeds its image.
     """
     reader = LakeReader(lake) if lake is not None else None
-    for record in map(whole_record, read_jsonl(shard)):
+    for record in read_records(shard, Selection):
         try:
-            yield Case(record, row_of_record(record, reader))
+            yield Case(record, row_of_source(record.source, str(record.id), reader))
         except ItemFailed as failure:
             yield record, failure
 
 
-def whole_record(record: dict[str, Any]) -> dict[str, Any]:
-    """A selection record with nothing missing: one of the original's has no lineage, and a number for an id."""
-    lineage = {"outcome_id": None, "outcome": None, "baseline": None, **(record.get("lineage") or {})}
-    known: dict[str, Any] = {"failure_id": None, "claim_id": None, "selectors": {}, "answerable": None, "sample_index": None}
-    prefill = {"claim": "", **(record.get("prefill") or {})}
-    return {**known, **record, "id": str(record.get("id", "")), "prefill": prefill, "lineage": lineage}
+def row_of_source(source: Source, record: str, reader: LakeReader | None) -> LakeRow:
+    """The lake row of the image of a record (a selection or a question), or its embedded image when there is no lake.
 
-
-def row_of_record(record: dict[str, Any], reader: LakeReader | None) -> LakeRow:
-    """The lake row of a record (a selection or a question), or its embedded image when there is no lake.
+    Args:
+        source: the image.
+        record: the record's id, for the message.
+        reader: of the lake; None when there is none.
 
     Raises:
         ItemFailed: the image is gone, unusable or another one than was recorded.
     """
-    source = record.get("source_a") or {}
-    name = str(source.get("id") or source.get("original_id") or "")
-    ref = ImageRef(name, str(source.get("image_path") or ""), int(source.get("row") or 0), source.get("sha256") or "")
+    ref = ImageRef(source.name, source.image_path or "", source.row or 0, source.sha256 or "")
     if reader is not None and ref.file:
         return reader.read(ref)
-    if source.get("jpg"):
-        return LakeRow(ref, base64.b64decode(source["jpg"]), None, None, {})
-    raise ItemFailed("missing_file", f"record {record.get('id')} has neither a place in a lake nor an embedded image")
+    if source.jpg:
+        return LakeRow(ref, base64.b64decode(source.jpg), None, None, {})
+    raise ItemFailed("missing_file", f"record {record} has neither a place in a lake nor an embedded image")
 
 
 def choices_for(case: Case, seed: int) -> list[Choice]:
@@ -102,7 +96,7 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
     if rules is None:
         raise ItemFailed("no_annotation", "the image has no annotation to compute an answer from")
     try:
-        offered = rules.readings(case.pipeline, case.row, case.record.get("selectors") or {})
+        offered = rules.readings(case.pipeline, case.row, case.record.subject)
     except ItemFailed:
         raise
     except Exception as error:  # a record that makes no sense is a record dropped, not a run ended
@@ -117,13 +111,13 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
 
 def baseline_value(case: Case, reading: Reading, rules: QuestionRules) -> str | None:
     """What the baseline answered, as a value of the reading that is certainly wrong; None when it is no such value."""
-    lineage = case.record["lineage"]
-    if lineage["outcome"] == "wrong_abstain":
+    origin = case.record.origin
+    if origin.outcome == "wrong_abstain":
         return NONE if NONE in reading.wrong else "0" if "0" in reading.wrong else None
-    said = ((lineage.get("baseline") or {}).get("values")) or {}
+    said = origin.said
     for slot, aspect in load_pipelines()[case.pipeline].slots.items():
         if aspect == reading.aspect and slot in said:
-            value = _fitted(rules.read_value(aspect, str(said[slot])), reading)
+            value = _fitted(rules.read_value(aspect, said[slot]), reading)
             return value if value in reading.wrong else None
     return None
 

@@ -11,6 +11,7 @@ from millrace.llm import JsonSchema
 from millrace.qa.items import KEYS
 from millrace.qa.writers import Draft, Option, Request
 from millrace.qa.writing.pipelines import load_pipelines
+from millrace.records.question import QuestionType
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
@@ -18,7 +19,7 @@ WRONG_OPTIONS = 3
 MOST_ACCEPTED = 5
 SHORTEST_QUESTION = 8
 
-FORMS = {
+FORMS: dict[QuestionType, str] = {
     "multiple_choice": "a question with one right answer and three wrong but plausible ones (a few words each, no synonyms)",
     "yes_no": "a question that is answered by yes or no",
     "fill_in_blank": "a sentence with exactly one gap, written as ___, and the words that belong there",
@@ -26,13 +27,7 @@ FORMS = {
 """Form of question → how it is asked for."""
 
 
-def baseline_values(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the model under test had said, by slot; empty when it abstained."""
-    said = (record["lineage"].get("baseline") or {}).get("values") or {}
-    return {slot: str(text) for slot, text in said.items()}
-
-
-def draft_words(request: Request, form: str, language: str) -> str:
+def draft_words(request: Request, form: QuestionType, language: str) -> str:
     """The order for one draft.
 
     Raises:
@@ -42,12 +37,12 @@ def draft_words(request: Request, form: str, language: str) -> str:
     pipeline = load_pipelines().get(request.case.pipeline)
     if pipeline is None:
         raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{request.case.pipeline}'")
-    right = _listed(record["lineage"].get("correct") or {})
+    right = _listed(record.origin.correct)
     lines = [
         f"Write {FORMS[form]}, in {LANGUAGES[language]}.",
         f"What to ask about: {pipeline.description}",
-        f"A model got this statement about the picture wrong: {record['prefill']['claim']}",
-        f"It said: {_listed(baseline_values(record)) or 'that the statement does not apply'}",
+        f"A model got this statement about the picture wrong: {record.claim}",
+        f"It said: {_listed(record.origin.said) or 'that the statement does not apply'}",
         f"Thought to be right: {right or 'that the statement does not apply'}. Trust the picture more than this.",
         "Ask about the same subject. Do not give the answer away. Do not mention the statement or the model.",
     ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from millrace.qa.writing.answer_vocabulary import NONE
-
-Selector = Mapping[str, Any]
+from millrace.records.outcome import Selector
 
 BLANK = "____"
 """What stands for the gap of a fill-in-the-blank question."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.llm.run_chats import chats_of_run
@@ -17,6 +17,8 @@ from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Request, Writer, open_writer
 from millrace.qa.writing.case import Case, choices_for, read_cases
 from millrace.qa.writing.option_balance import Plan, Survey, cell_of, make_plan
+from millrace.records.question import DroppedQuestion, Item
+from millrace.records.selection import Selection
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_jsonl, write_jsonl
 
@@ -76,7 +78,8 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
         plan: from `plan_questions`, over the whole selection.
     """
     if not out.exists():
-        cases, lost = [], []
+        cases: list[Case] = []
+        lost: list[DroppedQuestion] = []
         for case in read_cases(selection, lake):
             if isinstance(case, Case):
                 cases.append(case)
@@ -87,7 +90,7 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
             writer = open_writer(qa, plan)
         examined: Examined = {}
         items, refused = write_questions(cases, qa, writer, examined)
-        write_jsonl(examined_path(out), ({"proof": proof, **found.record()} for proof, found in examined.items()))
+        write_jsonl(examined_path(out), (found.record(proof) for proof, found in examined.items()))
         write_jsonl(dropped_path(out), lost + refused)
         write_jsonl(out, items)
     kept = sum(1 for _ in read_jsonl(out))
@@ -115,7 +118,7 @@ def check_yield(reports: Sequence[StageReport], qa: QaSettings) -> None:
 
 def write_questions(
     cases: list[Case], qa: QaSettings, writer: Writer, examined: Examined | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Item], list[DroppedQuestion]]:
     """(questions that pass every check, failures without one), in the order of the cases.
 
     Args:
@@ -123,8 +126,8 @@ def write_questions(
     """
     requests = [Request(case, variant) for case in cases for variant in range(qa.items_per_failure)]
     position: dict[tuple[str, int], int] = {}
-    items: dict[tuple[str, int], dict[str, Any]] = {}
-    losses: dict[tuple[str, int], dict[str, Any]] = {}
+    items: dict[tuple[str, int], Item] = {}
+    losses: dict[tuple[str, int], DroppedQuestion] = {}
     for attempt in range(qa.max_repairs + 1):
         again = []
         drafts = writer.write(requests)
@@ -165,18 +168,15 @@ def deal_positions(requests: list[Request], seed: int) -> dict[tuple[str, int], 
     return {key: number % len(KEYS) for number, key in enumerate(keys)}
 
 
-def _dropped(
-    record: Mapping[str, Any], variant: int, failure: ItemFailed, item: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def _dropped(record: Selection, variant: int, failure: ItemFailed, item: Item | UnsetType = UNSET) -> DroppedQuestion:
     """A failure without a question, as a record."""
-    found = {
-        "kind": "dropped",
-        "id": f"{record['id']}/{variant}",
-        "stage": "write",
-        "reason": failure.reason,
-        "detail": failure.detail,
-        "selection_id": record["id"],
-        "failure_id": record.get("failure_id"),
-        "pipeline_name": record.get("pipeline_type"),
-    }
-    return found | ({"item": dict(item)} if item is not None else {})
+    return DroppedQuestion(
+        id=f"{record.id}/{variant}",
+        stage="write",
+        reason=failure.reason,
+        detail=failure.detail,
+        selection_id=str(record.id),
+        failure_id=record.failure_id,
+        pipeline_name=record.pipeline_type,
+        item=item,
+    )

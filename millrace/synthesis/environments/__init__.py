@@ -247,10 +247,12 @@ class Environment(Protocol):
     @optional
     def prepare(self) -> None:
         """Called in the process that its tools run in, before the first call: make there what all calls need."""
+        del self
 
     @optional
     def close(self) -> None:
         """Let go of processes, servers and files. Harmless when called twice."""
+        del self
 
 
 class Plugin(Protocol):

@@ -138,6 +138,7 @@ class Policy(Protocol):
     @optional
     async def close(self) -> None:
         """Let go of what it holds."""
+        del self
 
 
 class Plugin(Protocol):

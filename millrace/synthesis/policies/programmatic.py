@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from millrace.synthesis.environments import Action, Environment, Operator
-from millrace.synthesis.policies import Proposal, View, signature
+from millrace.synthesis.policies import Policy, Proposal, View, signature
 
 ENDING_EARLY = 0.15
 """The weight of an operator that nothing can follow, while a path has more than two actions left: long chains are worth more."""
 
 
-class ProgrammaticPolicy:
+class ProgrammaticPolicy(Policy):
     """Plans with the environment's operators."""
 
     name = "programmatic@1"

@@ -47,14 +47,19 @@ class Synthesis(Stage):
         """See `Stage.check`."""
         from millrace.synthesis.runs.shard_plan import check_readable
         from millrace.synthesis.seeds import read_seeds
-        from millrace.synthesis.toolset import open_environment
+        from millrace.synthesis.toolset import check_for_programs, open_environment
 
         try:
             check_readable(run_dir / self.name)
         except RunFailed as error:
             raise UsageError(str(error)) from error
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
-        open_environment(self.config).close()
+        environment = open_environment(self.config)
+        try:
+            if self.config.policy == "programmatic":
+                check_for_programs(environment, self.config.environment_mode)
+        finally:
+            environment.close()
         load_plugin(POLICIES, self.config.policy, "policy")
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")

@@ -23,7 +23,7 @@ from millrace.testing.material import Asked, asked, rows
 FOLDER = "millrace.lake.annotations"
 WORD = "annotation kind"
 
-FOREIGN: tuple[object, ...] = ("", "a sentence", "[]", "{}", "[1, 2, 3, 4]", b"\x00\xff", 7, 0.5, [], {}, [1.0, 2.0], None)
+FOREIGN: tuple[Any, ...] = ("", "a sentence", "[]", "{}", "[1, 2, 3, 4]", b"\x00\xff", 7, 0.5, [], {}, [1.0, 2.0], None)
 """What a column of the same name may hold in somebody else's data."""
 
 

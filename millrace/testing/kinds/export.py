@@ -37,7 +37,7 @@ def _written(module: ModuleType) -> tuple[dict[str, bytes], dict[str, list[str]]
         for number, item in enumerate(questions().items):
             status, split = PLACES[number % len(PLACES)]
             export.add(item, image_of(item), status, split)
-            put.setdefault(status, []).append(item["id"])
+            put.setdefault(status, []).append(item.id)
         export.close()
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}, put
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from millrace.config import parse_config
 from millrace.errors import ItemFailed
-from millrace.llm import ChatModel, JsonSchema, Reply, Request, system, user
+from millrace.llm import ChatModel, Reply, Request, system, user
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.open_chat import open_chat
 from millrace.llm.settings import ModelSettings
@@ -104,9 +104,9 @@ def several_requests_at_once_all_get_their_own_reply(provider: Provider) -> None
 
 def what_it_cannot_do_it_says_by_a_failure_that_the_client_knows(provider: Provider) -> None:
     """AttemptFailed (may be tried again) or CallFailed (will not be answered); another exception ends the whole run."""
-    picture: JsonSchema = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+    colour: Any = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
     for request in (
-        Request(messages=(user("Which colour?"),), schema=picture, max_tokens=64),
+        Request(messages=(user("Which colour?"),), schema=colour, max_tokens=64),
         Request(messages=(user("x" * 20_000),), max_tokens=16),
         Request(messages=(user(""),), max_tokens=16),
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from millrace.plugins.loading import plugin_names
-from tests.extending.following import ROOT, blocks_of, reading_in
+from tests.testing.following import ROOT, blocks_of, reading_in
 
 FOLDER = ROOT / "docs" / "extending"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")

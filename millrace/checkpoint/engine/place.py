@@ -14,7 +14,8 @@ from millrace.checkpoint.engine.remote_files import RemoteFiles
 from millrace.checkpoint.engine.stalls import Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
 from millrace.checkpoint.formats.safetensors_folder import INDEX_NAME, is_safetensors_file, names_in_index
-from millrace.checkpoint.problems import CheckpointError, Problem
+from millrace.checkpoint.problems import CheckpointError
+from millrace.records.checkpoint import Problem
 
 READ_BYTES = 16 << 20
 """Asked for at a time where a file is wanted whole."""
