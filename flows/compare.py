@@ -12,28 +12,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import PositiveInt
-
 from millrace.compare.commands import SUBCOMMANDS, flow_arguments
 from millrace.compare.settings import CompareSettings, SideSettings
 from millrace.compare.stage import Compare
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
 from millrace.probing.how_asked import HowAsked
-from millrace.probing.settings import ProbingConfig
+from millrace.probing.settings import ComparedProbing
 from millrace.probing.stage import ProbingAfter, ProbingBefore
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
-
-
-class ComparedProbing(ProbingConfig):
-    """How both models are asked: a number of images, and no target of failures, at which each would stop elsewhere."""
-
-    target_failure_count: PositiveInt | None = None
-    """Stays empty: both models are asked about the same images."""
-    sample_size: PositiveInt = 800
-    """Images to probe."""
 
 
 class CompareFlowConfig(Settings):

@@ -19,10 +19,10 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.storage import StorageReader
 
+from millrace.checkpoint.engine.stalls import STALL_S
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
-from millrace.checkpoint.settings import STALL_S
 from millrace.records.checkpoint import ReaderTime
 
 

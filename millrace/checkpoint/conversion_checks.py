@@ -11,11 +11,10 @@ from typing import IO, Literal, cast
 import torch
 from typing_extensions import Buffer
 
-from millrace.checkpoint.engine.stalls import StalledRead
+from millrace.checkpoint.engine.stalls import STALL_S, StalledRead
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.problems import CheckpointError
-from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.sources import open_source, pieces_of
 from millrace.checkpoint.verify import parts_of, verify_file
 from millrace.checkpoint.whole_items import OneFile

@@ -34,12 +34,13 @@ from torch.distributed.checkpoint.metadata import (
 from typing_extensions import Buffer
 
 from millrace.checkpoint.conversion_checks import check_output, check_source
+from millrace.checkpoint.engine.stalls import STALL_S
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.archive_sums import write_sums
 from millrace.checkpoint.formats.safetensors_folder import INDEX_NAME
 from millrace.checkpoint.formats.safetensors_format import NAMES, build_header
 from millrace.checkpoint.one_load import ByteItems
-from millrace.checkpoint.settings import STALL_S, ConvertSettings
+from millrace.checkpoint.settings import ConvertSettings
 from millrace.checkpoint.sources import Foreign, Source, open_source, pieces_of
 from millrace.errors import InputError, UsageError
 from millrace.records.checkpoint import Conversion

@@ -23,14 +23,13 @@ from torch.futures import Future
 from millrace.checkpoint.engine.gc_pause import HeapFreeze, gc_paused
 from millrace.checkpoint.engine.place import Place, WatchedFiles
 from millrace.checkpoint.engine.read_plan import Strictness
-from millrace.checkpoint.engine.stalls import StalledRead, Watch
+from millrace.checkpoint.engine.stalls import STALL_S, StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.dcp_metadata import read_metadata
 from millrace.checkpoint.formats.safetensors_folder import folder_metadata
 from millrace.checkpoint.metrics import ReadMetrics
 from millrace.checkpoint.one_load import ByteItems, LoadOptions, OneLoad
 from millrace.checkpoint.problems import CheckpointError
-from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.unread import UnreadMetadata, why_no_metadata
 from millrace.records.checkpoint import Problem
 

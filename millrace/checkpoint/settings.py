@@ -7,11 +7,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from millrace.checkpoint.engine.stalls import STALL_S
 from millrace.config import OPERATIONAL, Settings
 
 Action = Literal["read", "verify", "convert", "compare"]
-STALL_S = 600.0
-"""How long one read may have no answer: a server that restarts comes back in a few minutes."""
 Format = Literal["dcp", "safetensors", "torch_save"]
 
 

@@ -19,14 +19,13 @@ from torch.distributed.checkpoint.planner_helpers import create_read_items_for_c
 
 from millrace.checkpoint.engine.coverage import covers
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces
-from millrace.checkpoint.engine.stalls import StalledRead
+from millrace.checkpoint.engine.stalls import STALL_S, StalledRead
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.byte_items import refusal
 from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.one_load import ByteItems
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
-from millrace.checkpoint.settings import STALL_S
 from millrace.checkpoint.whole_items import OneFile
 from millrace.records.checkpoint import Problem
 

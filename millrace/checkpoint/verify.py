@@ -21,7 +21,7 @@ from millrace.checkpoint.engine.open_files import OpenFiles
 from millrace.checkpoint.engine.place import Place
 from millrace.checkpoint.engine.read_engine import threads_for
 from millrace.checkpoint.engine.read_plan import UnknownDtype, head_at
-from millrace.checkpoint.engine.stalls import StalledRead, Watch
+from millrace.checkpoint.engine.stalls import STALL_S, StalledRead, Watch
 from millrace.checkpoint.engine.vector_io import Files, PosixFiles
 from millrace.checkpoint.formats.allowed_classes import classes_named
 from millrace.checkpoint.formats.byte_items import Refusal, refusal
@@ -31,7 +31,7 @@ from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
-from millrace.checkpoint.settings import STALL_S, CheckpointConfig
+from millrace.checkpoint.settings import CheckpointConfig
 from millrace.records.checkpoint import Problem
 
 

@@ -53,7 +53,7 @@ def conclude(
     if better:
         sentences.append(f"Better at {_named(better, NAMED)}.")
     if not worse:
-        sentences.append("No claim, factor or kind of failure is shown to be worse.")
+        sentences.append("No claim, factor or kind of failure is shown to be worse by itself.")
     sentences += [_no_harm(figures, settings), _power(figures, settings)]
     return Conclusion(verdict, _harmless(figures), _title(verdict, labels), tuple(sentences))
 

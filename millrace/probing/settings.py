@@ -85,3 +85,12 @@ class ProbingConfig(Settings):
     def claim_set(self) -> ClaimSet:
         """The claims that are used; raises what `load_claims` raises."""
         return load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons)
+
+
+class ComparedProbing(ProbingConfig):
+    """How both models are asked: a number of images, and no target of failures, at which each would stop elsewhere."""
+
+    target_failure_count: PositiveInt | None = None
+    """Stays empty: both models are asked about the same images."""
+    sample_size: PositiveInt = 800
+    """Images to probe."""

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from millrace.errors import RunFailed
 from millrace.processes import janitor
+from millrace.records.training import IdleBaseline, Setting
 from millrace.run.folder import versions
-from millrace.run.journal import read_json, write_json
+from millrace.run.journal import read_record, write_json
 from millrace.training.experiments import Plan, PlannedRun, plan_runs
 from millrace.training.foreground import run_attempt
 from millrace.training.judgement import RESUMABLE
@@ -39,7 +42,7 @@ def plan_for(config: TrainingConfig) -> Plan:
 class Campaign:
     """The runs of one run folder, with what they share: the energy meter, the idle baseline, the governor."""
 
-    def __init__(self, config: TrainingConfig, plan: Plan, folder: Path, meter: EnergyMeter, setting: dict[str, Any]) -> None:
+    def __init__(self, config: TrainingConfig, plan: Plan, folder: Path, meter: EnergyMeter, setting: Setting) -> None:
         self.config, self.plan, self.folder, self.meter = config, plan, folder, meter
         self.setting = setting
         """The machine, versions, governor, idle baseline: the same for all runs."""
@@ -69,9 +72,11 @@ class Campaign:
             place = self.folder / run.id / f"attempt-{number}"
             resumed = self._take_checkpoint(run, number, place)
             said(f"{run.short_title}: {'training' if number == 1 else f'attempt {number}'}{', from its checkpoint' * resumed}")
-            attempt = run_attempt(run, self.config, place, self.meter, self.setting["idle_w"])
+            attempt = run_attempt(run, self.config, place, self.meter, self.setting.idle_w)
             again = attempt.verdict.worth_retrying and number <= self.config.max_retries
-            record = attempt_record(run, attempt, number, {"cool_down": calm, "final": not again, "resumed": resumed})
+            record = attempt_record(
+                run, attempt, number, {"cool_down": calm and structs.asdict(calm), "final": not again, "resumed": resumed}
+            )
             save_attempt(self.folder, record)
             if attempt.verdict.ok:
                 said(f"{run.short_title}: done in {seconds(record['duration_s'])}{_told(record)}")
@@ -151,27 +156,27 @@ def open_campaign(config: TrainingConfig, folder: Path, plan: Plan | None = None
     with governor(config.energy.governor) as found, EnergyMeter(config.energy) as meter:
         kept = folder / "setting.json"
         idle = measure_idle(meter, config.energy.idle_s)
-        setting = {
-            "machine": describe(),
-            "versions": versions(),
-            "governor": found,
-            "energy_sources": [vars(domain) for domain in meter.domains],
-            "energy_unavailable": meter.unavailable,
-            "idle": idle,
-            "idle_w": idle["watts"],
-            "swept_pids": swept,
-            "sessions": (read_json(kept)["sessions"] if kept.exists() else 0) + 1,
-        }
+        setting = Setting(
+            machine=describe(),
+            versions=versions(),
+            governor=found,
+            energy_sources=meter.domains,
+            energy_unavailable=meter.unavailable,
+            idle=idle,
+            idle_w=idle.watts,
+            swept_pids=swept,
+            sessions=(read_record(kept, Setting).sessions if kept.exists() else 0) + 1,
+        )
         write_json(kept, setting)
         yield Campaign(config, plan, folder, meter, setting)
 
 
-def measure_idle(meter: EnergyMeter, seconds: float) -> dict[str, Any]:
+def measure_idle(meter: EnergyMeter, seconds: float) -> IdleBaseline:
     """Watts by domain with nothing of ours running, and how busy strangers were meanwhile. None where unknown or not taken."""
     if not seconds:
-        return {"seconds": 0.0, "watts": {}, "host": None}
+        return IdleBaseline(seconds=0.0, watts={}, host=None)
     before, load = meter.snapshot(), load_now()
     time.sleep(seconds)
     readings = meter.between(before, meter.snapshot())
     watts = {reading.domain: reading.joules / reading.window_s for reading in readings if reading.joules is not None}
-    return {"seconds": seconds, "watts": watts, "host": strangers(load, load_now(), 0.0)}
+    return IdleBaseline(seconds=seconds, watts=watts, host=strangers(load, load_now(), 0.0))

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from millrace.plugins.loading import load_plugin, plugin_names
 from millrace.processes.containment import GUARANTEES, MODES, memory_controller
 from millrace.processes.supervised import available_containment
@@ -40,10 +42,10 @@ def examine(settings: EnergySettings | None = None) -> dict[str, Any]:
             source.close()
     reasons = available_containment()
     with governor(None) as found:
-        governors = found["before"]
+        governors = found.before
     load = load_now()
     return {
-        "machine": describe(),
+        "machine": structs.asdict(describe()),
         "containment": {name: {"available": reason is None, "reason": reason} for name, reason in reasons.items()},
         "containment_used": next(mode for mode in MODES if reasons[mode] is None),
         "energy": energy,

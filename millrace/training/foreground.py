@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
 from millrace.run import clock
@@ -190,7 +192,7 @@ def _train(
         "log_bytes_lost": ending.log_bytes_lost,
         "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
         "energy_j": total(readings),
-        "host": {**host, "run_delay_s": delay_s},
+        "host": {**structs.asdict(host), "run_delay_s": delay_s},
         "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job, run.program)},
         "leftover": ending.leftover,
         "load_changes": windows.changes,

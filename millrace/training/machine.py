@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from millrace.records.training import CoolingDown, GovernorState, HostLoad, MachineFacts
 from millrace.training.settings import CoolDown
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -46,18 +46,18 @@ def run_delay_s(pid: int) -> float | None:
         return None
 
 
-def strangers(start: Load, end: Load, ours_cpu_s: float | None) -> dict[str, float | None]:
+def strangers(start: Load, end: Load, ours_cpu_s: float | None) -> HostLoad:
     """What others did between two moments: CPUs they kept busy, and the share of the time somebody waited for a CPU."""
     window = max(end.at - start.at, 1e-9)
     busy = None if start.busy_s is None or end.busy_s is None else end.busy_s - start.busy_s
     waited = None if start.waited_s is None or end.waited_s is None else end.waited_s - start.waited_s
     others = None if busy is None or ours_cpu_s is None else max(0.0, busy - ours_cpu_s)
-    return {
-        "window_s": window,
-        "host_busy_cpus": None if busy is None else busy / window,
-        "others_busy_cpus": None if others is None else others / window,
-        "psi_cpu_some": None if waited is None else waited / window,
-    }
+    return HostLoad(
+        window_s=window,
+        host_busy_cpus=None if busy is None else busy / window,
+        others_busy_cpus=None if others is None else others / window,
+        psi_cpu_some=None if waited is None else waited / window,
+    )
 
 
 def free_memory_bytes() -> int | None:
@@ -82,7 +82,7 @@ def cool_down(
     load: Callable[[], Load] = load_now,
     temperature: Callable[[], float | None] = hottest_c,
     sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, Any]:
+) -> CoolingDown:
     """Wait until the machine is calm, at most `max_s`. Returns what was waited for and what was reached."""
     waited, cpus = 0.0, os.cpu_count() or 1
     busy: float | None = None
@@ -100,30 +100,30 @@ def cool_down(
         calm = busy is None or busy < settings.cpu_busy_below
         cool = settings.temperature_below_c is None or heat is None or heat < settings.temperature_below_c
         if calm and cool:
-            return {"waited_s": waited, "reached": True, "cpu_busy": busy, "temperature_c": heat}
-    return {"waited_s": waited, "reached": settings.max_s == 0, "cpu_busy": busy, "temperature_c": heat}
+            return CoolingDown(waited_s=waited, reached=True, cpu_busy=busy, temperature_c=heat)
+    return CoolingDown(waited_s=waited, reached=settings.max_s == 0, cpu_busy=busy, temperature_c=heat)
 
 
 @contextlib.contextmanager
-def governor(wanted: str | None, sys: Path = SYS) -> Iterator[dict[str, Any]]:
+def governor(wanted: str | None, sys: Path = SYS) -> Iterator[GovernorState]:
     """Set the CPU governor for the block and restore what was; None only reads it. Yields what was found and done."""
     files = sorted(sys.glob(GOVERNORS))
     before: dict[Path, str] = {}
     for file in files:
         with contextlib.suppress(OSError):
             before[file] = file.read_text().strip()
-    found: dict[str, Any] = {"before": sorted(set(before.values())) or None, "asked": wanted, "set": False, "reason": None}
+    done, reason = False, None
     if wanted is not None:
         try:
             if not files:
                 raise OSError("this host shows no CPU governor (virtual machines usually do not)")
             for file in files:
                 file.write_text(wanted)
-            found["set"] = True
+            done = True
         except OSError as error:
-            found["reason"] = str(error)
+            reason = str(error)
     try:
-        yield found
+        yield GovernorState(before=sorted(set(before.values())) or None, asked=wanted, set=done, reason=reason)
     finally:
         if wanted is not None:
             for file, value in before.items():
@@ -131,7 +131,7 @@ def governor(wanted: str | None, sys: Path = SYS) -> Iterator[dict[str, Any]]:
                     file.write_text(value)
 
 
-def describe() -> dict[str, Any]:
+def describe() -> MachineFacts:
     """What this machine is, for results."""
     model = None
     with contextlib.suppress(OSError, IndexError):
@@ -139,12 +139,12 @@ def describe() -> dict[str, Any]:
     memory = None
     with contextlib.suppress(OSError, ValueError, IndexError):
         memory = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
-    return {
-        "host": platform.node(),
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": model,
-        "cpus": os.cpu_count(),
-        "cpus_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": memory,
-        "user_is_root": os.geteuid() == 0,
-    }
+    return MachineFacts(
+        host=platform.node(),
+        system=f"{platform.system()} {platform.release()}",
+        cpu=model,
+        cpus=os.cpu_count(),
+        cpus_usable=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_bytes=memory,
+        user_is_root=os.geteuid() == 0,
+    )

@@ -8,17 +8,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
 
+from msgspec import structs
+
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
-from millrace.training.energy import Domain, Kind, Source, Unavailable
+from millrace.records.training import EnergyDomain, EnergyKind
+from millrace.training.energy import Source, Unavailable
 from millrace.training.settings import EnergySettings
 
 SOURCES = "millrace.training.energy"
-_STRENGTH: tuple[Kind, ...] = ("measured", "attributed", "estimated", "unavailable")
+_STRENGTH: tuple[EnergyKind, ...] = ("measured", "attributed", "estimated", "unavailable")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class EnergyReading:
 
     domain: str
     joules: float | None
-    kind: Kind
+    kind: EnergyKind
     method: str
     scope: str
     includes: tuple[str, ...] = ("foreground", "background", "others")
@@ -41,7 +44,7 @@ class EnergyReading:
     part_of: str | None = None
     reason: str | None = None
     contains: tuple[str, ...] = ()
-    missing_from: Kind | None = None
+    missing_from: EnergyKind | None = None
     """The kind whose total is unknown because this figure is; None: it is known, or there never was such a counter."""
 
     def record(self) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class EnergyMeter:
             source.close()
 
     @property
-    def domains(self) -> list[Domain]:
+    def domains(self) -> list[EnergyDomain]:
         """What can be read here."""
         return list(self._domains)
 
@@ -139,7 +142,7 @@ class EnergyMeter:
             readings.append(EnergyReading("cpu_package", None, "unavailable", "none", "host", window_s=window, reason=why))
         return readings
 
-    def _reading(self, domain: Domain, start: Snapshot, end: Snapshot, window: float) -> EnergyReading:
+    def _reading(self, domain: EnergyDomain, start: Snapshot, end: Snapshot, window: float) -> EnergyReading:
         first, last = start.joules.get(domain.name), end.joules.get(domain.name)
         whole = start.breaks.get(domain.name, 0) == end.breaks.get(domain.name, 0)
         joules = last - first if first is not None and last is not None and whole else None
@@ -167,17 +170,17 @@ class EnergyMeter:
             self.snapshot()
 
 
-def _told_apart(sources: Sequence[Source]) -> tuple[list[dict[str, str]], list[Domain]]:
+def _told_apart(sources: Sequence[Source]) -> tuple[list[dict[str, str]], list[EnergyDomain]]:
     """New names for domains that two sources tell of (Zeus and RAPL both know a package): the second is only a cross-check."""
     renamed: list[dict[str, str]] = []
-    domains: dict[str, Domain] = {}
+    domains: dict[str, EnergyDomain] = {}
     for source in sources:
         names: dict[str, str] = {}
         for domain in source.domains:
             name = domain.name
             if name in domains:
                 name = names[domain.name] = f"{name} by {domain.method}"
-                domains[name] = replace(domain, name=name, contains=(domain.name,), part_of=None)
+                domains[name] = structs.replace(domain, name=name, contains=(domain.name,), part_of=None)
             else:
                 domains[name] = domain
         renamed.append(names)
@@ -262,6 +265,6 @@ def total(readings: Iterable[EnergyReading]) -> dict[str, float | None]:
     return sums
 
 
-def weakest(kinds: Iterable[Kind]) -> Kind:
+def weakest(kinds: Iterable[EnergyKind]) -> EnergyKind:
     """The name that a figure made of several kinds must take."""
     return max(kinds, key=_STRENGTH.index)

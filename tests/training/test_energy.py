@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.records.training import HostLoad
 from millrace.training.doctor import examine, main
 from millrace.training.energy import Domain, Unavailable, codecarbon, nvml, rapl, zeus
 from millrace.training.machine import Load, cool_down, governor, strangers
@@ -275,19 +276,20 @@ def test_the_governor_is_set_for_the_block_and_restored(tmp_path):
     with governor("performance", tmp_path) as found:
         assert [file.read_text() for file in files] == ["performance", "performance"]
     assert [file.read_text() for file in files] == ["schedutil", "powersave"]
-    assert found == {"before": ["powersave", "schedutil"], "asked": "performance", "set": True, "reason": None}
+    assert (found.before, found.asked) == (["powersave", "schedutil"], "performance")
+    assert (found.set, found.reason) == (True, None)
 
 
 def test_a_governor_that_cannot_be_set_is_recorded_and_does_not_stop_the_run(tmp_path):
     with governor("performance", tmp_path) as found:
-        assert found["set"] is False
-        assert "no CPU governor" in found["reason"]
+        assert found.set is False
+        assert "no CPU governor" in found.reason
 
 
 def test_the_governor_is_only_read_when_none_is_asked_for(tmp_path):
     with governor(None, tmp_path) as found:
-        assert found["before"] is None
-        assert found["reason"] is None
+        assert found.before is None
+        assert found.reason is None
 
 
 def test_cooling_down_waits_for_calm_and_for_a_limited_time():
@@ -296,19 +298,17 @@ def test_cooling_down_waits_for_calm_and_for_a_limited_time():
     load = lambda: Load(next(at), next(busy), None)  # noqa: E731
     slept: list[float] = []
     calm = cool_down(CoolDown(max_s=60, cpu_busy_below=0.4), load=load, sleep=slept.append)
-    assert calm["reached"]
-    assert calm["waited_s"] <= 4
+    assert calm.reached
+    assert calm.waited_s <= 4
     hot = cool_down(CoolDown(max_s=3, temperature_below_c=50), temperature=lambda: 80.0, sleep=lambda _: None)
-    assert (hot["reached"], hot["waited_s"], hot["temperature_c"]) == (False, 3, 80.0)
-    assert cool_down(CoolDown(max_s=0))["waited_s"] == 0
+    assert (hot.reached, hot.waited_s, hot.temperature_c) == (False, 3, 80.0)
+    assert cool_down(CoolDown(max_s=0)).waited_s == 0
 
 
 def test_strangers_are_what_the_host_did_without_us():
     start, end = Load(0.0, 100.0, 10.0), Load(10.0, 115.0, 12.0)
-    assert strangers(start, end, 5.0) == {
-        "window_s": 10.0, "host_busy_cpus": 1.5, "others_busy_cpus": 1.0, "psi_cpu_some": 0.2,
-    }  # fmt: skip
-    assert strangers(Load(0.0, None, None), end, 5.0)["others_busy_cpus"] is None
+    assert strangers(start, end, 5.0) == HostLoad(window_s=10.0, host_busy_cpus=1.5, others_busy_cpus=1.0, psi_cpu_some=0.2)
+    assert strangers(Load(0.0, None, None), end, 5.0).others_busy_cpus is None
 
 
 def test_the_doctor_knows_every_source_and_every_cage(capsys):

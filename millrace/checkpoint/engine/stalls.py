@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+STALL_S = 600.0
+"""How long one read may have no answer: a server that restarts comes back in a few minutes."""
 LOOK_S = 0.5
 """Between two looks, at most."""
 

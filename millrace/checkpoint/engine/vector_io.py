@@ -63,12 +63,6 @@ def open_regular(path: Path) -> int:
     return handle
 
 
-def read_regular(path: Path) -> bytes:
-    """All of a file. Raises OSError, also where it is no regular file."""
-    with os.fdopen(open_regular(path), "rb") as stream:
-        return stream.read()
-
-
 def _refuse_strange(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, f"a {_KINDS.get(stat.S_IFMT(mode), 'special file')} and no regular file", str(path))

@@ -54,10 +54,6 @@ def _is_factory(kind: Any) -> bool:
     return is_named(kind, *_FACTORIES)
 
 
-def _is_bit_generator(kind: Any) -> bool:
-    return is_generator(kind) or is_generator_class(kind)
-
-
 Rule = Callable[..., bool]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from millrace.processes.supervised import SupervisedProcess
 from millrace.run import clock
 from millrace.training.backgrounds.background_group import Backgrounds
@@ -77,7 +79,7 @@ class Windows:
                 "metrics": event.get("metrics") or {},
                 "background_samples": self._beside.samples_between(start, start + event["wall_s"]),
                 "energy_j": measured,
-                "host": strangers(load_before, load, ours),
+                "host": structs.asdict(strangers(load_before, load, ours)),
             }
         )
         self._prepare(len(self.epochs) + 1)

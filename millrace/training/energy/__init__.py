@@ -6,31 +6,16 @@ counter or does not let us read it. A source only counts up; windows, idle share
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-Kind = Literal["measured", "attributed", "estimated", "unavailable"]
+from millrace.records.training import EnergyDomain
+
+Domain = EnergyDomain
+"""What a source says of each of its counters."""
 
 
 class Unavailable(Exception):
     """This source cannot be read here; the text says why and how to get it."""
-
-
-@dataclass(frozen=True)
-class Domain:
-    """What a counter counts, and how it lies to the others, so that nothing is added twice.
-
-    `part_of` names the domain that already includes it; `contains` names domains that are in it and are counted by themselves, so
-    that it is shown beside a total and not added to it.
-    """
-
-    name: str
-    scope: Literal["host", "socket", "device", "process_tree"]
-    method: str
-    kind: Kind = "measured"
-    part_of: str | None = None
-    uncertainty: str | None = None
-    contains: tuple[str, ...] = ()
 
 
 class Source(Protocol):

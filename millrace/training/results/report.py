@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from millrace.run.journal import read_json, write_atomic, write_json
+from millrace.records.training import Setting
+from millrace.run.journal import read_record, write_atomic, write_json
 from millrace.training.campaign import Campaign
 from millrace.training.parameters import spell
 from millrace.training.results import tables
@@ -38,7 +40,7 @@ def report_data(title: str, description: str, folder: Path, notes: Sequence[str]
     return {
         "title": title,
         "description": description,
-        "setting": read_json(folder / "setting.json"),
+        "setting": msgspec.to_builtins(read_record(folder / "setting.json", Setting)),
         "notes": list(notes),
         "runs": [_run(record, labels[record["id"]]) for record in final],
         "comparisons": [_comparison(record, labels[record["id"]]) for record in parallel],
