@@ -33,6 +33,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """`millrace.<noun>/<version>`."""
 
 
+OTHER_VERSION = "continue with the version of Millrace that wrote it, or use a new run folder"
+
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
 
@@ -76,10 +78,10 @@ def _what_is_wrong(data: bytes, kind: Any, error: msgspec.ValidationError) -> st
     found = orjson.loads(data)
     schema = found.get("schema") if isinstance(found, dict) else None
     if wanted is not None and isinstance(schema, str) and schema != wanted:
-        return (
-            f"has the schema {schema!r} where this version reads {wanted!r}; continue with the version of Millrace that wrote "
-            "it, or use a new run folder"
-        )
+        return f"has the schema {schema!r} where this version reads {wanted!r}; {OTHER_VERSION}"
+    what, _, path = str(error).partition(" - at ")
+    if path.strip("`").endswith(".schema") and "'" in what:  # a record inside of this one
+        return f"holds a record of the schema {what[what.index(chr(39)) :]}, which this version does not read; {OTHER_VERSION}"
     name = f"record of the schema {wanted!r}" if wanted is not None else "record of a known shape"
     return f"is no {name}: {_in_words(error)}; delete the file to have it made again"
 

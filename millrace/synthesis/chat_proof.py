@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
+from millrace.records.synthesis import Check
 from millrace.synthesis.environments import Environment, Tool
 from millrace.synthesis.scoring.answers import score_answer, type_of_text
-from millrace.synthesis.verification import Check
 
 PROOF = "exact_tool"
 """The check's name."""

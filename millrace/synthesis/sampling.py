@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from millrace.errors import ItemFailed
+from millrace.records import synthesis as records
 from millrace.run.ids import random_for
 from millrace.synthesis.environments import Environment, Observation, Start, Unprovable
 from millrace.synthesis.policies import Node, Policy, Proposal, View, signature
-from millrace.synthesis.tool_calls import run_together
+from millrace.synthesis.tools.calls import run_together
 
 MAX_ENDED = 3
 """Calls of one seed that may be ended for their time or memory; a seed that goes on like that is set aside."""
@@ -79,15 +79,15 @@ class Tree:
             if node.depth >= max(min_depth, 1) and node.usable and not any(self.nodes[name].usable for name in node.children_ids)
         ]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> records.Tree:
         """The whole tree, root included, for `trees.jsonl`."""
-        return {
-            "source_id": self.source_id,
-            "seed_data": self.seed,
-            "seed_match": self.start.match,
-            "start": self.start.record(),
-            "nodes": [node.record() for node in self.nodes.values()],
-        }
+        return records.Tree(
+            source_id=self.source_id,
+            seed_data=self.seed,
+            seed_match=self.start.match,
+            start=self.start.record(),
+            nodes=[node.record() for node in self.nodes.values()],
+        )
 
 
 async def sample_trajectories(tree: Tree, environment: Environment, policy: Policy, limits: Limits, *, run_seed: int) -> Tree:

@@ -9,26 +9,14 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from millrace.errors import InputError
+from millrace.records.synthesis import Seed
 from millrace.run.ids import content_id
 
 CHUNK_CHARS = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """What one line or item of a seeds file is."""
-
-    source_id: str
-    content: str
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""
-    """Why it cannot be used; empty for a good seed."""
-    detail: str = ""
 
 
 def make_seed(raw: Any, *, max_chars: int) -> Seed:
@@ -50,7 +38,8 @@ def make_seed(raw: Any, *, max_chars: int) -> Seed:
         return _bad(content, "seed_too_long", f"{len(content)} characters; max_seed_chars is {max_chars}")
     if "\ufffd" in content:
         return _bad(content, "seed_not_utf8", "the text holds bytes that are not UTF-8")
-    return Seed(content_id("src", content, kwargs) if kwargs else content_id("src", content), content, kwargs)
+    source_id = content_id("src", content, kwargs) if kwargs else content_id("src", content)
+    return Seed(source_id=source_id, content=content, kwargs=kwargs)
 
 
 def read_seeds(path: Path, *, max_chars: int = 20_000, limit: int | None = None) -> Iterator[Seed]:
@@ -89,7 +78,7 @@ def _unicode(value: Any) -> bool:
 
 
 def _bad(content: str, problem: str, detail: str) -> Seed:
-    return Seed(content_id("src", problem, content), content[:200], {}, problem, detail)
+    return Seed(source_id=content_id("src", problem, content), content=content[:200], problem=problem, detail=detail)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from millrace.records.synthesis import Chain, Hop, Number
 from millrace.synthesis.environments import Environment, Unprovable
 from millrace.synthesis.policies import Node
 from millrace.synthesis.sampling import Tree
 from millrace.synthesis.verification import necessary_hops, recompute
-from millrace.synthesis.writing import chain_of
 
 
 @dataclass(slots=True)
@@ -25,16 +25,15 @@ class Candidate:
 
     nodes: list[Node]
     score: float = 0.0
-    measures: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, Number] = field(default_factory=dict)
     needed: list[bool] | None = None
     """What `verification.necessary_hops` says of its hops; None: nobody has asked."""
 
     @property
-    def chain_hops(self) -> list[dict[str, Any]]:
+    def chain_hops(self) -> list[Hop]:
         """Its hops, for a chain; empty when some node has none."""
-        if any(node.op is None for node in self.nodes):
-            return []
-        return [{"op": node.op, "args": node.args, "value": node.value} for node in self.nodes]
+        hops = [node.record().hop for node in self.nodes]
+        return [hop for hop in hops if hop is not None] if all(hops) else []
 
 
 def candidates(tree: Tree, environment: Environment, *, min_depth: int, how: Literal["measured", "length"]) -> list[Candidate]:
@@ -79,7 +78,7 @@ def _measure(tree: Tree, candidate: Candidate, environment: Environment) -> None
     hops = candidate.chain_hops
     needed: list[bool] = []
     if hops and environment.verifier is not None:
-        chain = chain_of(tree.start.record(), hops)
+        chain = Chain(start=tree.start.record(), hops=hops)
         with contextlib.suppress(Unprovable):
             needed = candidate.needed = necessary_hops(environment, chain, recompute(environment.verifier, chain))
     necessary, counted = sum(needed), len(needed)

@@ -16,7 +16,7 @@ from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.synthesis.environments import Environment, Start, Tool, Verifier
 from millrace.synthesis.settings import ENVIRONMENTS, SynthesisConfig
-from millrace.synthesis.tool_host import ToolHost
+from millrace.synthesis.tools.host import ToolHost
 
 
 def open_environment(config: SynthesisConfig) -> Environment:

@@ -10,46 +10,34 @@ an answer that stands in the question. Does not cover: whether the question is i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from millrace.errors import ItemFailed
+from millrace.records.synthesis import Chain, Check, Hop, Step
 from millrace.synthesis.environments import Action, Environment, Unprovable, Value, Verifier
 from millrace.synthesis.scoring.answers import score_answer, type_of
-from millrace.synthesis.tool_calls import run_together
+from millrace.synthesis.tools.calls import run_together
 from millrace.synthesis.writing import answer_text, normalised, write_question
 
 MAX_ANSWER_CHARS = 200
 """A longer answer cannot be compared by exact match in good faith."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One test and how it ended."""
-
-    name: str
-    passed: bool
-    detail: str = ""
-
-    def record(self) -> dict[str, Any]:
-        """For the item's `verification.checks`."""
-        return asdict(self)
-
-
-def recompute(verifier: Verifier, chain: Mapping[str, Any]) -> list[Value]:
+def recompute(verifier: Verifier, chain: Chain) -> list[Value]:
     """All values of a chain, start first, by the verifier's own means; the values stored in the chain are not looked at.
 
     Raises:
         Unprovable: some hop has no value, or more than one.
     """
-    values = [verifier.origin(chain["start"])]
-    for hop in chain["hops"]:
-        values.append(verifier.apply(hop["op"], hop["args"], values))
+    values = [verifier.origin(msgspec.structs.asdict(chain.start))]
+    for hop in chain.hops:
+        values.append(verifier.apply(hop.op, hop.args, values))
     return values
 
 
-def score(verifier: Verifier, chain: Mapping[str, Any], response: str, answer_type: str = "") -> float:
+def score(verifier: Verifier, chain: Chain, response: str, answer_type: str = "") -> float:
     """1.0 when a response answers the chain's question, else 0.0 (see `scoring.answers`; `scoring.reward` opens the world too).
 
     Args:
@@ -65,7 +53,7 @@ def score(verifier: Verifier, chain: Mapping[str, Any], response: str, answer_ty
     return score_answer(answer_type or type_of(true), answer_text(true), response)
 
 
-def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: Sequence[Value]) -> list[bool]:
+def necessary_hops(environment: Environment, chain: Chain, values: Sequence[Value]) -> list[bool]:
     """For each hop that counts as evidence: would another value in its place lead to other answers?
 
     The verifier names other values that the hop could have had; with at least two of them the chain must end elsewhere, and at
@@ -75,21 +63,21 @@ def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: S
     verifier = environment.verifier
     if verifier is None:
         return []
-    hops, found = chain["hops"], []
+    hops, found = chain.hops, []
     for place, hop in enumerate(hops):
-        if not environment.operators[hop["op"]].evidence:
+        if not environment.operators[hop.op].evidence:
             continue
         if place == len(hops) - 1:
-            kind = environment.operators[hop["op"]].answer_type or type_of(values[-1])
+            kind = environment.operators[hop.op].answer_type or type_of(values[-1])
             true, known = answer_text(values[-1]), [answer_text(value) for value in values[:-1]]
             found.append(not any(score_answer(kind, true, value) for value in known))  # or an earlier value would be paid
             continue
-        operator = environment.operators[hop["op"]]
+        operator = environment.operators[hop.op]
         if operator.takes == operator.gives and _end(verifier, hops, [*values[: place + 1], values[place]]) == values[-1]:
             found.append(False)  # left out, it leads to the same answer
             continue
         try:
-            others = verifier.alternatives(hop["op"], hop["args"], values[: place + 2])
+            others = verifier.alternatives(hop.op, hop.args, values[: place + 2])
         except Unprovable:
             others = []
         ends = [_end(verifier, hops, [*values[: place + 1], other]) for other in others if other != values[place + 1]]
@@ -100,11 +88,11 @@ def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: S
     return found
 
 
-def _end(verifier: Verifier, hops: Sequence[Mapping[str, Any]], values: list[Value]) -> Value:
+def _end(verifier: Verifier, hops: Sequence[Hop], values: list[Value]) -> Value:
     """Where a chain ends from the values so far; None where it ends nowhere."""
     for hop in hops[len(values) - 1 :]:
         try:
-            values = [*values, verifier.suppose(hop["op"], hop["args"], values)]
+            values = [*values, verifier.suppose(hop.op, hop.args, values)]
         except Unprovable:
             return None
     return values[-1]
@@ -113,11 +101,11 @@ def _end(verifier: Verifier, hops: Sequence[Mapping[str, Any]], values: list[Val
 def prove(
     environment: Environment,
     *,
-    chain: Mapping[str, Any],
+    chain: Chain,
     question: str,
     answer: str,
     language: str,
-    steps: Sequence[Mapping[str, Any]],
+    steps: Sequence[Step],
     replay: bool = True,
     needed: Sequence[bool] | None = None,
 ) -> list[Check]:
@@ -129,7 +117,7 @@ def prove(
         question: the words.
         answer: the claimed answer.
         language: of the words.
-        steps: one per hop: `tool_name`, `parameters`, `observation`.
+        steps: one per hop.
         replay: call the tools again and compare what they say.
         needed: what `necessary_hops` said of this chain a moment ago, where it was asked (it is the dearest check); None: ask.
     """
@@ -143,11 +131,11 @@ def prove(
 
 def _checks(
     environment: Environment,
-    chain: Mapping[str, Any],
+    chain: Chain,
     question: str,
     answer: str,
     language: str,
-    steps: Sequence[Mapping[str, Any]],
+    steps: Sequence[Step],
     replay: bool,
     needed: Sequence[bool] | None,
 ) -> Iterator[Check]:
@@ -165,7 +153,7 @@ def _checks(
     except (Unprovable, ItemFailed) as error:
         yield Check("independent_values", False, str(error))
         return
-    claimed = [chain["start"]["value"], *(hop["value"] for hop in chain["hops"])]
+    claimed = [chain.start.value, *(hop.value for hop in chain.hops)]
     for place, (mine, theirs) in enumerate(zip(values, claimed, strict=True)):
         if mine != theirs:
             yield Check("independent_values", False, f"value {place}: the tools say {theirs!r}, {verifier.name} says {mine!r}")
@@ -180,39 +168,35 @@ def _checks(
         yield _replayed(environment, steps)
 
 
-def _schema(
-    environment: Environment, chain: Mapping[str, Any], question: str, answer: str, steps: Sequence[Mapping[str, Any]]
-) -> str:
+def _schema(environment: Environment, chain: Chain, question: str, answer: str, steps: Sequence[Step]) -> str:
     if not question.strip() or not answer.strip():
         return "the question or the answer is empty"
     if answer != answer.strip():
         return "the answer has spaces around it"
     if len(answer) > MAX_ANSWER_CHARS:
         return f"the answer has {len(answer)} characters; at most {MAX_ANSWER_CHARS}"
-    if not chain["hops"] or len(steps) != len(chain["hops"]):
-        return f"{len(chain['hops'])} hops and {len(steps)} steps"
-    unknown = [hop["op"] for hop in chain["hops"] if hop["op"] not in environment.operators]
+    if not chain.hops or len(steps) != len(chain.hops):
+        return f"{len(chain.hops)} hops and {len(steps)} steps"
+    unknown = [hop.op for hop in chain.hops if hop.op not in environment.operators]
     if unknown:
         return f"no operator '{unknown[0]}'"
-    kinds = [chain["start"]["kind"]]
-    for hop in chain["hops"]:
-        operator = environment.operators[hop["op"]]
+    kinds = [chain.start.kind]
+    for hop in chain.hops:
+        operator = environment.operators[hop.op]
         if operator.takes != kinds[-1]:
             return f"{operator.name} takes {operator.takes}, not {kinds[-1]}"
         kinds.append(operator.gives)
     return ""
 
 
-def _evidence(
-    environment: Environment, chain: Mapping[str, Any], values: list[Value], steps: Sequence[Mapping[str, Any]]
-) -> Check:
-    for place, (hop, step) in enumerate(zip(chain["hops"], steps, strict=True)):
-        operator = environment.operators[hop["op"]]
+def _evidence(environment: Environment, chain: Chain, values: list[Value], steps: Sequence[Step]) -> Check:
+    for place, (hop, step) in enumerate(zip(chain.hops, steps, strict=True)):
+        operator = environment.operators[hop.op]
         before = values[: place + 1]
-        if step["tool_name"] != operator.tool or step["parameters"] != operator.act(hop["args"], before):
+        if step.tool_name != operator.tool or step.parameters != operator.act(hop.args, before):
             return Check("evidence", False, f"step {place + 1} is not the call that the hop stands for")
         try:
-            said = operator.read(hop["args"], before, step["observation"])
+            said = operator.read(hop.args, before, step.observation)
         except (ValueError, KeyError, IndexError) as error:
             return Check("evidence", False, f"step {place + 1}: {error}")
         if said != values[place + 1]:
@@ -220,10 +204,10 @@ def _evidence(
     return Check("evidence", True, "each value stands in its observation")
 
 
-def _replayed(environment: Environment, steps: Sequence[Mapping[str, Any]]) -> Check:
-    calls = [Action(step["tool_name"], step["parameters"]) for step in steps]
+def _replayed(environment: Environment, steps: Sequence[Step]) -> Check:
+    calls = [Action(step.tool_name, step.parameters) for step in steps]
     for number, (step, again) in enumerate(zip(steps, run_together(environment.replay_tools, calls), strict=True), 1):
-        if again.status != "ok" or again.text != step["observation"]:
+        if again.status != "ok" or again.text != step.observation:
             return Check("replay", False, f"step {number} gives another observation when it is done again")
     return Check("replay", True, f"{len(steps)} calls give the same observations again")
 

@@ -11,20 +11,23 @@ import os
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from millrace.config import fingerprint_of
 from millrace.errors import ItemFailed, MillraceError
 from millrace.llm.run_chats import chat_folder
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
+from millrace.records.synthesis import Chain, Cost, QAItem, Rejected, Seed, SeedOutcome, Trajectory
+from millrace.records.synthesis_counts import ShardTally
 from millrace.run.ids import canonical, content_id, random_for
-from millrace.run.journal import Journal, read_jsonl
+from millrace.run.journal import Journal, read_records
 from millrace.synthesis.checks import signature_of
 from millrace.synthesis.environments import Environment
-from millrace.synthesis.lines import check_schema, item_record, steps_of, trajectory_record
+from millrace.synthesis.lines import failed, item_record, nothing, steps_of, trajectory_record
 from millrace.synthesis.policies import Policy
 from millrace.synthesis.runs.tally import Clock, Tally, tally_of
 from millrace.synthesis.sampling import Tree, sample_trajectories
@@ -32,15 +35,13 @@ from millrace.synthesis.selection import candidates, select_trajectories
 from millrace.synthesis.settings import POLICIES, SynthesisConfig
 from millrace.synthesis.toolset import open_environment
 from millrace.synthesis.verification import prove
-from millrace.synthesis.writing import answer_text, chain_of, language_of, write_question
+from millrace.synthesis.writing import answer_text, language_of, write_question
 
 MAX_TRIES = 3
 """Times a seed may end its worker within one run."""
 
 TRACEBACK_CHARS = 4_000
 """How much of a traceback a failure keeps: its end, where the cause is."""
-
-FREE = {"llm_calls": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
 
 _open: dict[bytes, Environment] = {}
 
@@ -65,7 +66,7 @@ def run_id_of(config: SynthesisConfig) -> str:
     return content_id("run", fingerprint_of(config))
 
 
-def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: str = "") -> dict[str, Any]:
+def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: str = "") -> ShardTally:
     """Do what is left of a shard and return its tally: how many seeds, items and failures it holds, and why items were rejected.
 
     Args:
@@ -80,12 +81,10 @@ def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: st
     tally = Tally(tally_of(path))
     with Journal(path) as journal:
         known = journal.path if journal.done else journal.part
-        for record in read_jsonl(known) if known.exists() else ():
-            for item in record["items"]:
-                check_schema(item, str(known))
+        for record in read_records(known, SeedOutcome) if known.exists() else ():
             tally.add(record)
         if not journal.done:
-            waiting = [seed for seed in read_jsonl(plan) if seed["source_id"] not in journal.ids]
+            waiting = [seed for seed in read_records(plan, Seed) if seed.source_id not in journal.ids]
             tries = path.with_name(path.name + ".tries")
             try:
                 asyncio.run(_work(config, waiting, journal, tally, tries, launch))
@@ -96,9 +95,7 @@ def synthesise_shard(config: SynthesisConfig, plan: Path, path: Path, launch: st
     return tally.counts
 
 
-async def _work(
-    config: SynthesisConfig, waiting: list[dict[str, Any]], journal: Journal, tally: Tally, tries: Path, launch: str
-) -> None:
+async def _work(config: SynthesisConfig, waiting: list[Seed], journal: Journal, tally: Tally, tries: Path, launch: str) -> None:
     if not waiting:
         return
     counted = _tries_of(tries, launch)
@@ -107,17 +104,17 @@ async def _work(
     slots = asyncio.Semaphore(config.chat.seeds_in_flight)
     stopped = asyncio.Event()
 
-    async def one(seed: dict[str, Any]) -> None:
-        if counted.get(seed["source_id"], 0) >= MAX_TRIES:
-            record = _failed(seed, "seed_ends_worker", f"its worker process ended {MAX_TRIES} times; the seed is set aside")
+    async def one(seed: Seed) -> None:
+        if counted.get(seed.source_id, 0) >= MAX_TRIES:
+            record = failed(seed, "seed_ends_worker", f"its worker process ended {MAX_TRIES} times; the seed is set aside")
         else:
-            os.write(starts, f"{launch} {seed['source_id']}\n".encode())
+            os.write(starts, f"{launch} {seed.source_id}\n".encode())
             record = await synthesise_seed(config, environment, policy, seed)
         journal.append(record)
         tally.add(record)
         tally.show()
 
-    async def one_of_many(seed: dict[str, Any]) -> None:
+    async def one_of_many(seed: Seed) -> None:
         async with slots:
             if stopped.is_set():
                 return
@@ -131,10 +128,10 @@ async def _work(
     try:
         together = policy.many_seeds
         for seed in waiting:  # whoever was at work when a worker ended is tried alone: only the guilty one ends it again
-            if not together or counted.get(seed["source_id"]):
+            if not together or counted.get(seed.source_id):
                 await one(seed)
         if together:
-            rest = [seed for seed in waiting if not counted.get(seed["source_id"])]
+            rest = [seed for seed in waiting if not counted.get(seed.source_id)]
             for trouble in await asyncio.gather(*map(one_of_many, rest), return_exceptions=True):
                 if trouble is not None:
                     raise trouble
@@ -149,34 +146,40 @@ def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = 
     return completed(policy, Policy, f"the policy '{config.policy}'")  # type: ignore[no-any-return]
 
 
-async def synthesise_seed(
-    config: SynthesisConfig, environment: Environment, policy: Policy, seed: dict[str, Any]
-) -> dict[str, Any]:
+async def synthesise_seed(config: SynthesisConfig, environment: Environment, policy: Policy, seed: Seed) -> SeedOutcome:
     """Everything that comes of one seed, as one journal record; what goes wrong is in it."""
-    if seed.get("problem"):
-        return _failed(seed, seed["problem"], seed.get("detail", ""))
+    if seed.problem:
+        return failed(seed, seed.problem, seed.detail)
     began = time.monotonic()
     try:
         record = await _synthesise(config, environment, policy, seed)
-        if not record["items"] and not record["rejected"]:
-            record["rejected"].append(_nothing(seed, record["tree"]))
+        if record.tree is not None and not record.items and not record.rejected:
+            record = replace(record, rejected=[nothing(seed, record.tree)])
     except ItemFailed as error:
-        record = _failed(seed, error.reason, error.detail)
+        record = failed(seed, error.reason, error.detail)
     except MillraceError:
         raise
     except Exception as error:  # noqa: BLE001 - one seed's accident becomes a record and never ends the shard
-        record = _failed(seed, "internal_error", f"{type(error).__name__}: {error}", traceback.format_exc())
+        trace = traceback.format_exc()[-TRACEBACK_CHARS:]
+        record = failed(seed, "internal_error", f"{type(error).__name__}: {error}", trace)
     try:
-        orjson.dumps(record)
+        orjson.dumps(record, default=_fields)
     except TypeError as error:  # a plug-in's value: said as what it is, and not as a worker that died
         detail = f"the environment '{environment.name}' gave a value that JSON cannot hold: {error}"
-        record = _failed(seed, "value_not_json", detail)
-    record["seconds"] = round(time.monotonic() - began, 4)
-    return record
+        record = failed(seed, "value_not_json", detail)
+    return replace(record, seconds=round(time.monotonic() - began, 4))
 
 
-async def _synthesise(config: SynthesisConfig, environment: Environment, policy: Policy, seed: dict[str, Any]) -> dict[str, Any]:
-    source_id, content = seed["source_id"], seed["content"]
+def _fields(part: object) -> list[object]:
+    """What is in a struct, to look for values that JSON cannot hold; msgspec would write a set as a list."""
+    if not isinstance(part, msgspec.Struct):
+        raise TypeError(f"type is not JSON serializable: {type(part).__name__}")
+    values = [getattr(part, name) for name in part.__struct_fields__]
+    return [value for value in values if value is not msgspec.UNSET]
+
+
+async def _synthesise(config: SynthesisConfig, environment: Environment, policy: Policy, seed: Seed) -> SeedOutcome:
+    source_id, content = seed.source_id, seed.content
     clock = Clock()
     start = environment.start(content, random_for(config.seed, source_id, "start"))
     tree = Tree(content, source_id, start, config.seed_description)
@@ -185,21 +188,21 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
     record = await policy.write(config, environment, tree)
     if record is not None:  # a chat model writes its own questions
         clock.lap("writing")
-        return {**record, "spans": clock.spans}
+        return replace(record, spans=clock.spans)
     ranked = candidates(tree, environment, min_depth=config.min_depth, how=config.selection)
     selected = select_trajectories(ranked, len(ranked), config.max_overlap)
     clock.lap("selecting")
     language = language_of(content, config.language)
-    items: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    trajectories: list[dict[str, Any]] = []
+    items: list[QAItem] = []
+    rejected: list[Rejected] = []
+    trajectories: list[Trajectory] = []
     for candidate in selected:  # the next one steps in for a rejected one
         if not candidate.chain_hops:
             continue
         trajectory = trajectory_record(tree, candidate)
-        chain = chain_of(start.record(), candidate.chain_hops)
+        chain = Chain(start=start.record(), hops=candidate.chain_hops)
         question = write_question(environment, chain, language)
-        answer = answer_text(chain["hops"][-1]["value"])
+        answer = answer_text(chain.hops[-1].value)
         clock.lap("writing")
         checks = prove(
             environment, chain=chain, question=question, answer=answer, language=language, steps=steps_of(trajectory),
@@ -210,54 +213,20 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
         item = item_record(
             config, environment, run_id=run_id_of(config), trajectory=trajectory, chain=chain, question=question, answer=answer,
             language=language, checks=checks, status="verified" if passed else "rejected", policy=policy.name,
-            cost={**FREE, "tool_calls": len(candidate.nodes)}, seed_match=start.match,
+            cost=Cost(usd=0.0, tool_calls=len(candidate.nodes)), seed_match=start.match,
         )  # fmt: skip
         if passed:
-            items.append({**item, "signature": signature_of(question) if config.near_duplicate < 1 else None})
+            items.append(replace(item, signature=signature_of(question) if config.near_duplicate < 1 else None))
             trajectories.append(trajectory)
             if len(items) == config.max_selected_traj:
                 break
         else:
-            rejected.append({"reason": checks[-1].name, "detail": checks[-1].detail, **item})
+            rejected.append(Rejected.of_item(item, checks[-1].name, checks[-1].detail))
     tree_record = tree.record()
     clock.lap("writing")
-    return {
-        "id": source_id,
-        "tree": tree_record,
-        "items": items,
-        "rejected": rejected,
-        "trajectories": trajectories,
-        "failure": None,
-        "spans": clock.spans,
-    }
-
-
-def _nothing(seed: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
-    """Why a seed has neither a question nor a rejected one: every seed leaves a record."""
-    steps = [node for node in tree["nodes"] if node["action"] is not None]
-    usable = [node for node in steps if node["status"] == "ok" and not node["note"]]
-    if not steps:
-        reason, detail = "no_call_proposed", "the policy proposed no call that was not made before"
-    elif not usable:
-        reason, detail = (
-            "no_usable_step",
-            f"{len(steps)} calls, none usable; the last: {steps[-1]['note'] or steps[-1]['observation'][:200]}",
-        )
-    else:
-        reason, detail = "no_question", f"no path of {len(usable)} usable steps was long enough and ended in an answer"
-    return {"reason": reason, "detail": detail, "source_id": seed["source_id"], "seed_data": seed["content"][:500]}
-
-
-def _failed(seed: dict[str, Any], reason: str, detail: str, trace: str = "") -> dict[str, Any]:
-    failure = {
-        "source_id": seed["source_id"],
-        "seed_data": seed["content"][:500],
-        "stage": "synthesis",
-        "reason": reason,
-        "detail": detail,
-        "traceback": trace[-TRACEBACK_CHARS:] or None,
-    }
-    return {"id": seed["source_id"], "tree": None, "items": [], "rejected": [], "trajectories": [], "failure": failure}
+    return SeedOutcome(
+        id=source_id, tree=tree_record, items=items, rejected=rejected, trajectories=trajectories, failure=None, spans=clock.spans
+    )
 
 
 def _tries_of(path: Path, launch: str) -> dict[str, int]:

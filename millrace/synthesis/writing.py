@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from millrace.records.synthesis import Chain
 from millrace.run.ids import canonical, random_for
 from millrace.synthesis.environments import Environment, Value
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def write_question(environment: Environment, chain: Mapping[str, Any], language: str) -> str:
+def write_question(environment: Environment, chain: Chain, language: str) -> str:
     """The question that a chain stands for.
 
     Raises:
@@ -26,29 +29,29 @@ def write_question(environment: Environment, chain: Mapping[str, Any], language:
     frames = environment.frames.get(language)
     if frames is None:
         raise ValueError(f"the environment {environment.name} has no words in '{language}'")
-    start = chain["start"]
-    bare = {"start": start, "hops": [[hop["op"], hop["args"]] for hop in chain["hops"]]}
+    start = chain.start
+    bare = {"start": msgspec.structs.asdict(start), "hops": [[hop.op, hop.args] for hop in chain.hops]}
     rng = random_for(0, "wording", language, canonical(bare).decode())
     letters = iter(frames.get("letters", LETTERS))
-    opening = frames.get(f"start:{start['kind']}", frames.get("start", ""))
+    opening = frames.get(f"start:{start.kind}", frames.get("start", ""))
     named = frames.get("named", "")
     sentences = []
-    reference = named.format(value=start["value"]) if named else next(letters)
+    reference = named.format(value=start.value) if named else next(letters)
     if opening:
-        sentences.append(_choose(opening, rng).format(v=reference, value=start["value"], **start.get("args", {})))
-    rules = dict.fromkeys(rule.format(**hop["args"]) for hop in chain["hops"] for rule in environment.operators[hop["op"]].rules)
+        sentences.append(_choose(opening, rng).format(v=reference, value=start.value, **start.args))
+    rules = dict.fromkeys(rule.format(**hop.args) for hop in chain.hops for rule in environment.operators[hop.op].rules)
     sentences += [frames[f"rule:{name}"] for name in rules]
     references = [reference]
-    for hop in chain["hops"]:
-        operator = environment.operators[hop["op"]]
+    for hop in chain.hops:
+        operator = environment.operators[hop.op]
         if not operator.evidence:
             references.append(references[-1])
             continue
         letter = next(letters)
         said = operator.zh if language == "zh" else operator.en
-        words = _words(frames, hop["args"]) | {"x": references[-1], "v": letter}
-        if "other" in hop["args"]:
-            words["other"] = references[hop["args"]["other"]]
+        words = _words(frames, hop.args) | {"x": references[-1], "v": letter}
+        if "other" in hop.args:
+            words["other"] = references[hop.args["other"]]
         phrase = said.format(**words)
         sentences.append(phrase if "{v}" in said else _choose(frames["hop"], rng).format(v=letter, phrase=phrase))
         references.append(letter)
@@ -73,11 +76,6 @@ def language_of(text: str, wished: str) -> str:
     if wished != "auto":
         return wished
     return "zh" if re.search(r"[\u4e00-\u9fff]", text) else "en"
-
-
-def chain_of(start: Mapping[str, Any], hops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The formal question: a start and its hops (`op`, `args`, `value`)."""
-    return {"start": dict(start), "hops": [{"op": hop["op"], "args": hop["args"], "value": hop["value"]} for hop in hops]}
 
 
 def _choose(patterns: str, rng: random.Random) -> str:

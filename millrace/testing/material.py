@@ -29,6 +29,7 @@ from millrace.qa.writing.option_balance import Plan
 from millrace.qa.writing.write_shards import plan_questions, survey_shard, write_shard
 from millrace.records.outcome import OutcomeRecord
 from millrace.records.question import Item
+from millrace.records.synthesis import QAItem, Seed, Trajectory, Tree
 from millrace.run.journal import read_records, write_jsonl
 
 SEEDS = (
@@ -119,13 +120,13 @@ def decoded(row: LakeRow) -> Any:
     return decode_image(row.image_bytes)
 
 
-def proven() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def proven() -> tuple[QAItem, Trajectory, Tree]:
     """A proven question of the environment `math`, the path that it was made from and its seed's tree: a copy of one's own."""
     return copy.deepcopy(_proven())
 
 
 @lru_cache(maxsize=1)
-def _proven() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _proven() -> tuple[QAItem, Trajectory, Tree]:
     import asyncio
 
     from millrace.synthesis.settings import SynthesisConfig
@@ -135,10 +136,11 @@ def _proven() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     config = SynthesisConfig(environment_mode="math", max_depth=4, depth_threshold=2)
     environment = open_environment(config)
     try:
-        seed = {"source_id": "src_1", "content": SEEDS[0], "kwargs": {}}
+        seed = Seed(source_id="src_1", content=SEEDS[0])
         record = asyncio.run(synthesise_seed(config, environment, policy_of(config), seed))
     finally:
         environment.close()
-    item = next(one for one in record["items"])
-    path = next(one for one in record["trajectories"] if one["trajectory_id"] == item["trajectory_id"])
-    return item, path, record["tree"]
+    item = next(one for one in record.items)
+    path = next(one for one in record.trajectories if one.trajectory_id == item.trajectory_id)
+    assert record.tree is not None
+    return item, path, record.tree

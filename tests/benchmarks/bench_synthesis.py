@@ -24,11 +24,11 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from millrace.config import load_config
+from millrace.records.synthesis_counts import ShardTally
 from millrace.synthesis import work_shard as shard
 from millrace.synthesis.runs.shard_plan import plan_shards
 from millrace.synthesis.runs.synthesis_run import finish_run
@@ -67,9 +67,9 @@ def overhead(options: argparse.Namespace) -> None:
                     results = pool.map(work, [config] * len(plan.shards), plan.shards, map(plan.result_of, plan.shards))
                     counted = list(results)
                     took = time.perf_counter() - began
-                    found.append(sum(counts["items"] for counts, _, _ in counted) / took)
+                    found.append(sum(counts.items for counts, _, _ in counted) / took)
                     if workers == 1:
-                        spans = sum((Counter(counts["spans"]) for counts, _, _ in counted), Counter[str]())
+                        spans = sum((Counter(counts.spans) for counts, _, _ in counted), Counter[str]())
                         whole = sum(seconds for _, seconds, _ in counted)
                         shares.append(sum(spans[name] for name in INSIDE) / whole)
                         parts.update({**spans, "all": whole})
@@ -89,7 +89,7 @@ def opened(config: SynthesisConfig) -> None:
     time.sleep(0.2)
 
 
-def work(config: SynthesisConfig, plan: Path, path: Path) -> tuple[dict[str, Any], float, int]:
+def work(config: SynthesisConfig, plan: Path, path: Path) -> tuple[ShardTally, float, int]:
     """A shard; (its tally, seconds in all, the worker's peak memory in bytes)."""
     began = time.perf_counter()
     counts = shard.synthesise_shard(config, plan, path)

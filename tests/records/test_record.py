@@ -123,3 +123,17 @@ def test_a_journal_takes_records_and_knows_their_ids(tmp_path: Path) -> None:
         assert journal.ids == {"a", "b"}
         journal.finish()
     assert [record["id"] for record in read_jsonl(tmp_path / "shard.jsonl")] == ["a", "b"]
+
+
+class Basket(Record, frozen=True, kw_only=True):
+    SCHEMA: ClassVar[str] = "millrace.test_basket/1"
+    id: str
+    apples: list[Apple]
+
+
+def test_a_record_of_another_version_inside_of_another_record_is_named_with_its_schema() -> None:
+    line = b'{"id":"b","apples":[{"id":"a","schema":"millrace.test_apple/1","weight_kg":1}]}'
+    with pytest.raises(
+        RunFailed, match=r"here holds a record of the schema 'millrace\.test_apple/1', which this version does not"
+    ):
+        decode(line, Basket, "here")

@@ -17,6 +17,7 @@ from millrace.errors import ItemFailed, ShortOfTarget, UsageError
 from millrace.llm import Message, Reply, Request, ToolCall, Usage, assistant
 from millrace.llm.store.segments import line_of
 from millrace.records.llm import LedgerRow
+from millrace.records.synthesis import Seed
 from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.chat_proof import prove_written
 from millrace.synthesis.environments import Environment
@@ -95,7 +96,10 @@ def synthesised(model: Any, environment: Environment, judge: Any = None, **setti
     config = SynthesisConfig(
         environment_mode="math", policy="chat", max_depth=3, depth_threshold=1, max_selected_traj=2, **settings
     )
-    return asyncio.run(synthesise_seed(config, environment, ChatPolicy(model, config, judge), dict(SEED)))
+    seed = msgspec.convert(SEED, Seed)
+    record = asyncio.run(synthesise_seed(config, environment, ChatPolicy(model, config, judge), seed))
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    return plain
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native calls", "plain JSON"])
@@ -288,7 +292,7 @@ def test_a_spent_budget_leaves_what_there_is_and_a_larger_one_goes_on_without_pa
         some = len(list(read_jsonl(tmp_path / "qa.jsonl")))
         assert 0 < some < 16
         assert not (tmp_path / "shards" / "shard-00001.jsonl").exists()
-        assert run_serially(config(None), tmp_path)["items"]["verified"] == 16
+        assert run_serially(config(None), tmp_path).items.verified == 16
         assert server.statistics()["answered_twice"] == 0
 
 

@@ -76,7 +76,7 @@ def _refusing(expressions: list[str]) -> str:
 
 
 def test_error_observations_are_kept_in_the_tree_and_never_lead_on(opened: Opener) -> None:
-    environment = opened("math")
+    environment = opened("math", fresh=True)
     broken = Tool("calculator", "", environment.tools["calculator"].parameters, _refusing, contained=True)
     environment.tools = {**environment.tools, "calculator": broken}
     tree = grown(environment)

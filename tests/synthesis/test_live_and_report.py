@@ -13,7 +13,9 @@ import pytest
 from millrace.config import load_config
 from millrace.llm.estimate import paid_words
 from millrace.records.llm import LedgerRow
-from millrace.run.journal import read_jsonl, write_json
+from millrace.records.synthesis import SeedOutcome
+from millrace.records.synthesis_counts import ShardTally, StageCounts, Summary
+from millrace.run.journal import read_record, read_records, write_json
 from millrace.synthesis.runs.live import Pace, at_the_end, markdown
 from millrace.synthesis.runs.report import SynthesisReport, findings, render
 from millrace.synthesis.runs.shard_plan import plan_shards
@@ -36,9 +38,10 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = plan_shards(config, folder / "synthesis")
     for path in plan.shards:
         synthesise_shard(config, path, plan.result_of(path))
-    statistics = finish_run(config, plan, folder) | {"seconds": 4.0, "work_seconds": 3.0}
+    statistics = msgspec.to_builtins(finish_run(config, plan, folder)) | {"seconds": 4.0, "work_seconds": 3.0}
+    counts = msgspec.convert(statistics, StageCounts)
     write_json(folder / "config.json", {"synthesis": config.model_dump(mode="json")})
-    write_json(folder / "summary.json", summarise(folder, "finished", statistics, {"stages": {"start and stop": {"wall": 2.0}}}))
+    write_json(folder / "summary.json", summarise(folder, "finished", counts, 2.0))
     return folder
 
 
@@ -46,19 +49,24 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(run_dir: Path) -> SynthesisReport:
     """The report's data of that run; its config is read back from the run itself."""
     config = load_config(SynthesisConfig, run_dir / "config.json")
-    return report_data(config, run_dir, json.loads((run_dir / "summary.json").read_text()))
+    return report_data(config, run_dir, read_record(run_dir / "summary.json", Summary))
 
 
 def test_the_tallies_of_all_shards_say_what_the_journals_say(run_dir: Path) -> None:
     counts = Tallies(run_dir / "synthesis" / FOLDER).read()
-    records = [record for path in sorted((run_dir / "synthesis" / "shards").glob("*.jsonl")) for record in read_jsonl(path)]
+    shards = sorted((run_dir / "synthesis" / "shards").glob("*.jsonl"))
+    records = [record for path in shards for record in read_records(path, SeedOutcome)]
     expected = Tally()
     for record in records:
         expected.add(record)
-    assert {**counts, "spans": 0, "seconds": 0} == {**expected.counts, "spans": 0, "seconds": 0}
-    assert counts["seeds"] == 10
-    assert counts["failed"] == {"seed_empty": 1}
-    assert 0 < sum(counts["spans"].values()) <= counts["seconds"] * 1.01
+    assert timeless(counts) == timeless(expected.counts)
+    assert counts.seeds == 10
+    assert counts.failed == {"seed_empty": 1}
+    assert 0 < sum(counts.spans.values()) <= counts.seconds * 1.01
+
+
+def timeless(counts: ShardTally) -> ShardTally:
+    return msgspec.structs.replace(counts, spans={}, seconds=0)
 
 
 def test_a_shard_taken_up_again_counts_what_was_done_before(tmp_path: Path) -> None:
@@ -71,18 +79,18 @@ def test_a_shard_taken_up_again_counts_what_was_done_before(tmp_path: Path) -> N
     path.unlink()
     tally_of(path).unlink()
     again = synthesise_shard(config, plan.shards[0], path)
-    assert {**again, "spans": 0, "seconds": 0} == {**whole, "spans": 0, "seconds": 0}
-    assert synthesise_shard(config, plan.shards[0], path)["items"] == whole["items"]  # a finished one is only counted
+    assert timeless(again) == timeless(whole)
+    assert synthesise_shard(config, plan.shards[0], path).items == whole.items  # a finished one is only counted
 
 
 def test_tallies_see_a_file_that_has_changed(tmp_path: Path) -> None:
     tallies = Tallies(tmp_path)
-    assert tallies.read()["seeds"] == 0
+    assert tallies.read().seeds == 0
     write_json(tmp_path / "shard-00000.json", {"seeds": 3, "reasons": {"duplicate": 1}})
     write_json(tmp_path / "shard-00001.json", {"seeds": 4, "reasons": {"duplicate": 2, "no_leak": 1}})
-    assert tallies.read()["seeds"] == 7
+    assert tallies.read().seeds == 7
     write_json(tmp_path / "shard-00001.json", {"seeds": 5, "reasons": {}})
-    assert (tallies.read()["seeds"], tallies.read()["reasons"]) == (8, {"duplicate": 1})
+    assert (tallies.read().seeds, tallies.read().reasons) == (8, {"duplicate": 1})
 
 
 def test_the_pace_counts_this_attempt_only_and_forgets_what_is_old() -> None:
@@ -96,9 +104,7 @@ def test_the_pace_counts_this_attempt_only_and_forgets_what_is_old() -> None:
 
 
 def test_the_artifact_says_accept_rate_reasons_pace_and_cost() -> None:
-    counts = sum_of(
-        [{"seeds": 40, "items": 90, "rejected": 10, "statuses": {"verified": 90}, "reasons": {"no_leak": 7, "replay": 3}}]
-    )
+    counts = sum_of([ShardTally(seeds=40, items=90, rejected=10, statuses={"verified": 90}, reasons={"no_leak": 7, "replay": 3})])
     pace = Pace(seeds=100, done=0, now=0.0)
     pace.update(40, now=20.0)
     row = LedgerRow(day="2026-01-01", stage="explore", model="m", calls=3, input_tokens=10, output_tokens=5, cost_usd=0.25)

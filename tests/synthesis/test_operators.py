@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.records.synthesis import Call, CallCause, Node, QAItem, Start, Trajectory
+from millrace.records.synthesis import Tree as TreeRecord
+from millrace.run.journal import read_jsonl, read_records, write_jsonl
 from millrace.synthesis.environments import Environment, Observation
 from millrace.synthesis.environments.math.cas import OPERATIONS, cas
 from millrace.synthesis.exports.preference import rows
@@ -84,29 +86,39 @@ def test_no_step_of_a_program_fails_at_its_tool(name: str, opened: Callable[...,
         assert [node.observation.text for node in tree.nodes.values() if node.observation.status == "error"] == []
 
 
-def test_the_rejected_side_of_a_pair_is_never_an_infrastructure_error() -> None:
-    def node(name: str, **more: Any) -> dict[str, Any]:
-        action = {"tool_name": "t", "parameters": {"name": name}}
-        return {
-            "node_id": name,
-            "parent_id": "root",
-            "action": action,
-            "observation": "seen",
-            "status": "ok",
-            "cause": "",
-            "note": "",
-            **more,
-        }
+def test_the_rejected_side_of_a_pair_is_never_an_infrastructure_error(tmp_path: Path) -> None:
+    def node(name: str, *, cause: CallCause = "", note: str = "", observation: str = "seen") -> Node:
+        return Node(
+            node_id=name,
+            parent_id="root",
+            children_ids=[],
+            depth=1,
+            intent="",
+            action=Call(tool_name="t", parameters={"name": name}),
+            observation=observation,
+            status="error" if cause else "ok",
+            cause=cause,
+            note=note,
+            hop=None,
+        )
 
     chosen = node("chosen")
     others = [
-        node("ended", status="error", cause="ended"),
+        node("ended", cause="ended"),
         node("unproven", note="not provable: two readings"),
-        node("refused", status="error", cause="refused", observation="t: division by zero"),
+        node("refused", cause="refused", observation="t: division by zero"),
         node("repeats", note="the value repeats an earlier one or says nothing"),
     ]
-    pairs = list(rows({"question": "?", "qa_id": "qa"}, {"nodes": [chosen]}, {"nodes": [chosen, *others]}))
-    assert [pair["id"].rpartition("_")[2] for pair in pairs] == ["refused", "repeats"]
+    start = Start(kind="k", value=1, args={})
+    path = Trajectory(
+        trajectory_id="t", source_id="s", seed_data="", total_depth=1, nodes=[chosen], start=start, measures={}
+    )  # fmt: skip
+    tree = TreeRecord(source_id="s", seed_data="", seed_match="text", start=start, nodes=[chosen, *others])
+    config = SynthesisConfig(environment_mode="math", number_of_seed=1, max_depth=2)
+    run_serially(config, tmp_path)
+    item = next(read_records(tmp_path / "qa.jsonl", QAItem))
+    pairs = list(rows(item, path, tree))
+    assert [pair.id.rpartition("_")[2] for pair in pairs] == ["refused", "repeats"]
 
 
 def test_a_plug_ins_value_that_json_cannot_hold_is_a_failure_of_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.errors import InputError, UsageError
+from millrace.errors import InputError, RunFailed
 from millrace.run.journal import read_jsonl, write_jsonl
 from millrace.synthesis.environments import Environment, Unprovable
 from millrace.synthesis.environments.rag.corpus import Corpus, read_folder, shipped_reference, version_of
@@ -59,7 +59,7 @@ def test_a_corpus_is_read_for_proofs_by_the_first_proof_and_not_by_every_process
         return terms_by_reading(text)
 
     monkeypatch.setattr("millrace.synthesis.environments.rag.verifier.terms_by_reading", counted)
-    environment = opened("rag")
+    environment = opened("rag", fresh=True)
     assert read == []
     assert environment.verifier is not None
     with pytest.raises(Unprovable):
@@ -76,11 +76,10 @@ def test_planner_and_verifier_find_the_same_terms_in_the_shipped_reference() -> 
 
 
 def test_every_rag_question_says_which_text_it_is_about_and_how_it_is_read(
-    opened: Callable[..., Environment], small_config: Callable[..., SynthesisConfig], tmp_path: Path
+    preset_run: Callable[[str], Path],
 ) -> None:
-    run_serially(small_config("rag", number_of_seed=12), tmp_path)
     version = version_of(shipped_reference()[1])
-    items = list(read_jsonl(tmp_path / "qa.jsonl"))
+    items = list(read_jsonl(preset_run("rag") / "qa.jsonl"))
     assert items
     for item in items:
         assert version[:8] in item["question"]
@@ -157,7 +156,7 @@ def test_a_small_corpus_of_a_users_own_gives_questions(make: Callable[[], dict[s
     config = SynthesisConfig(
         environment_mode="rag", environment_kwargs={"corpus": str(folder)}, seeds=seeds, max_depth=3, max_answer_share=1
     )
-    assert run_serially(config, tmp_path / "run")["items"]["verified"] > 0
+    assert run_serially(config, tmp_path / "run").items.verified > 0
 
 
 def test_a_jsonl_corpus_may_hold_line_separators_of_unicode(tmp_path: Path) -> None:
@@ -181,9 +180,9 @@ def test_a_folder_of_an_earlier_version_says_so(small_config: Callable[..., Synt
         for item in record["items"]:
             item["schema"] = "millrace.qa/1"
     write_jsonl(shard, records)
-    with pytest.raises(UsageError, match=r"holds items of millrace\.qa/1"):
+    with pytest.raises(RunFailed, match=r"holds a record of the schema 'millrace\.qa/1'.*the version of Millrace that wrote it"):
         synthesise_shard(config, shard.parent.parent / "plan" / shard.name, shard)
     items = list(read_jsonl(tmp_path / "qa.jsonl"))
     write_jsonl(tmp_path / "qa.jsonl", [{**item, "schema": "millrace.qa/1"} for item in items])
-    with pytest.raises(UsageError, match="this version writes"):
+    with pytest.raises(RunFailed, match=r"has the schema 'millrace\.qa/1' where this version reads"):
         trace(tmp_path, items[0]["qa_id"])

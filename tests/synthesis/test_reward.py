@@ -9,26 +9,21 @@ import pytest
 
 from millrace.errors import UsageError
 from millrace.run.journal import read_jsonl
-from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.scoring.reward import close_worlds, reward_of
-from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.writing import answer_text
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _worlds_closed() -> Iterator[None]:
     yield
     close_worlds()
 
 
 @pytest.mark.parametrize("name", ["math", "python", "rag", "web"])
-def test_a_records_answer_is_paid_and_the_value_of_no_earlier_hop(
-    name: str, small_config: Callable[..., SynthesisConfig], tmp_path: Path
-) -> None:
-    run_serially(small_config(name, number_of_seed=8), tmp_path)
-    items = list(read_jsonl(tmp_path / "qa.jsonl"))
+def test_a_records_answer_is_paid_and_the_value_of_no_earlier_hop(name: str, preset_run: Callable[[str], Path]) -> None:
+    items = list(read_jsonl(preset_run(name) / "qa.jsonl"))
     assert items
-    for row in read_jsonl(tmp_path / "dataset" / "rl.jsonl"):
+    for row in read_jsonl(preset_run(name) / "dataset" / "rl.jsonl"):
         assert reward_of(row["verifier_args"], f"I think so.\nFinal answer: {row['answer']}") == 1
         assert all(reward_of(row["verifier_args"], f"\\boxed{{{alias}}}") == 1 for alias in row["aliases"])
         assert reward_of(row["verifier_args"], "") == 0
@@ -39,10 +34,9 @@ def test_a_records_answer_is_paid_and_the_value_of_no_earlier_hop(
 
 
 def test_a_question_about_another_world_is_not_scored_in_this_one(
-    small_config: Callable[..., SynthesisConfig], tmp_path: Path
+    preset_run: Callable[[str], Path],
 ) -> None:
-    run_serially(small_config("web", number_of_seed=3), tmp_path)
-    item = next(iter(read_jsonl(tmp_path / "qa.jsonl")))
+    item = next(iter(read_jsonl(preset_run("web") / "qa.jsonl")))
     args = item["verifier"]["args"]
     assert f"tzdata {args['world']['tzdata']}" in item["question"]
     args["world"]["tzdata"] = "1999.1"

@@ -73,9 +73,9 @@ def test_a_config_file_of_the_original_loads_and_runs(name: str, tmp_path: Path)
     assert any("max_trajectories" in line for line in said)
     assert ("rag" in name) == any("local_search" in line for line in said)
     statistics = run_serially(config, tmp_path / "run")
-    assert statistics["seeds"]["different"] == 6
+    assert statistics.seeds.different == 6
     if config.min_depth < 8:
-        assert statistics["items"]["verified"] > 0
+        assert statistics.items.verified > 0
 
 
 def test_every_default_is_the_originals() -> None:

@@ -17,10 +17,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.errors import RunFailed, UsageError
 from millrace.plugins.loading import plugin_names
+from millrace.records.synthesis_counts import SeedCounts, Statistics
 from millrace.run.journal import read_jsonl
 from millrace.synthesis.runs.shard_plan import plan_shards
 from millrace.synthesis.runs.stage import Synthesis
@@ -49,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
 
 
-def run_in_processes(config: SynthesisConfig, folder: Path, workers: int) -> dict[str, Any]:
+def run_in_processes(config: SynthesisConfig, folder: Path, workers: int) -> Statistics:
     plan = plan_shards(config, folder)
     with ProcessPoolExecutor(workers) as pool:
         list(
@@ -181,10 +183,10 @@ def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(
     )
     config = SynthesisConfig(environment_mode="math", seeds=tmp_path / "seeds.json", max_failure_rate=0.5, **SMALL)
     statistics = run_serially(config, tmp_path / "run")
-    assert statistics["failures"] == {"seed_empty": 1, "seed_not_text": 1, "seed_too_long": 1}
-    assert statistics["seeds"] == {"lines": 11, "different": 10, "repeats": 1, "failed": 3}
-    kept, dropped = sum(statistics["items"].values()), sum(statistics["rejected"].values())
-    assert statistics["candidates"] == kept + dropped
+    assert statistics.failures == {"seed_empty": 1, "seed_not_text": 1, "seed_too_long": 1}
+    assert statistics.seeds == SeedCounts(lines=11, different=10, repeats=1, failed=3)
+    kept, dropped = statistics.items.total, sum(statistics.rejected.values())
+    assert statistics.candidates == kept + dropped
     assert len(list(read_jsonl(tmp_path / "run" / "rejected.jsonl"))) == dropped
     with pytest.raises(RunFailed, match="max_failure_rate"):
         run_serially(config.model_copy(update={"max_failure_rate": 0.1}), tmp_path / "run2")
@@ -192,7 +194,7 @@ def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(
 
 def test_a_target_that_is_not_reached_is_short(tmp_path: Path) -> None:
     config = SynthesisConfig(environment_mode="math", number_of_seed=3, target_items=1_000, **SMALL)
-    assert Synthesis(config).is_short(run_serially(config, tmp_path))
+    assert Synthesis(config).is_short(msgspec.to_builtins(run_serially(config, tmp_path)))
 
 
 def test_a_folder_that_another_version_began_is_refused_and_keeps_its_records(tmp_path: Path) -> None:
@@ -201,11 +203,12 @@ def test_a_folder_that_another_version_began_is_refused_and_keeps_its_records(tm
     run_serially(stage.config, tmp_path / "synthesis")
     stage.check(tmp_path, [])
     shard = next((tmp_path / "synthesis" / "shards").glob("shard-*.jsonl"))
+    whole = shard.read_bytes()
     shard.write_bytes(b'{"torn')
     stage.check(tmp_path, [])
-    shard.write_bytes(b'{"id": "src_1", "items": []}\n{"id": "src_2", "items": [{"schema": "millrace.qa/0"}]}\n')
-    before = shard.read_bytes()
-    with pytest.raises(UsageError, match=r"was begun by another version of Millrace: its items are millrace\.qa/0"):
+    before = whole.replace(b'"millrace.qa/2"', b'"millrace.qa/0"')
+    shard.write_bytes(before)
+    with pytest.raises(UsageError, match=r"holds a record of the schema 'millrace\.qa/0', which this version does not read"):
         stage.check(tmp_path, [])
     assert shard.read_bytes() == before
 
@@ -234,7 +237,7 @@ def test_every_export_has_its_rows_and_the_table_can_be_read(tmp_path: Path) -> 
     import pyarrow.parquet as pq
 
     config = SynthesisConfig(environment_mode="math", number_of_seed=6, **SMALL)
-    verified = run_serially(config, tmp_path)["items"]["verified"]
+    verified = run_serially(config, tmp_path).items.verified
     assert sorted(config.exports) == plugin_names("millrace.synthesis.exports")
     counts = {name: sum(1 for _ in read_jsonl(tmp_path / "dataset" / f"{name}.jsonl")) for name in ("chat", "react", "rl")}
     assert set(counts.values()) == {verified}
@@ -287,7 +290,7 @@ def test_a_users_own_corpus_gives_proven_questions_too(tmp_path: Path) -> None:
         **SMALL,
     )
     (tmp_path / "s.txt").write_text("\n".join(f"lighthouse and {person}" for person in people))
-    assert run_serially(config, tmp_path / "run")["items"]["verified"] >= 4
+    assert run_serially(config, tmp_path / "run").items.verified >= 4
 
 
 def test_new_seeds_reopen_a_finished_run_and_redo_none_of_the_old(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from millrace.run.journal import read_jsonl, write_jsonl
 from millrace.synthesis.environments import Action, Environment, Observation
 from millrace.synthesis.settings import SynthesisConfig
-from millrace.synthesis.tool_host import ToolHost
+from millrace.synthesis.tools.host import ToolHost
 from millrace.synthesis.work_shard import synthesise_shard
 
 WORLD = "tests.synthesis.hostile_world"
@@ -134,7 +134,7 @@ def test_a_seed_whose_calls_have_to_be_ended_is_set_aside_and_the_shard_goes_on(
 
 def test_the_tools_process_ends_when_whoever_waits_is_killed_in_the_middle_of_a_call() -> None:
     program = (
-        "from millrace.synthesis.tool_host import ToolHost\n"
+        "from millrace.synthesis.tools.host import ToolHost\n"
         f"host = ToolHost({WORLD!r}, {{}})\n"
         "host.call('act', {'what': 'echo'}, timeout_s=60, max_chars=9)\n"
         "print(host._process.pid, flush=True)\n"

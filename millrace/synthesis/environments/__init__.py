@@ -16,15 +16,20 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import jsonschema
 
 from millrace.errors import MillraceError
 from millrace.plugins.contracts import optional
+from millrace.records import synthesis as records
 
 Value = Any
 """A JSON value. Integers stay below 2**53 so that every JSON reader keeps them."""
+
+
+Constants = dict[str, int | str]
+"""The constants of one use of an operator, by the names that its words have for them."""
 
 
 class ToolError(MillraceError):
@@ -43,9 +48,9 @@ class Action:
 class Observation:
     """What a tool answered."""
 
-    status: Literal["ok", "error"]
+    status: records.CallStatus
     text: str
-    cause: Literal["", "refused", "ended"] = ""
+    cause: records.CallCause = ""
     """Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
 
 
@@ -144,14 +149,14 @@ class Start:
     value: Value
     args: dict[str, Any] = field(default_factory=dict)
     """What the verifier needs to make the value again."""
-    match: Literal["keyword", "text", "fallback"] = "fallback"
+    match: records.SeedMatch = "fallback"
     """How the seed led here: by a word in it, by its own text, or, honestly, not at all (chosen by hash)."""
     prefer: tuple[str, ...] = ()
     """Operators that fit the seed's topic; the first hop is one of them when one applies."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> records.Start:
         """The part of a record that a chain starts with."""
-        return {"kind": self.kind, "value": self.value, "args": self.args}
+        return records.Start(kind=self.kind, value=self.value, args=self.args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class Operator:
     takes: str
     gives: str
     tool: str
-    draw: Callable[[random.Random, Sequence[Value]], dict[str, Any] | None]
+    draw: Callable[[random.Random, Sequence[Value]], Constants | None]
     """The constants of one use of it; None where it does not apply."""
     act: Callable[[Mapping[str, Any], Sequence[Value]], dict[str, Any]]
     """The tool's arguments."""

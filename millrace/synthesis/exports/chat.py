@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis_rows import AssistantMessage, ChatRow, FunctionCall, MessageToolCall, ToolMessage, UserMessage
+from millrace.synthesis.lines import calls_of
 
 
-def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ChatRow]:
     """One conversation: the question, each call with its answer, the final answer."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": item["question"]}]
-    for number, node in enumerate(trajectory["nodes"], 1):
+    messages: list[UserMessage | AssistantMessage | ToolMessage] = [UserMessage(content=item.question)]
+    for number, (node, call) in enumerate(calls_of(trajectory), 1):
         name = f"call_{number}"
-        call = {"name": node["action"]["tool_name"], "arguments": json.dumps(node["action"]["parameters"], ensure_ascii=False)}
-        messages.append(
-            {"role": "assistant", "content": None, "tool_calls": [{"id": name, "type": "function", "function": call}]}
-        )
-        messages.append({"role": "tool", "tool_call_id": name, "content": node["observation"]})
-    messages.append({"role": "assistant", "content": item["answer"]})
-    yield {"id": item["qa_id"], "messages": messages}
+        called = FunctionCall(name=call.tool_name, arguments=json.dumps(call.parameters, ensure_ascii=False))
+        messages.append(AssistantMessage(content=None, tool_calls=[MessageToolCall(id=name, function=called)]))
+        messages.append(ToolMessage(tool_call_id=name, content=node.observation))
+    messages.append(AssistantMessage(content=item.answer))
+    yield ChatRow(id=item.qa_id, messages=messages)

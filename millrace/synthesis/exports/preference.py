@@ -7,29 +7,33 @@ a step whose value only the verifier could not confirm, are no model's mistake a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from millrace.records.synthesis import Call, QAItem, Trajectory, Tree
+from millrace.records.synthesis_rows import PreferenceRow
+from millrace.synthesis.lines import calls_of
 from millrace.synthesis.sampling import NOT_PROVABLE
 
 
-def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[PreferenceRow]:
     """One pair for each failed sibling along the path; none where all siblings were as good."""
-    context = [f"Question: {item['question']}"]
-    for node in trajectory["nodes"]:
-        for other in tree["nodes"]:
-            led_nowhere = bool(other["note"]) and not other["note"].startswith(NOT_PROVABLE)
-            failed = other["cause"] == "refused" or led_nowhere
-            if failed and other["parent_id"] == node["parent_id"] and other["node_id"] != node["node_id"]:
-                yield {
-                    "id": f"{item['qa_id']}_{node['node_id']}_{other['node_id']}",
-                    "prompt": "\n".join(context),
-                    "chosen": _action(node),
-                    "rejected": _action(other),
-                    "reason": other["note"] or other["observation"][:300],
-                }
-        context += [f"Action: {_action(node)}", f"Observation: {node['observation'][:2000]}"]
+    context = [f"Question: {item.question}"]
+    for node, call in calls_of(trajectory):
+        for other in tree.nodes:
+            led_nowhere = bool(other.note) and not other.note.startswith(NOT_PROVABLE)
+            failed = other.cause == "refused" or led_nowhere
+            beside = other.parent_id == node.parent_id and other.node_id != node.node_id
+            if failed and beside and other.action is not None:
+                yield PreferenceRow(
+                    id=f"{item.qa_id}_{node.node_id}_{other.node_id}",
+                    prompt="\n".join(context),
+                    chosen=action_text(call),
+                    rejected=action_text(other.action),
+                    reason=other.note or other.observation[:300],
+                )
+        context += [f"Action: {action_text(call)}", f"Observation: {node.observation[:2000]}"]
 
 
-def _action(node: Mapping[str, Any]) -> str:
-    return f"{node['action']['tool_name']}[{json.dumps(node['action']['parameters'], ensure_ascii=False)}]"
+def action_text(call: Call) -> str:
+    """A call as ReAct writes it."""
+    return f"{call.tool_name}[{json.dumps(call.parameters, ensure_ascii=False)}]"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis_rows import ReactRow
+from millrace.synthesis.exports.preference import action_text
+from millrace.synthesis.lines import calls_of
 
 
-def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ReactRow]:
     """One text per item."""
-    lines = [f"Question: {item['question']}"]
-    for node in trajectory["nodes"]:
-        lines.append(f"Thought: {node['intent']}")
-        lines.append(f"Action: {node['action']['tool_name']}[{json.dumps(node['action']['parameters'], ensure_ascii=False)}]")
-        lines.append(f"Observation: {node['observation']}")
-    lines.append(f"Final answer: {item['answer']}")
-    yield {"id": item["qa_id"], "text": "\n".join(lines)}
+    lines = [f"Question: {item.question}"]
+    for node, call in calls_of(trajectory):
+        lines += [f"Thought: {node.intent}", f"Action: {action_text(call)}", f"Observation: {node.observation}"]
+    lines.append(f"Final answer: {item.answer}")
+    yield ReactRow(id=item.qa_id, text="\n".join(lines))

@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis_rows import RlRow
 
 
-def rows(item: Mapping[str, Any], trajectory: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[RlRow]:
     """One prompt per item."""
-    yield {
-        "id": item["qa_id"],
-        "prompt": item["question"],
-        "answer": item["answer"],
-        "answer_type": item["answer_type"],
-        "aliases": item["aliases"],
-        "verifier": item["verifier"]["name"],
-        "verifier_args": item["verifier"]["args"],
-        "difficulty": item["quality"]["difficulty"],
-    }
+    yield RlRow(
+        id=item.qa_id,
+        prompt=item.question,
+        answer=item.answer,
+        answer_type=item.answer_type,
+        aliases=item.aliases,
+        verifier=item.verifier.name,
+        verifier_args=item.verifier.args,
+        difficulty=item.quality.difficulty,
+    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.llm import Message
 from millrace.plugins.contracts import optional
+from millrace.records import synthesis as records
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
 
@@ -57,22 +58,21 @@ class Node:
         """Whether it can be built upon: errors and dead ends are kept in the tree and never used as evidence."""
         return self.observation.status == "ok" and not self.note
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> records.Node:
         """The node as it is written to `trees.jsonl`: the original's names, and ours."""
-        taken = self.action
-        return {
-            "node_id": self.node_id,
-            "parent_id": self.parent_id,
-            "children_ids": self.children_ids,
-            "depth": self.depth,
-            "intent": self.intent,
-            "action": {"tool_name": taken.tool_name, "parameters": taken.parameters} if taken else None,
-            "observation": self.observation.text,
-            "status": self.observation.status,
-            "cause": self.observation.cause,
-            "note": self.note,
-            "hop": {"op": self.op, "args": self.args, "value": self.value} if self.op else None,
-        }
+        return records.Node(
+            node_id=self.node_id,
+            parent_id=self.parent_id,
+            children_ids=self.children_ids,
+            depth=self.depth,
+            intent=self.intent,
+            action=records.Call(tool_name=self.action.tool_name, parameters=self.action.parameters) if self.action else None,
+            observation=self.observation.text,
+            status=self.observation.status,
+            cause=self.observation.cause,
+            note=self.note,
+            hop=records.Hop(op=self.op, args=self.args or {}, value=self.value) if self.op else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Policy(Protocol):
         ...
 
     @optional
-    async def write(self, config: Any, environment: Environment, tree: Any) -> dict[str, Any] | None:
+    async def write(self, config: Any, environment: Environment, tree: Any) -> records.SeedOutcome | None:
         """A seed's record with questions of its own; None: they are written and proven from the chains of operators."""
         del config, environment, tree
         return None

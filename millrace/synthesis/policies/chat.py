@@ -13,16 +13,20 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.errors import UsageError
 from millrace.llm import ChatModel, Message, Reply, Request, Tool, ToolCall, assistant, system, tool, tool_result, user
 from millrace.llm.open_chat import open_chat
 from millrace.llm.run_chats import JUDGE_FOLDER
 from millrace.llm.settings import ModelSettings
+from millrace.records.synthesis import SeedOutcome
 from millrace.synthesis.environments import Action, Environment
 from millrace.synthesis.policies import Node, Proposal, Said, View
 from millrace.synthesis.settings import SynthesisConfig
+
+if TYPE_CHECKING:
+    from millrace.synthesis.sampling import Tree
 
 HISTORY_CHARS, CURRENT_CHARS = 600, 8_000
 """How much of an earlier and of the latest observation the model sees: enough to go on, bounded whatever a page holds."""
@@ -101,7 +105,7 @@ class ChatPolicy:
         spent["usd"] += reply.cost_usd or 0  # type: ignore[assignment]
         return reply
 
-    async def write(self, config: SynthesisConfig, environment: Environment, tree: Any) -> dict[str, Any]:
+    async def write(self, config: SynthesisConfig, environment: Environment, tree: Tree) -> SeedOutcome:
         """The record of a seed: questions written by the model from its trajectories (see `chat_writing`)."""
         from millrace.synthesis.chat_writing import write_items
 

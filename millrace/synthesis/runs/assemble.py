@@ -12,11 +12,17 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+import msgspec
 import orjson
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
 
 from millrace.plugins.loading import load_plugin
+from millrace.records.record import decode, encode
+from millrace.records.synthesis import Cost, QAItem, Rejected, SeedOutcome, Tree
+from millrace.records.synthesis_counts import AnswerCounts, ItemCounts, SeedCounts, Statistics, UnmatchedSeeds
 from millrace.run.journal import PART
 from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan
@@ -36,7 +42,7 @@ COMMON = 10
 """How many of the most common templates and answers the statistics name."""
 
 
-def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any]:
+def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> Statistics:
     """Write `qa.jsonl`, `trajectories.jsonl`, `trees.jsonl`, `rejected.jsonl`, `failures.jsonl` and the exports into `folder`.
 
     Returns:
@@ -50,26 +56,19 @@ def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any
         limit = answer_limit(seen.times(), config.max_answer_share)
         seen.forget_answers()
         with _Files(folder) as files:
-            statistics = _write(config, index, seen, decisions, limit, files)
+            counted = _write(config, index, seen, decisions, limit, files)
             files.keep()
-            statistics["files"] = files.hashes
         common = {answer: min(times, limit) for answer, times in seen.most_common_answers(COMMON).items()}
-        statistics["answers"] = {"different": seen.different_answers(), "most_common": common}
+        answers = AnswerCounts(different=seen.different_answers(), most_common=common)
     finally:
         seen.close()
         index.close()
-    statistics["seeds"] = {
-        "lines": plan.lines,
-        "different": plan.seeds,
-        "repeats": plan.lines - plan.seeds,
-        "failed": statistics.pop("failed"),
-    }
-    statistics["answer_limit"] = limit
-    return statistics
+    seeds = SeedCounts(lines=plan.lines, different=plan.seeds, repeats=plan.lines - plan.seeds, failed=counted.failed)
+    return counted.statistics(files=files.hashes, answers=answers, seeds=seeds, answer_limit=limit)
 
 
-def records_in(index: sqlite3.Connection) -> Iterator[dict[str, Any]]:
-    """The records of all present seeds, in the order of their ids, with `seed_index` filled in."""
+def records_in(index: sqlite3.Connection) -> Iterator[tuple[int, SeedOutcome]]:
+    """(the seed's line in its file, its record) of all present seeds, in the order of their ids."""
     opened: dict[str, BinaryIO] = {}
     with contextlib.ExitStack() as stack:
         rows = index.execute("SELECT present.place, file, start, size FROM present JOIN done USING (id) ORDER BY id")
@@ -80,9 +79,7 @@ def records_in(index: sqlite3.Connection) -> Iterator[dict[str, Any]]:
                     opened.clear()
                 opened[name] = stack.enter_context(Path(name).open("rb"))
             opened[name].seek(start)
-            record = orjson.loads(opened[name].read(size))
-            record["seed_index"] = place
-            yield record
+            yield place, decode(opened[name].read(size), SeedOutcome, f"{name}, byte {start}")
 
 
 def _index(plan: Plan) -> sqlite3.Connection:
@@ -113,104 +110,139 @@ def _index(plan: Plan) -> sqlite3.Connection:
 def _decide(config: SynthesisConfig, index: sqlite3.Connection, seen: Seen) -> bytearray:
     decisions = bytearray()
     contamination = Contamination(config.decontaminate)
-    for record in records_in(index):
-        for item in record["items"]:
-            if contamination.hits(item["question"]):
+    for _, record in records_in(index):
+        for item in record.items:
+            if contamination.hits(item.question):
                 decisions.append(CONTAMINATED)
                 continue
-            same = seen.duplicate_of(item["qa_id"], item["question"], item.get("signature"))
+            same = seen.duplicate_of(item.qa_id, item.question, item.signature or None)
             decisions.append(KEEP if same is None else DUPLICATE)
             if same is None:
-                seen.count_answer(item["answer"])
+                seen.count_answer(item.answer)
     return decisions
+
+
+class _Counted:
+    """What is counted while the files are written."""
+
+    def __init__(self) -> None:
+        self.failed = self.written = 0
+        """Seeds; items, kept or not."""
+        self.unmatched_seeds = 0
+        self.unmatched: list[str] = []
+        self.by_name: dict[str, Counter[str]] = {
+            name: Counter() for name in ("status", "rejected", "failures", "kinds", "match", "language", "templates")
+        }
+        self.hops: Counter[int] = Counter()
+        self.spent: Counter[str] = Counter()
+
+    def seed(self, record: SeedOutcome, tree: Tree) -> None:
+        """Count a seed that did not fail; its cost is the whole seed's, kept questions or not."""
+        if tree.seed_match == "fallback":
+            self.unmatched_seeds += 1
+            if len(self.unmatched) < SHOWN_UNMATCHED:
+                self.unmatched.append(f"'{tree.seed_data[:60]}' → {str(tree.start.value)[:60]}")
+        if record.spent:
+            self.spent.update(asdict(record.spent))
+
+    def item(self, item: QAItem) -> None:
+        """Count an item that is kept."""
+        self.by_name["status"][item.verification.status] += 1
+        self.by_name["kinds"][str(item.provenance.question_kind)] += 1
+        self.by_name["match"][item.provenance.seed_match] += 1
+        self.by_name["language"][item.language] += 1
+        self.by_name["templates"][item.provenance.template] += 1
+        self.hops[item.quality.hops] += 1
+        self.spent["tool_calls"] += item.cost.tool_calls
+
+    def statistics(self, *, files: dict[str, str], answers: AnswerCounts, seeds: SeedCounts, answer_limit: int) -> Statistics:
+        """All of it."""
+        rejected, templates = self.by_name["rejected"], self.by_name["templates"]
+        at_the_end = sum(rejected[name] for name in ("duplicate", "contaminated", "answer_too_common"))
+        return Statistics(
+            items=ItemCounts(
+                verified=self.by_name["status"]["verified"],
+                judged=self.by_name["status"]["judged"],
+                unverified=self.by_name["status"]["unverified"],
+            ),
+            rejected={reason: count for reason, count in sorted(rejected.items()) if count},
+            failures=dict(sorted(self.by_name["failures"].items())),
+            candidates=self.written + rejected.total() - at_the_end,
+            question_kinds=dict(sorted(self.by_name["kinds"].items())),
+            templates=len(templates),
+            most_common_templates=dict(sorted(templates.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON]),
+            hops={str(key): value for key, value in sorted(self.hops.items())},
+            median_hops=_median(self.hops),
+            unmatched_seeds=UnmatchedSeeds(seeds=self.unmatched_seeds, examples=self.unmatched),
+            seed_match=dict(sorted(self.by_name["match"].items())),
+            languages=dict(sorted(self.by_name["language"].items())),
+            cost=Cost(
+                llm_calls=self.spent["llm_calls"],
+                tokens_in=self.spent["tokens_in"],
+                tokens_out=self.spent["tokens_out"],
+                usd=self.spent["usd"],
+                tool_calls=self.spent["tool_calls"],
+            ),
+            files=files,
+            answers=answers,
+            seeds=seeds,
+            answer_limit=answer_limit,
+        )
 
 
 def _write(
     config: SynthesisConfig, index: sqlite3.Connection, seen: Seen, decisions: bytearray, limit: int, files: _Files
-) -> dict[str, Any]:
+) -> _Counted:
     exporters = {name: load_plugin(EXPORTS, name, "export").rows for name in config.exports}
-    counts: dict[str, Counter[Any]] = {
-        name: Counter()
-        for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost", "unmatched")
-    }
-    templates: Counter[str] = Counter()
-    unmatched: list[str] = []
-    place = failed = 0
-    for record in records_in(index):
-        if record["failure"] is not None:
-            failed += 1
-            counts["failures"][record["failure"]["reason"]] += 1
-            files.write("failures.jsonl", {**record["failure"], "seed_index": record["seed_index"]})
+    counted = _Counted()
+    for seed_index, record in records_in(index):
+        if record.failure is not None or record.tree is None:
+            assert record.failure is not None
+            counted.failed += 1
+            counted.by_name["failures"][record.failure.reason] += 1
+            files.write("failures.jsonl", replace(record.failure, seed_index=seed_index))
             continue
-        files.write("trees.jsonl", record["tree"])
-        if record["tree"]["seed_match"] == "fallback":
-            counts["unmatched"]["seeds"] += 1
-            if len(unmatched) < SHOWN_UNMATCHED:
-                unmatched.append(f"'{record['tree']['seed_data'][:60]}' → {str(record['tree']['start']['value'])[:60]}")
-        counts["cost"].update(record.get("spent", {}))  # of the whole seed, kept questions or not
-        trajectories = {trajectory["trajectory_id"]: trajectory for trajectory in record["trajectories"]}
-        for rejected in record["rejected"]:
-            counts["rejected"][rejected["reason"]] += 1
+        files.write("trees.jsonl", record.tree)
+        counted.seed(record, record.tree)
+        trajectories = {trajectory.trajectory_id: trajectory for trajectory in record.trajectories}
+        for rejected in record.rejected:
+            counted.by_name["rejected"][rejected.reason] += 1
             files.write("rejected.jsonl", rejected)
-        for item in record["items"]:
-            reason, detail = _verdict(decisions[place], item, seen, limit)
-            place += 1
-            item.pop("signature", None)
+        for item in record.items:
+            reason, detail = _verdict(decisions[counted.written], item, seen, limit)
+            counted.written += 1
             if reason:
-                counts["rejected"][reason] += 1
-                files.write("rejected.jsonl", {"reason": reason, "detail": detail, **item})
+                counted.by_name["rejected"][reason] += 1
+                files.write("rejected.jsonl", Rejected.of_item(item, reason, detail))
                 continue
-            item["metadata"]["seed_index"] = record["seed_index"]
-            item["quality"]["dup_cluster"] = item["qa_id"]
-            status = item["verification"]["status"]
-            files.write(STATUS_FILES[status], item)
-            trajectory = trajectories[item["trajectory_id"]]
+            kept = replace(
+                item,
+                metadata=replace(item.metadata, seed_index=seed_index),
+                quality=replace(item.quality, dup_cluster=item.qa_id),
+                signature=UNSET,
+            )
+            status = kept.verification.status
+            files.write(STATUS_FILES[status], kept)
+            trajectory = trajectories[kept.trajectory_id]
             files.write("trajectories.jsonl", trajectory)
             if status in EXPORTED:
                 for name, rows in exporters.items():
-                    for row in rows(item, trajectory, record["tree"]):
+                    for row in rows(kept, trajectory, record.tree):
                         files.write(f"dataset/{EXPORTED[status]}{name}.jsonl", row)
-            _count(counts, templates, item)
+            counted.item(kept)
     for name in ("qa.jsonl", "trajectories.jsonl", "trees.jsonl", "rejected.jsonl", "failures.jsonl"):
         files.touch(name)
-    return {
-        "failed": failed,
-        "items": {status: counts["status"].get(status, 0) for status in STATUS_FILES},
-        "rejected": dict(sorted(counts["rejected"].items())),
-        "failures": dict(sorted(counts["failures"].items())),
-        "candidates": place
-        + sum(counts["rejected"].values())
-        - sum(counts["rejected"][name] for name in ("duplicate", "contaminated", "answer_too_common")),
-        "question_kinds": dict(sorted(counts["kinds"].items())),
-        "templates": len(templates),
-        "most_common_templates": dict(sorted(templates.items(), key=lambda pair: (-pair[1], pair[0]))[:COMMON]),
-        "hops": {str(key): value for key, value in sorted(counts["hops"].items())},
-        "median_hops": _median(counts["hops"]),
-        "unmatched_seeds": {"seeds": counts["unmatched"]["seeds"], "examples": unmatched},
-        "seed_match": dict(sorted(counts["match"].items())),
-        "languages": dict(sorted(counts["language"].items())),
-        "cost": {name: counts["cost"].get(name, 0) for name in ("llm_calls", "tokens_in", "tokens_out", "usd", "tool_calls")},
-    }
+    return counted
 
 
-def _verdict(decision: int, item: Mapping[str, Any], seen: Seen, limit: int) -> tuple[str, str]:
+def _verdict(decision: int, item: QAItem, seen: Seen, limit: int) -> tuple[str, str]:
     if decision == CONTAMINATED:
         return "contaminated", "shares 13 words in a row with a file under `decontaminate`"
     if decision == DUPLICATE:
-        return "duplicate", f"the same question as {seen.said_of(item['qa_id'])}"
-    if seen.count_answer(item["answer"]) > limit:
+        return "duplicate", f"the same question as {seen.said_of(item.qa_id)}"
+    if seen.count_answer(item.answer) > limit:
         return "answer_too_common", f"{limit} questions have this answer already"
     return "", ""
-
-
-def _count(counts: dict[str, Counter[Any]], templates: Counter[str], item: Mapping[str, Any]) -> None:
-    counts["status"][item["verification"]["status"]] += 1
-    counts["hops"][item["quality"]["hops"]] += 1
-    counts["kinds"][item["provenance"]["question_kind"]] += 1
-    counts["match"][item["provenance"]["seed_match"]] += 1
-    counts["language"][item["language"]] += 1
-    templates[item["provenance"]["template"]] += 1
-    counts["cost"]["tool_calls"] += item["cost"]["tool_calls"]
 
 
 def _median(hops: Counter[int]) -> int | None:
@@ -224,8 +256,8 @@ class _Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.hashes: dict[str, str] = {}
-        self._open: dict[str, Any] = {}
-        self._digests: dict[str, Any] = {}
+        self._open: dict[str, BinaryIO] = {}
+        self._digests: dict[str, hashlib._Hash] = {}
 
     def __enter__(self) -> _Files:
         return self
@@ -243,10 +275,10 @@ class _Files:
             self._open[name] = path.open("wb")
             self._digests[name] = hashlib.sha256()
 
-    def write(self, name: str, record: Mapping[str, Any]) -> None:
-        """Add a line."""
+    def write(self, name: str, record: msgspec.Struct | Mapping[str, object]) -> None:
+        """Add a line: a record, or the JSON object of a user's own export."""
         self.touch(name)
-        line = orjson.dumps(record) + b"\n"
+        line = (encode(record) if isinstance(record, msgspec.Struct) else orjson.dumps(record)) + b"\n"
         self._digests[name].update(line)
         self._open[name].write(line)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import orjson
 
-from millrace.run.journal import read_jsonl, write_atomic
+from millrace.records.record import encode
+from millrace.records.synthesis import QAItem
+from millrace.records.synthesis_counts import Statistics
+from millrace.run.journal import read_records, write_atomic
 from millrace.synthesis.settings import SynthesisConfig
 
 ROWS_PER_GROUP = 5_000
@@ -19,24 +21,24 @@ LICENCES = {
 }
 
 
-def write_card(config: SynthesisConfig, statistics: Mapping[str, Any], folder: Path) -> None:
+def write_card(config: SynthesisConfig, statistics: Statistics, folder: Path) -> None:
     """`dataset/README.md`: what is in the dataset, how it was made and checked in this run, and what it is not."""
-    items, name = statistics["items"], config.environment_mode
-    kinds = "\n".join(f"| {kind} | {count} |" for kind, count in statistics["question_kinds"].items())
-    rejected = ", ".join(f"{reason} {count}" for reason, count in statistics["rejected"].items()) or "none"
+    items, name = statistics.items, config.environment_mode
+    kinds = "\n".join(f"| {kind} | {count} |" for kind, count in statistics.question_kinds.items())
+    rejected = ", ".join(f"{reason} {count}" for reason, count in statistics.rejected.items()) or "none"
     said = "\n".join(f"- {line}" for line in (*_how(config, statistics), *_source(config)))
     text = f"""---
-language: [{", ".join(statistics["languages"]) or "en"}]
+language: [{", ".join(statistics.languages) or "en"}]
 task_categories: [question-answering]
 ---
 # Questions and answers: {name}
 
-{items["verified"]} verified, {items["judged"]} judged, {items["unverified"]} unverified questions.
+{items.verified} verified, {items.judged} judged, {items.unverified} unverified questions.
 The three kinds never share a file.
 
 {said}
 - Rejected: {rejected}.
-- Seeds: {statistics["seeds"]["different"]}, how they were understood: {statistics["seed_match"]}
+- Seeds: {statistics.seeds.different}, how they were understood: {statistics.seed_match}
   (`fallback`: chosen by hash, the seed said nothing usable).
 
 | last question kind | items |
@@ -46,16 +48,16 @@ The three kinds never share a file.
     write_atomic(folder / "dataset" / "README.md", text)
 
 
-def _how(config: SynthesisConfig, statistics: Mapping[str, Any]) -> list[str]:
+def _how(config: SynthesisConfig, statistics: Statistics) -> list[str]:
     """How this run made and checked its items; nothing is said of a check that it did not make."""
-    items, name = statistics["items"], config.environment_mode.rpartition(".")[2]
+    items, name = statistics.items, config.environment_mode.rpartition(".")[2]
     if config.policy != "chat":
         found = [f"Planned by the policy `{config.policy}` and worded by templates."]
         if config.policy == "programmatic":
             found = ["Planned by a program and worded by templates; no language model took part."]
-        if items["verified"]:
+        if items.verified:
             found += [
-                f"Hops: median {statistics['median_hops']}; each hop changes the answer (checked).",
+                f"Hops: median {statistics.median_hops}; each hop changes the answer (checked).",
                 f"Verified means: the verifier of `{name}`, which shares no code path with the tools, computed all values again.",
                 "The calls were repeated with the same observations. The answer does not stand in the question.",
             ]
@@ -63,16 +65,16 @@ def _how(config: SynthesisConfig, statistics: Mapping[str, Any]) -> list[str]:
     chat = config.chat
     writer = chat.model.model if chat.model is not None else config.model_name
     found = [f"Explored and worded by the chat model {writer}."]
-    if items["verified"]:
+    if items.verified:
         found.append(
             "Verified means: a program read the question back and computed its answer with an exact tool; the same came out."
         )
-    if items["judged"] and chat.judge_model is not None:
+    if items.judged and chat.judge_model is not None:
         found.append(
             f"Judged means: {chat.judge_model.model}, which was not shown the answer, gave the same one from the observations, "
             "with a quotation from them. No program has proven it."
         )
-    if items["unverified"]:
+    if items.unverified:
         found.append(
             "Unverified means: the answer stands in an observation, and nobody has checked that it answers the question."
         )
@@ -110,17 +112,17 @@ def _write_table(source: Path, path: Path) -> int:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, str | int]] = []
     total = 0
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for item in read_jsonl(source):
+        for item in read_records(source, QAItem):
             rows.append(
-                {field: item[field] for field in schema.names[:7]}
+                {field: getattr(item, field) for field in schema.names[:7]}
                 | {
-                    "hops": item["quality"]["hops"],
-                    "template": item["provenance"]["template"],
-                    "verifier": orjson.dumps(item["verifier"]).decode(),
-                    "reasoning_steps": orjson.dumps(item["reasoning_steps"]).decode(),
+                    "hops": item.quality.hops,
+                    "template": item.provenance.template,
+                    "verifier": encode(item.verifier).decode(),
+                    "reasoning_steps": orjson.dumps(msgspec.to_builtins(item.reasoning_steps)).decode(),
                 }
             )
             total += 1

@@ -9,11 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from millrace.llm.estimate import ENOUGH_ANSWERS, paid_words
 from millrace.llm.run_chats import ledger_of_run
 from millrace.records.llm import LedgerRow
+from millrace.records.synthesis_counts import ShardTally
 from millrace.reporting import charts
 from millrace.run.progress import Stage
 from millrace.synthesis.runs.shard_plan import Plan
@@ -62,7 +62,7 @@ class Live:
         self.show = show
         self.tallies = Tallies(plan.ledger.parent / FOLDER)
         self.counts = self.tallies.read()
-        self.pace = Pace(plan.seeds, self.counts["seeds"])
+        self.pace = Pace(plan.seeds, self.counts.seeds)
 
     def watch(self, ended: threading.Event) -> None:
         """Look and publish until `ended` is set."""
@@ -77,9 +77,9 @@ class Live:
         """Read how far the workers are."""
         with contextlib.suppress(OSError):
             self.counts = self.tallies.read()
-        self.pace.update(self.counts["seeds"])
+        self.pace.update(self.counts.seeds)
         with contextlib.suppress(KeyError):  # the bar is gone: the run has ended in the meantime
-            self.stage.update(min(self.counts["seeds"], self.pace.seeds))
+            self.stage.update(min(self.counts.seeds, self.pace.seeds))
 
     def publish(self) -> None:
         """Hand the text over. What goes wrong here ends nothing: the folder is the truth of a run."""
@@ -126,7 +126,7 @@ def _rate(seconds: float, seeds: int) -> float | None:
     return seeds / seconds if seeds > 0 and seconds > 0 else None
 
 
-def markdown(counts: Mapping[str, Any], pace: Pace, paid: Sequence[LedgerRow]) -> str:
+def markdown(counts: ShardTally, pace: Pace, paid: Sequence[LedgerRow]) -> str:
     """The artifact: how far, how fast, what was accepted and why the rest was not, what it cost.
 
     Args:
@@ -134,26 +134,26 @@ def markdown(counts: Mapping[str, Any], pace: Pace, paid: Sequence[LedgerRow]) -
         pace: how fast.
         paid: the ledger so far; empty where no model is asked.
     """
-    tried = counts["items"] + counts["rejected"]
-    accepted = charts.percent(counts["items"] / tried if tried else None, 1)
+    tried = counts.items + counts.rejected
+    accepted = charts.percent(counts.items / tried if tried else None, 1)
     lines = [
         "| | |",
         "|---|---|",
-        f"| seeds done | {counts['seeds']:,} of {pace.seeds:,} |",
+        f"| seeds done | {counts.seeds:,} of {pace.seeds:,} |",
         f"| seeds per second | {_per_second(pace.recent)} now, {_per_second(pace.overall)} since the start |",
         f"| left | {charts.duration(pace.left_s) if pace.left_s is not None else 'unknown'} (estimate) |",
-        f"| questions kept so far | {_by_name(counts['statuses']) or '0'} |",
+        f"| questions kept so far | {_by_name(counts.statuses) or '0'} |",
         f"| accepted | {accepted} of {tried:,} candidates |",
-        f"| seeds that failed | {_by_name(counts['failed']) or '0'} |",
+        f"| seeds that failed | {_by_name(counts.failed) or '0'} |",
         f"| cost so far | {paid_words(paid)} |",
         *([f"| cost at the end | {at_the_end(pace, paid)} |"] if paid else []),
         "",
         "| why a candidate was rejected | candidates | share of all |",
         "|---|---|---|",
     ]
-    for reason, count in sorted(counts["reasons"].items(), key=lambda pair: (-pair[1], pair[0])):
+    for reason, count in sorted(counts.reasons.items(), key=lambda pair: (-pair[1], pair[0])):
         lines.append(f"| {charts.words(reason)} | {count:,} | {charts.percent(count / tried, 1)} |")
-    if not counts["reasons"]:
+    if not counts.reasons:
         lines.append("| nothing was rejected so far | 0 | |")
     return "\n".join(lines) + "\n\nDuplicates and answers given too often are taken out at the end, over the whole run.\n"
 

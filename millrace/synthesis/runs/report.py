@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -114,7 +113,7 @@ class SynthesisReport(msgspec.Struct, frozen=True):
         """Candidates unaccounted for: 0 when the funnel adds up."""
         return self.candidates - self.kept - sum(self.rejected.values())
 
-    def rejections(self) -> list[dict[str, Any]]:
+    def rejections(self) -> list[dict[str, str | int]]:
         """The reasons of rejection as rows of a table."""
         whole = self.candidates or 1
         return [

@@ -6,17 +6,15 @@ inserted, removed) plans only those that no shard holds yet: nothing that is don
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
-from millrace.run.journal import read_jsonl, write_jsonl
-from millrace.synthesis.seeds import Seed, read_seeds
+from millrace.records.synthesis import Seed, SeedOutcome
+from millrace.run.journal import read_records, write_jsonl
+from millrace.synthesis.seeds import read_seeds
 from millrace.synthesis.settings import SynthesisConfig
 
 SMALLEST, LARGEST = 8, 2_000
@@ -67,7 +65,7 @@ def plan_shards(config: SynthesisConfig, folder: Path) -> Plan:
         )
         old = sorted(plans.glob("shard-*.jsonl"))
         for path in old:
-            db.executemany("INSERT OR IGNORE INTO planned VALUES (?)", ((seed["source_id"],) for seed in read_jsonl(path)))
+            db.executemany("INSERT OR IGNORE INTO planned VALUES (?)", ((seed.source_id,) for seed in read_records(path, Seed)))
         lines = 0
         for seed in _seeds(config):
             db.execute("INSERT OR IGNORE INTO present VALUES (?, ?)", (seed.source_id, lines))
@@ -86,16 +84,15 @@ def plan_shards(config: SynthesisConfig, folder: Path) -> Plan:
     return Plan([*old, *new], lines, seeds, ledger)
 
 
-def schema_of_items(folder: Path) -> str | None:
-    """The schema of the items that shards in `folder` hold already, finished or not; None: there are none yet."""
+def check_readable(folder: Path) -> None:
+    """See that the first item that shards in `folder` hold, finished or not, was written by this version.
+
+    Raises:
+        RunFailed: another version wrote it; the message names its schema.
+    """
     for shard in sorted((folder / "shards").glob("shard-*.jsonl*")):
-        with shard.open("rb") as lines:
-            for line in lines:
-                with contextlib.suppress(orjson.JSONDecodeError):  # a torn last line
-                    for item in orjson.loads(line).get("items") or ():
-                        schema: str | None = item.get("schema")
-                        return schema
-    return None
+        if any(record.items for record in read_records(shard, SeedOutcome)):
+            return
 
 
 def seeds_digest(config: SynthesisConfig) -> str:
@@ -111,20 +108,14 @@ def _seeds(config: SynthesisConfig) -> Iterator[Seed]:
     return read_seeds(config.seeds_path, max_chars=config.max_seed_chars, limit=config.number_of_seed)
 
 
-def _new_seeds(config: SynthesisConfig, db: sqlite3.Connection) -> Iterator[dict[str, object]]:
+def _new_seeds(config: SynthesisConfig, db: sqlite3.Connection) -> Iterator[Seed]:
     for seed in _seeds(config):
         if db.execute("INSERT OR IGNORE INTO planned VALUES (?)", (seed.source_id,)).rowcount:
-            yield {
-                "source_id": seed.source_id,
-                "content": seed.content,
-                "kwargs": seed.kwargs,
-                "problem": seed.problem,
-                "detail": seed.detail,
-            }
+            yield seed
 
 
-def _groups(seeds: Iterator[dict[str, object]], size: int) -> Iterator[list[dict[str, object]]]:
-    group: list[dict[str, object]] = []
+def _groups(seeds: Iterator[Seed], size: int) -> Iterator[list[Seed]]:
+    group: list[Seed] = []
     for seed in seeds:
         group.append(seed)
         if len(group) == size:

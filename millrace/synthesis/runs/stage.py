@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from millrace.errors import RunFailed, UsageError
 from millrace.plugins.loading import load_plugin
 from millrace.run.context import RunContext, Same
@@ -17,6 +19,9 @@ from millrace.synthesis.settings import EXPORTS, POLICIES, SynthesisConfig, warn
 
 if TYPE_CHECKING:
     from millrace.llm.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from millrace.records.synthesis_counts import Statistics
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,14 @@ class Synthesis(Stage):
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See `Stage.check`."""
-        from millrace.synthesis.lines import SCHEMA
-        from millrace.synthesis.runs.shard_plan import schema_of_items
+        from millrace.synthesis.runs.shard_plan import check_readable
         from millrace.synthesis.seeds import read_seeds
         from millrace.synthesis.toolset import check_for_programs, open_environment
 
-        schema = schema_of_items(run_dir / self.name)
-        if schema not in (None, SCHEMA):
-            raise UsageError(
-                f"{run_dir} was begun by another version of Millrace: its items are {schema}, this one writes {SCHEMA}; "
-                "finish it with that version, or choose another --run-dir"
-            )
+        try:
+            check_readable(run_dir / self.name)
+        except RunFailed as error:
+            raise UsageError(str(error)) from error
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
         environment = open_environment(self.config)
         try:
@@ -96,10 +98,11 @@ class Synthesis(Stage):
 
         def put_together() -> dict[str, Any]:
             with run.progress.stage("assembling", plan.seeds, "seeds") as bar:
-                statistics = run.call(finish_run, self.config, plan, run.folder.path)
+                statistics: Statistics = run.call(finish_run, self.config, plan, run.folder.path)
                 bar.update(plan.seeds)
-                bar.note = ", ".join(f"{count} {status}" for status, count in statistics["items"].items() if count)
-            return statistics
+                bar.note = ", ".join(f"{count} {status}" for status, count in statistics.items.by_status().items() if count)
+            summary: dict[str, Any] = msgspec.to_builtins(statistics)  # a stage's summary is plain JSON
+            return summary
 
         with assembled_when_short(put_together):
             self._work_through(run, plan)

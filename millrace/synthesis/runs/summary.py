@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ import msgspec
 
 from millrace.llm.run_chats import ledger_of_run
 from millrace.reporting.stage_times import StageTime
+from millrace.records.synthesis import QAItem
+from millrace.records.synthesis_counts import Machine, StageCounts, StageSeconds, Summary, TimeSpent
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_jsonl, write_json
+from millrace.run.journal import read_records, write_json
 from millrace.synthesis.runs.assemble import STATUS_FILES
 from millrace.synthesis.runs.report import Example, Hop, SynthesisReport, as_markdown, write_report
 from millrace.synthesis.runs.tally import FOLDER, Tallies
@@ -37,45 +39,48 @@ SHOWN_CHARS = 420
 def conclude(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
     """Write the summary and the report of a run whose stage is complete, and show both where the run is watched."""
     folder = run.folder.path
-    summary = summarise(folder, run.status, run.summaries["synthesis"], run.timeline.seconds())
+    counts = msgspec.convert(run.summaries["synthesis"], StageCounts)
+    summary = summarise(folder, run.status, counts, run.timeline.seconds()["stages"]["start and stop"]["wall"])
     data = report_data(config, folder, summary)
     write_report(data, folder / "report.html")
     run.show_text("synthesis-report", as_markdown(data, folder), "What came of the seeds")
     run.show_table("synthesis-rejections", data.rejections(), "Why candidates were rejected")
     write_json(folder / "summary.json", summary)
     run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")
-    return summary
+    plain: dict[str, Any] = msgspec.to_builtins(summary)  # what a flow returns is plain JSON
+    return plain
 
 
-def summarise(folder: Path, status: str, statistics: Mapping[str, Any], seconds: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(folder: Path, status: str, counts: StageCounts, outside_s: float) -> Summary:
     """The content of `summary.json`.
 
     Args:
         folder: the run's folder.
         status: `finished` or `short`.
-        statistics: those of the stage.
-        seconds: where the time of this attempt went (`Timeline.seconds`); a stage that an earlier one finished keeps its own.
+        counts: what the stage returned, with its seconds.
+        outside_s: what the start and the stop of this attempt took; a stage that an earlier one finished keeps its own time.
     """
-    outside = seconds["stages"]["start and stop"]["wall"]
-    stage = {"wall": statistics["seconds"], "work": statistics["work_seconds"]}
-    stages = {"synthesis": stage, "start and stop": {"wall": round(outside, 3), "work": 0.0}}
-    tally = Tallies(folder / "synthesis" / FOLDER).read()
-    return {
-        **statistics,
-        "schema": "millrace.synthesis.summary/1",
-        "status": status,
-        "time": {
-            "wall": round(stage["wall"] + outside, 3),
-            "stages": stages,
-            "workers": {name: round(taken, 3) for name, taken in {**tally["spans"], "all": tally["seconds"]}.items()},
-        },
-        "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
-        "versions": versions(),
-        "machine": {"system": platform.platform(), "processor": platform.machine()},
+    stages = {
+        "synthesis": StageSeconds(wall=counts.seconds, work=counts.work_seconds),
+        "start and stop": StageSeconds(wall=round(outside_s, 3), work=0.0),
     }
+    tally = Tallies(folder / "synthesis" / FOLDER).read()
+    counted = {name: getattr(counts, name) for name in StageCounts.__struct_fields__ if name != "schema"}
+    return Summary(
+        **counted,
+        status="short" if status == "short" else "finished",
+        time=TimeSpent(
+            wall=round(counts.seconds + outside_s, 3),
+            stages=stages,
+            workers={name: round(taken, 3) for name, taken in {**tally.spans, "all": tally.seconds}.items()},
+        ),
+        paid=[msgspec.to_builtins(row) for row in ledger_of_run(folder)],
+        versions=versions(),
+        machine=Machine(system=platform.platform(), processor=platform.machine()),
+    )
 
 
-def report_data(config: SynthesisConfig, folder: Path, summary: Mapping[str, Any]) -> SynthesisReport:
+def report_data(config: SynthesisConfig, folder: Path, summary: Summary) -> SynthesisReport:
     """What the report shows.
 
     Args:
@@ -83,39 +88,38 @@ def report_data(config: SynthesisConfig, folder: Path, summary: Mapping[str, Any
         folder: its folder.
         summary: from `summarise`.
     """
-    time = summary["time"]
-    spans = {name: taken for name, taken in time["workers"].items() if name != "all"}
-    other = time["workers"].get("all", 0.0) - sum(spans.values())
+    spans = {name: taken for name, taken in summary.time.workers.items() if name != "all"}
+    other = summary.time.workers.get("all", 0.0) - sum(spans.values())
     gallery = tuple(examples(folder))
     return SynthesisReport(
         environment=config.environment_mode,
         policy=_who(config),
-        status="complete" if summary["status"] == "finished" else "short of its target",
+        status="complete" if summary.status == "finished" else "short of its target",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        seeds=summary["seeds"],
-        failures=summary["failures"],
-        candidates=summary["candidates"],
-        items=summary["items"],
-        rejected=summary["rejected"],
-        kinds=summary["question_kinds"],
-        hops=summary["hops"],
-        median_hops=summary["median_hops"],
-        languages=summary["languages"],
-        seed_match=summary["seed_match"],
-        templates=summary["templates"],
-        top_templates=summary["most_common_templates"],
-        answers=summary["answers"]["different"],
-        top_answers=summary["answers"]["most_common"],
-        answer_limit=summary["answer_limit"],
+        seeds=msgspec.structs.asdict(summary.seeds),
+        failures=summary.failures,
+        candidates=summary.candidates,
+        items=summary.items.by_status(),
+        rejected=summary.rejected,
+        kinds=summary.question_kinds,
+        hops=summary.hops,
+        median_hops=summary.median_hops,
+        languages=summary.languages,
+        seed_match=summary.seed_match,
+        templates=summary.templates,
+        top_templates=summary.most_common_templates,
+        answers=summary.answers.different,
+        top_answers=summary.answers.most_common,
+        answer_limit=summary.answer_limit,
         answer_share=config.max_answer_share,
         spans=spans | ({"other": other} if other > 0 else {}),
-        wall_s=time["wall"],
-        times=tuple(StageTime(name, stage["wall"], stage["work"]) for name, stage in time["stages"].items()),
+        wall_s=summary.time.wall,
+        times=tuple(StageTime(name, stage.wall, stage.work) for name, stage in summary.time.stages.items()),
         paid=tuple(ledger_of_run(folder)),
         gallery=gallery,
         reproduce=tuple(_commands(folder, gallery)),
         settings={name: str(value) for name, value in config.model_dump(mode="json").items() if value not in (None, "", [], {})},
-        versions={name: version for name, version in summary["versions"].items() if version},
+        versions={name: version for name, version in summary.versions.items() if version},
     )
 
 
@@ -130,11 +134,11 @@ def examples(folder: Path) -> Iterator[Example]:
             return
 
 
-def _drawn(path: Path) -> list[dict[str, Any]]:
-    by_kind: dict[str, list[tuple[float, dict[str, Any]]]] = {}
-    for item in read_jsonl(path):
-        kept = by_kind.setdefault(item["provenance"]["question_kind"], [])
-        place = fraction_for(0, "gallery", item["qa_id"])
+def _drawn(path: Path) -> list[QAItem]:
+    by_kind: dict[str | None, list[tuple[float, QAItem]]] = {}
+    for item in read_records(path, QAItem):
+        kept = by_kind.setdefault(item.provenance.question_kind, [])
+        place = fraction_for(0, "gallery", item.qa_id)
         if len(kept) < GALLERY or place < kept[-1][0]:
             kept.append((place, item))
             kept.sort(key=lambda pair: pair[0])
@@ -143,27 +147,27 @@ def _drawn(path: Path) -> list[dict[str, Any]]:
     return [item for _, _, item in sorted(ranked, key=lambda one: one[:2])[:GALLERY]]
 
 
-def _example(item: Mapping[str, Any]) -> Example:
+def _example(item: QAItem) -> Example:
     return Example(
-        qa_id=item["qa_id"],
-        kind=item["provenance"]["question_kind"],
-        seed=item["metadata"]["seed_data"][:200],
-        question=item["question"],
-        answer=item["answer"],
-        language=item["language"],
+        qa_id=item.qa_id,
+        kind=item.provenance.question_kind or "",
+        seed=item.metadata.seed_data[:200],
+        question=item.question,
+        answer=item.answer,
+        language=item.language,
         hops=tuple(
             Hop(
-                says=step["description"] or step["intent"],
-                tool=step["action"],
-                call=json.dumps(step["parameters"], ensure_ascii=False),
-                observation=_short(step["observation"]),
-                value=None if step["value"] is None else _short(str(step["value"])),
+                says=step.description or step.intent,
+                tool=step.action,
+                call=json.dumps(step.parameters, ensure_ascii=False),
+                observation=_short(step.observation),
+                value=None if step.value is None else _short(str(step.value)),
             )
-            for step in item["reasoning_steps"]
+            for step in item.reasoning_steps
         ),
-        status=item["verification"]["status"],
-        verified_by=item["verifier"]["name"] or "",
-        checks=tuple((check["name"], check["passed"], check.get("detail", "")) for check in item["verification"]["checks"]),
+        status=item.verification.status,
+        verified_by=item.verifier.name or "",
+        checks=tuple((check.name, check.passed, check.detail) for check in item.verification.checks),
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from millrace.errors import RunFailed, ShortOfTarget
+from millrace.records.synthesis_counts import Statistics
 from millrace.run.journal import write_json
 from millrace.synthesis.runs.assemble import assemble
 from millrace.synthesis.runs.card import write_card, write_parquet
@@ -22,7 +22,7 @@ MAX_ROUNDS = 200
 """Shards are handed out again after a worker died, as long as each round gets something done."""
 
 
-def run_serially(config: SynthesisConfig, folder: Path, launch: str = "serial") -> dict[str, Any]:
+def run_serially(config: SynthesisConfig, folder: Path, launch: str = "serial") -> Statistics:
     """All of a run in this process, without Prefect: the same files; a seed that ends its process ends the run.
 
     Args:
@@ -50,39 +50,39 @@ def assembled_when_short(assemble_now: Callable[[], object]) -> Iterator[None]:
         raise
 
 
-def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> dict[str, Any]:
+def finish_run(config: SynthesisConfig, plan: Plan, folder: Path) -> Statistics:
     """Assemble the shards, write statistics, card and tables; returns the statistics.
 
     Raises:
         RunFailed: a larger share of the seeds failed than `max_failure_rate`.
     """
-    statistics = {"schema": "millrace.synthesis.statistics/1", **assemble(config, plan, folder)}
+    statistics = assemble(config, plan, folder)
     write_json(folder / "statistics.json", statistics)
     write_card(config, statistics, folder)
     write_parquet(folder)
-    unmatched = statistics["unmatched_seeds"]
-    if unmatched["seeds"]:
+    unmatched = statistics.unmatched_seeds
+    if unmatched.seeds:
         log.warning(
             "%d of %d seeds say nothing that the environment %s knows; a start was chosen for them by hash: %s",
-            unmatched["seeds"],
-            statistics["seeds"]["different"],
+            unmatched.seeds,
+            statistics.seeds.different,
             config.environment_mode,
-            "; ".join(unmatched["examples"]),
+            "; ".join(unmatched.examples),
         )
-    failed, seeds = statistics["seeds"]["failed"], statistics["seeds"]["different"]
+    failed, seeds = statistics.seeds.failed, statistics.seeds.different
     if seeds and failed / seeds > config.max_failure_rate:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in statistics["failures"].items())
+        reasons = ", ".join(f"{reason} {count}" for reason, count in statistics.failures.items())
         raise RunFailed(
             f"{failed} of {seeds} seeds failed ({reasons}), more than max_failure_rate {config.max_failure_rate}; "
             f"see {folder / 'failures.jsonl'}"
         )
-    if seeds and not sum(statistics["items"].values()):
+    if seeds and not statistics.items.total:
         raise RunFailed(
             f"no question came of {seeds} seeds ({_why(statistics)}); see {folder / 'rejected.jsonl'} and trees.jsonl"
         )
     return statistics
 
 
-def _why(statistics: Mapping[str, Any]) -> str:
-    reasons = {**statistics["failures"], **statistics["rejected"]}
+def _why(statistics: Statistics) -> str:
+    reasons = {**statistics.failures, **statistics.rejected}
     return ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "no path was long enough and ended in an answer"

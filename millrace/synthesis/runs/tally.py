@@ -8,11 +8,15 @@ shard counts as finished.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from millrace.run.journal import read_json, write_json
+import msgspec
+
+from millrace.records.synthesis import Number, SeedOutcome, Spent
+from millrace.records.synthesis_counts import ShardTally
+from millrace.run.journal import read_record, write_json
 
 EVERY_S = 1.0
 """How old a tally may get; writing one costs two syncs of a small file."""
@@ -25,40 +29,30 @@ class Tally:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self.counts: dict[str, Any] = {
-            "seeds": 0,
-            "items": 0,
-            "rejected": 0,
-            "failures": 0,
-            "llm_calls": 0,
-            "usd": 0.0,
-            "seconds": 0.0,
-            "statuses": {},
-            "reasons": {},
-            "failed": {},
-            "spans": {},
-        }
+        self.counts = ShardTally()
         self._written = time.monotonic()
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    def add(self, record: SeedOutcome) -> None:
         """Count a seed's journal record."""
-        counts = self.counts
-        spent = record.get("spent") or {}
-        counts["seeds"] += 1
-        counts["items"] += len(record["items"])
-        counts["rejected"] += len(record["rejected"])
-        counts["llm_calls"] += spent.get("llm_calls", 0)
-        counts["usd"] += spent.get("usd", 0.0)
-        counts["seconds"] += record.get("seconds", 0.0)
-        for item in record["items"]:
-            _more(counts["statuses"], item["verification"]["status"])
-        for item in record["rejected"]:
-            _more(counts["reasons"], item["reason"])
-        if record["failure"] is not None:
-            counts["failures"] += 1
-            _more(counts["failed"], record["failure"]["reason"])
-        for name, seconds in record.get("spans", {}).items():
-            _more(counts["spans"], name, seconds)
+        spent = record.spent or Spent()
+        self.counts = sum_of(
+            [
+                self.counts,
+                ShardTally(
+                    seeds=1,
+                    items=len(record.items),
+                    rejected=len(record.rejected),
+                    failures=int(record.failure is not None),
+                    llm_calls=spent.llm_calls,
+                    usd=spent.usd,
+                    seconds=record.seconds or 0.0,
+                    statuses=dict(Counter(item.verification.status for item in record.items)),
+                    reasons=dict(Counter(rejected.reason for rejected in record.rejected)),
+                    failed={} if record.failure is None else {record.failure.reason: 1},
+                    spans=dict(record.spans or {}),
+                ),
+            ]
+        )
 
     def show(self) -> None:
         """Write the file when it is older than `EVERY_S`."""
@@ -91,17 +85,20 @@ def tally_of(result: Path) -> Path:
     return result.parent.parent / FOLDER / f"{result.stem}.json"
 
 
-def sum_of(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_of(counts: Iterable[ShardTally]) -> ShardTally:
     """The counts of several shards added up."""
-    total = Tally().counts
+    total: dict[str, Number] = {}
+    by_name: dict[str, dict[str, Number]] = {}
     for one in counts:
-        for name, value in one.items():
-            if isinstance(value, Mapping):
-                for key, number in value.items():
-                    _more(total[name], key, number)
+        for field in ShardTally.__struct_fields__:
+            value = getattr(one, field)
+            if isinstance(value, dict):
+                sums = by_name.setdefault(field, {})
+                for name, number in value.items():
+                    sums[name] = sums.get(name, 0) + number
             else:
-                total[name] += value
-    return total
+                total[field] = total.get(field, 0) + value
+    return msgspec.convert({**total, **by_name}, ShardTally)
 
 
 class Tallies:
@@ -109,19 +106,15 @@ class Tallies:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._known: dict[str, tuple[int, ShardTally]] = {}
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> ShardTally:
         """The sum over all shards as of now."""
         for path in self.folder.glob("*.json"):
             try:
                 changed = path.stat().st_mtime_ns
-                if self._known.get(path.name, (0, {}))[0] != changed:
-                    self._known[path.name] = (changed, read_json(path))
+                if path.name not in self._known or self._known[path.name][0] != changed:
+                    self._known[path.name] = (changed, read_record(path, ShardTally))
             except FileNotFoundError:
                 continue
         return sum_of(counts for _, counts in self._known.values())
-
-
-def _more(counts: dict[str, Any], name: str, by: float = 1) -> None:
-    counts[name] = counts.get(name, 0) + by

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from millrace.errors import UsageError
+from millrace.records.synthesis import VerifierArgs
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Environment, world_of
 from millrace.synthesis.scoring.answers import score_answer
@@ -26,21 +29,20 @@ def reward_of(verifier_args: Mapping[str, Any], response: str) -> float:
     Raises:
         UsageError: the question is about another world than the one that can be opened here (another text, other tables).
     """
-    key = canonical([verifier_args["environment"], verifier_args["environment_kwargs"]])
+    wanted = msgspec.convert(verifier_args, VerifierArgs)
+    key = canonical([wanted.environment, wanted.environment_kwargs])
     if key not in _open:
-        config = SynthesisConfig(
-            environment_mode=verifier_args["environment"], environment_kwargs=verifier_args["environment_kwargs"]
-        )
+        config = SynthesisConfig(environment_mode=wanted.environment, environment_kwargs=wanted.environment_kwargs)
         _open[key] = open_environment(config)
     environment = _open[key]
-    then, now = verifier_args["world"], world_of(environment)
-    for name in sorted(then):
-        if then[name] != now.get(name):
-            raise UsageError(f"the question is about {name} {then[name]}, and here is {now.get(name)}: its answer may be another")
-    if "chain" not in verifier_args:  # written by a model: its answer was proven or judged when it was made
-        return score_answer(verifier_args["answer_type"], verifier_args["answer"], response)
+    now = world_of(environment)
+    for name, then in sorted(wanted.world.items()):
+        if then != now.get(name):
+            raise UsageError(f"the question is about {name} {then}, and here is {now.get(name)}: its answer may be another")
+    if not wanted.chain:  # written by a model: its answer was proven or judged when it was made
+        return score_answer(wanted.answer_type, wanted.answer or "", response)
     assert environment.verifier is not None
-    return score(environment.verifier, verifier_args["chain"], response, verifier_args["answer_type"])
+    return score(environment.verifier, wanted.chain, response, wanted.answer_type)
 
 
 def close_worlds() -> None:

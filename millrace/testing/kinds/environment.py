@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from msgspec.structs import asdict
+
 from millrace.errors import ItemFailed
 from millrace.synthesis.environments import Environment, Unprovable, argument_errors
 from millrace.synthesis.policies import Node, signature
@@ -172,7 +174,7 @@ def its_verifier_makes_the_start_again(environment: Environment) -> None:
     """`origin` gives the value that the chain sets out from."""
     assert environment.verifier is not None
     for tree in trees(environment):
-        again = environment.verifier.origin(tree.start.record())
+        again = environment.verifier.origin(asdict(tree.start.record()))
         kept(again == tree.start.value, f"'{tree.seed}' starts from {tree.start.value!r}, the verifier says {again!r}")
 
 

@@ -13,18 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from millrace.synthesis.environments import Operator, Value, result_of
+from millrace.synthesis.environments import Constants, Operator, Value, result_of
 from millrace.synthesis.environments.math.cas import call_text
 
 PRIMES = (97, 101, 103, 211, 307, 401, 499, 503, 601, 701, 809, 907, 997, 1009, 1103, 1201, 1301, 1409, 1511, 1601, 1709, 1901)
 """Moduli: large enough that remainders seldom repeat."""
 
-Draw = Callable[[random.Random, int], dict[str, Any]]
+Draw = Callable[[random.Random, int], Constants]
 Say = tuple[str, str]
 
 
 def _operator(name: str, low: int, high: int, say: Say, draw: Draw, **how: Any) -> Operator:
-    def constants(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def constants(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         return draw(rng, values[-1]) if low <= values[-1] <= high else None
 
     return Operator(name=name, takes="integer", draw=constants, en=say[0], zh=say[1], **how)
@@ -49,7 +49,12 @@ def calculated(
 
 
 def algebraic(
-    name: str, low: int, high: int, build: Callable[..., dict[str, Any]], say: Say, draw: Draw = lambda rng, x: {}
+    name: str,
+    low: int,
+    high: int,
+    build: Callable[..., dict[str, int | list[int] | list[list[int]]]],
+    say: Say,
+    draw: Draw = lambda rng, x: {},
 ) -> Operator:
     """An operator whose result is one call of the computer algebra tool; `build` makes the call's arguments."""
 
@@ -69,11 +74,11 @@ def _integer(said: str) -> int:
     return number
 
 
-def _modulus(rng: random.Random, x: int) -> dict[str, Any]:
+def _modulus(rng: random.Random, x: int) -> Constants:
     return {"m": rng.choice(PRIMES)}
 
 
-def _coprime(rng: random.Random, x: int) -> dict[str, Any]:
+def _coprime(rng: random.Random, x: int) -> Constants:
     return {"m": rng.choice([m for m in PRIMES if x % m > 1])}
 
 
@@ -213,7 +218,7 @@ def _from_fraction() -> Operator:
 def _with_earlier() -> Operator:
     expression = "({x} * {earlier}) % {m}"
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         places = [place for place, value in enumerate(values[:-1]) if isinstance(value, int) and abs(value) > 1]
         moduli = [m for m in PRIMES if values[-1] % m > 1]
         return {"other": rng.choice(places), "m": rng.choice(moduli)} if places and values[-1] > 1 and moduli else None

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from millrace.synthesis.environments import Operator, Value, result_of
+from millrace.synthesis.environments import Constants, Operator, Value, result_of
 
 MAX_TEXT = 160
 """The longest text value, in characters: longer ones make questions nobody reads."""
@@ -23,11 +23,11 @@ MAX_ITEMS = 40
 SIZES = {"text": (6, MAX_TEXT), "words": (3, MAX_ITEMS), "integers": (3, MAX_ITEMS), "integer": (2, 2**52)}
 """Kind → the smallest and largest value an operator takes: characters, items, or the number itself."""
 
-Draw = Callable[[random.Random, Any], dict[str, Any]]
+Draw = Callable[[random.Random, Any], Constants]
 MODULI = (97, 251, 509, 997, 1009, 2003, 4099, 8191)
 
 
-def _nothing(rng: random.Random, value: Any) -> dict[str, Any]:
+def _nothing(rng: random.Random, value: Any) -> Constants:
     return {}
 
 
@@ -46,7 +46,7 @@ def coded(
     """An operator that is one expression in `v`; constants are written into it as literals."""
     low, high = SIZES[takes]
 
-    def constants(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def constants(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         size = values[-1] if takes == "integer" else len(values[-1])
         return draw(rng, values[-1]) if low <= size <= high else None
 
@@ -88,11 +88,11 @@ def _k(low: int, high: int) -> Draw:
     return lambda rng, value: {"k": rng.randint(low, high)}
 
 
-def _m(rng: random.Random, value: Any) -> dict[str, Any]:
+def _m(rng: random.Random, value: Any) -> Constants:
     return {"m": rng.choice(MODULI)}
 
 
-def _rotation(rng: random.Random, value: Any) -> dict[str, Any]:
+def _rotation(rng: random.Random, value: Any) -> Constants:
     return {"k": rng.randint(1, min(len(value) - 1, 9))}
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from millrace.synthesis.environments import Operator, Value
+from millrace.synthesis.environments import Constants, Operator, Value
 from millrace.synthesis.environments.rag.corpus import INSIDE, Corpus, mentions, paragraphs_in
 from millrace.synthesis.environments.rag.terms import BRIDGES, MAX_HITS, MIN_RESULTS, READABLE_CHARS, SAID, Vocabulary, terms_in
 
@@ -18,7 +18,7 @@ ANSWER_TYPES = {"name": "name"}
 """Type of term → how an answer of that type is scored, where it is not as an exact term."""
 
 
-def _read_all(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, Any]:
+def _read_all(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, str]:
     return {"doc_id": args["topic"], "find": values[-1]}
 
 
@@ -52,7 +52,7 @@ def build_operators(vocabulary: Vocabulary) -> dict[str, Operator]:
 
 
 def _cloze(vocabulary: Vocabulary) -> Operator:
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         places = [(name, int(number)) for name, _, number in (place.rpartition("#") for place in values[-1])]
         found = [blank for place in places for blank in vocabulary.blanks_of(*place)]
         return dict(rng.choice(found[:12])) if found else None
@@ -65,17 +65,17 @@ def _cloze(vocabulary: Vocabulary) -> Operator:
     )  # fmt: skip
 
 
-Result = Callable[[str, list[str]], Any]
+Result = Callable[[str, list[str]], str | int | None]
 
 
-def _topic_with(vocabulary: Vocabulary, result: Result) -> Callable[..., dict[str, Any] | None]:
+def _topic_with(vocabulary: Vocabulary, result: Result) -> Callable[..., Constants | None]:
     """Draws a document in which the input has a result, and so have other terms of its type, with different ones.
 
     `result` gets a term and the paragraphs of the document that mention it; None: it has none there.
     """
-    known: dict[tuple[str, str], dict[str, Any]] = {}
+    known: dict[tuple[str, str], dict[str, str | int]] = {}
 
-    def results(name: str, kind: str) -> dict[str, Any]:
+    def results(name: str, kind: str) -> dict[str, str | int]:
         if (name, kind) not in known:
             texts = vocabulary.corpus.documents[name]
             found = {
@@ -85,7 +85,7 @@ def _topic_with(vocabulary: Vocabulary, result: Result) -> Callable[..., dict[st
             known[(name, kind)] = {term: value for term, value in found.items() if value is not None}
         return known[(name, kind)]
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         term = values[-1]
         kind = vocabulary.kind_of.get(term, "")
         fit = []
@@ -135,7 +135,7 @@ def _next(vocabulary: Vocabulary, kind: str) -> Operator:
     )  # fmt: skip
 
 
-def _whole(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, Any]:
+def _whole(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, str]:
     return {"doc_id": values[-1], "find": ""}
 
 
@@ -143,7 +143,7 @@ def _kth(corpus: Corpus, kind: str) -> Operator:
     def distinct(texts: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(term for text in texts for term in terms_in(text, kind)))
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         texts = corpus.documents.get(values[-1], [])
         found = distinct(texts) if sum(map(len, texts)) < READABLE_CHARS else []
         return {"k": rng.randint(1, min(len(found), 6))} if found else None
@@ -164,7 +164,7 @@ def _most(corpus: Corpus, kind: str) -> Operator:
             raise ValueError("no single term is the most frequent")
         return ranked[0][0]
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         texts = corpus.documents.get(values[-1], [])
         try:
             favourite(texts)
@@ -180,7 +180,7 @@ def _most(corpus: Corpus, kind: str) -> Operator:
     )  # fmt: skip
 
 
-def _exact(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, Any]:
+def _exact(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, str | int]:
     return {"query": f'"{values[-1]}"', "top_k": MAX_HITS}
 
 
@@ -201,7 +201,7 @@ def _global(
 ) -> Operator:
     """An operator over all paragraphs that mention its input."""
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         found = vocabulary.everywhere(values[-1])
         try:
             value = pick([(name, 0, text) for name, text in found], values[-1]) if found else None
@@ -253,7 +253,7 @@ def _pair(vocabulary: Vocabulary, kind: str) -> Operator:
         texts = [text for _, _, text in hits if mentions(text, second)]
         return _only(sorted({found for text in texts for found in terms_in(text, kind)} - {term, second}))
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         fit = [other for other in seconds(values[-1]) if other not in values]
         return {"second": rng.choice(fit)} if fit else None
 
@@ -270,7 +270,7 @@ def _distinct(corpus: Corpus, kind: str) -> Operator:
     def count(texts: Sequence[str]) -> int:
         return len({term for text in texts for term in terms_in(text, kind)})
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         texts = corpus.documents.get(values[-1], [])
         return {} if sum(map(len, texts)) < READABLE_CHARS and count(texts) > 2 else None
 

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
+from millrace.synthesis.environments import Constants
 from millrace.synthesis.environments.rag.corpus import INSIDE, Corpus
 
 CALLABLES = (
@@ -130,7 +130,7 @@ class Vocabulary:
         for term, counts in sorted(self.topics.items()):
             for name in counts:
                 self.terms_of.setdefault((name, self.kind_of[term]), []).append(term)
-        self.blanks: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self.blanks: dict[tuple[str, int], list[Constants]] = {}
 
     def everywhere(self, term: str) -> list[tuple[str, str]]:
         """(document, paragraph) of all that hold a term, in document order; empty where they are too many to show."""
@@ -159,7 +159,7 @@ class Vocabulary:
         found = {other for place in shared for other in self.at[place].get(kind, ())} - {term, second}
         return found.pop() if len(found) == 1 else None
 
-    def blanks_of(self, name: str, number: int) -> list[dict[str, Any]]:
+    def blanks_of(self, name: str, number: int) -> list[Constants]:
         """Sentences of a paragraph that hold few terms, each once with one of them left out."""
         place = (name, number)
         if place not in self.blanks:
@@ -168,7 +168,7 @@ class Vocabulary:
             ]
         return self.blanks[place]
 
-    def _blank(self, sentence: str) -> list[dict[str, Any]]:
+    def _blank(self, sentence: str) -> list[Constants]:
         wide = sum(2 if "\u3400" <= c <= "\u9fff" else 1 for c in sentence)  # a Chinese character says as much as two letters
         if not 45 <= wide <= 240 or "____" in sentence:
             return []

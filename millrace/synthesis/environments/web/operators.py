@@ -12,13 +12,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from millrace.synthesis.environments import Operator, Value
+from millrace.synthesis.environments import Constants, Operator, Value
 from millrace.synthesis.environments.web.atlas import Zone, address, arc_seconds, load_tables
 
 LINK = re.compile(r"\[([^\]]+)\]\((/[^)]+)\)")
 ZONE_LINE = re.compile(r"^- \[([^\]]+)\]\(/zone/[^)]+\) at (\S+) (\S+)$", re.MULTILINE)
 
-Applies = Callable[[random.Random, Sequence[Value]], dict[str, Any] | None]
+Applies = Callable[[random.Random, Sequence[Value]], Constants | None]
 Read = Callable[[str, Mapping[str, Any], Sequence[Value]], Value]
 
 
@@ -88,7 +88,7 @@ def _visit(name: str, takes: str, gives: str, en: str, zh: str, applies: Applies
 def _both(name: str, gives: str, en: str, zh: str, read: Callable[[list[str]], Value]) -> Operator:
     """An operator that visits the pages of its input and of an earlier zone."""
 
-    def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+    def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
         places = [
             place
             for place, value in enumerate(values[:-1])
@@ -150,7 +150,7 @@ def build_operators() -> dict[str, Operator]:
         return [place for place, value in enumerate(values[:-1]) if place and value in users] if len(users) == 2 else []
 
     def kth(kind: str) -> Applies:
-        def draw(rng: random.Random, values: Sequence[Value]) -> dict[str, Any] | None:
+        def draw(rng: random.Random, values: Sequence[Value]) -> Constants | None:
             ranked = sorted(listed(values, kind), key=lambda zone: -zone[1])
             fit = [k for k in range(2, min(len(ranked), 16)) if ranked[k - 2][1] > ranked[k - 1][1] > ranked[k][1]]
             return {"k": rng.choice(fit)} if fit else None

@@ -1,4 +1,4 @@
-"""The process in which tools run: `python -m millrace.synthesis.tool_program`, driven by `tool_host.ToolHost` over its pipes.
+"""The process in which tools run: `python -m millrace.synthesis.tools.program`, driven by `host.ToolHost` over its pipes.
 
 First line in: what to open. Then a JSON line in for each call, a JSON line out for each answer. It ends when its input ends, and,
 in the middle of a call, by the kernel's alarm when that call is over its time: nobody need be left to kill it.
@@ -6,7 +6,6 @@ in the middle of a call, by the kernel's alarm when that call is over its time: 
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -15,12 +14,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+import msgspec
 
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
-from millrace.synthesis.environments import Environment, called
-from millrace.synthesis.tool_host import TOGETHER
+from millrace.synthesis.environments import Environment, Observation, called
+from millrace.synthesis.tools.host import TOGETHER, ToolAnswer, ToolOpening, ToolReady, ToolRequest
 
 BEYOND_S = 5.0
 """How much later than the waiting process's own limit the alarm comes."""
@@ -60,43 +61,42 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits decides when this process ends
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a tool prints is no answer
-    opening = json.loads(sys.stdin.buffer.readline())
+    opening = msgspec.json.decode(sys.stdin.buffer.readline(), type=ToolOpening)
     try:
-        module = load_plugin("millrace.synthesis.environments", opening["mode"], "environment")
-        environment = completed(module.open_environment(**opening["kwargs"]), Environment, f"the environment '{opening['mode']}'")
+        module = load_plugin("millrace.synthesis.environments", opening.mode, "environment")
+        environment = completed(module.open_environment(**opening.kwargs), Environment, f"the environment '{opening.mode}'")
         environment.prepare()
     except Exception as error:  # noqa: BLE001 - told to the process that waits
-        _say(answers, threading.Lock(), {"problem": f"{type(error).__name__}: {error}"})
+        _say(answers, threading.Lock(), ToolReady(problem=f"{type(error).__name__}: {error}"))
         return
-    _limit_memory(opening["memory_bytes"])
+    _limit_memory(opening.memory_bytes)
     lock, alarm = threading.Lock(), Alarm()
-    _say(answers, lock, {"ready": True, "concurrent": bool(environment.concurrent)})
+    _say(answers, lock, ToolReady(concurrent=bool(environment.concurrent)))
 
-    def one(request: dict[str, Any]) -> None:
-        deadline = alarm.enter(request["timeout_s"])
+    def one(request: ToolRequest) -> None:
+        deadline = alarm.enter(request.timeout_s)
         try:
             answer = _answer(environment, request)
         finally:
             alarm.leave(deadline)
-        _say(answers, lock, {"id": request["id"], **answer})
+        _say(answers, lock, answer)
 
     if environment.concurrent:
         pool = ThreadPoolExecutor(THREADS)
         for line in sys.stdin.buffer:
-            pool.submit(one, json.loads(line))
+            pool.submit(one, msgspec.json.decode(line, type=ToolRequest))
     else:
         for line in sys.stdin.buffer:
-            one(json.loads(line))
+            one(msgspec.json.decode(line, type=ToolRequest))
     os._exit(0)  # a thread that hangs must not keep the process
 
 
-def _answer(environment: Any, request: dict[str, Any]) -> dict[str, str]:
+def _answer(environment: Environment, request: ToolRequest) -> ToolAnswer:
     try:
-        seen = called(environment.tools[request["tool"]], request["parameters"], request["max_chars"])
+        seen = called(environment.tools[request.tool], request.parameters, request.max_chars)
     except MemoryError:
-        text = f"{request['tool']}: the call took more memory than it may"
-        return {"status": "error", "text": text, "cause": "ended"}
-    return {"status": seen.status, "text": seen.text, "cause": seen.cause}
+        seen = Observation("error", f"{request.tool}: the call took more memory than it may", "ended")
+    return ToolAnswer(id=request.id, status=seen.status, text=seen.text, cause=seen.cause)
 
 
 def _limit_memory(allowed: int) -> None:
@@ -109,9 +109,9 @@ def _limit_memory(allowed: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-def _say(answers: BinaryIO, lock: threading.Lock, what: dict[str, Any]) -> None:
+def _say(answers: BinaryIO, lock: threading.Lock, what: ToolReady | ToolAnswer) -> None:
     with lock:
-        answers.write(json.dumps(what).encode() + b"\n")
+        answers.write(msgspec.json.encode(what) + b"\n")
         answers.flush()
 
 

@@ -1,7 +1,7 @@
 """Runs an environment's tools in a process of their own, which is ended when a call takes too long or too much.
 
 A call that computes in C holds the interpreter: neither a thread nor a signal handler of the same process can stop it. The
-process here opens the same environment again (`tool_program.py`) and answers one JSON line per call; whoever waits in vain kills
+process here opens the same environment again (`program.py`) and answers one JSON line per call; whoever waits in vain kills
 it, and the next call starts another one.
 
 Covers: time (wall clock, by a kill; and by the kernel's own alarm when the waiting process is gone), memory, size of the answer,
@@ -11,7 +11,6 @@ a tool that ends its process. Does not cover: what a tool does to the world outs
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -23,7 +22,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from millrace.errors import InputError
+from millrace.records.record import encode
+from millrace.records.synthesis import CallCause, CallStatus, Part
 from millrace.synthesis.environments import Action, Observation
 
 START_WITHIN_S = 600.0
@@ -33,12 +36,48 @@ MEMORY_BYTES = 4 * 2**30
 """Address space for calls, beyond what the open environment takes."""
 
 TOGETHER = 16
-"""Calls that are handed over at once; as many as the process has threads (see `tool_program`)."""
+"""Calls that are handed over at once; as many as the process has threads (see `program.py`)."""
 
 PIPE_ROOM = 16_384
 """Bytes that any system's pipe takes in although nobody reads: more calls than fit wait for the next turn."""
 
 log = logging.getLogger("millrace.synthesis")
+
+
+class ToolOpening(Part, frozen=True, kw_only=True):
+    """The first line to the tools' process: what to open."""
+
+    mode: str
+    """The environment, as in a config."""
+    kwargs: dict[str, Any]
+    memory_bytes: int
+
+
+class ToolRequest(Part, frozen=True, kw_only=True):
+    """A line to the tools' process (`program.py`): a call."""
+
+    id: int
+    tool: str
+    parameters: dict[str, Any]
+    timeout_s: float
+    max_chars: int
+
+
+class ToolAnswer(Part, frozen=True, kw_only=True):
+    """A line from the tools' process."""
+
+    id: int
+    status: CallStatus
+    text: str
+    cause: CallCause
+
+
+class ToolReady(Part, frozen=True, kw_only=True):
+    """The first line from the tools' process: its environment is open, or why not."""
+
+    problem: str = ""
+    concurrent: bool = False
+    """Whether it runs calls side by side."""
 
 
 @dataclass
@@ -47,7 +86,7 @@ class _Waiting:
 
     process: subprocess.Popen[bytes]
     done: threading.Event = field(default_factory=threading.Event)
-    answer: dict[str, Any] | None = None
+    answer: ToolAnswer | None = None
 
 
 class ToolHost:
@@ -60,7 +99,7 @@ class ToolHost:
             kwargs: its own settings.
             memory_bytes: address space for calls.
         """
-        self._opening = json.dumps({"mode": mode, "kwargs": dict(kwargs), "memory_bytes": memory_bytes}).encode() + b"\n"
+        self._opening = _line(ToolOpening(mode=mode, kwargs=dict(kwargs), memory_bytes=memory_bytes))
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,16 +122,8 @@ class ToolHost:
         alone = False
         while len(answers) < len(actions):
             left = [place for place in range(len(actions)) if place not in answers]
-            lines = {
-                place: {
-                    "tool": actions[place].tool_name,
-                    "parameters": actions[place].parameters,
-                    "timeout_s": timeout_s,
-                    "max_chars": max_chars,
-                }
-                for place in left[: 1 if alone else TOGETHER]
-            }
-            process, asked = self._ask(lines)
+            wanted = {place: actions[place] for place in left[: 1 if alone else TOGETHER]}
+            process, asked = self._ask(wanted, timeout_s, max_chars)
             late = self._collect(asked, answers, timeout_s)
             trouble = [place for place in asked if place not in answers]
             if not trouble:
@@ -112,14 +143,24 @@ class ToolHost:
                 answers[first] = Observation("error", f"{actions[first].tool_name}: {problem}", "ended")
         return [answers[place] for place in range(len(actions))]
 
-    def _ask(self, lines: Mapping[int, dict[str, Any]]) -> tuple[subprocess.Popen[bytes], dict[int, _Waiting]]:
+    def _ask(
+        self, wanted: Mapping[int, Action], timeout_s: float, max_chars: int
+    ) -> tuple[subprocess.Popen[bytes], dict[int, _Waiting]]:
         """Send as many calls as fit into the pipe; at least one."""
         asked: dict[int, _Waiting] = {}
         sent = b""
         with self._lock:
             process = self._started()
-            for place, line in lines.items():
-                request = json.dumps({"id": self._number + 1, **line}).encode() + b"\n"
+            for place, action in wanted.items():
+                request = _line(
+                    ToolRequest(
+                        id=self._number + 1,
+                        tool=action.tool_name,
+                        parameters=action.parameters,
+                        timeout_s=timeout_s,
+                        max_chars=max_chars,
+                    )
+                )
                 if asked and len(sent) + len(request) > PIPE_ROOM:
                     break
                 self._number += 1
@@ -142,7 +183,7 @@ class ToolHost:
                 if not self._concurrent:
                     break
                 continue
-            answers[place] = Observation(waiting.answer["status"], waiting.answer["text"], waiting.answer["cause"])
+            answers[place] = Observation(waiting.answer.status, waiting.answer.text, waiting.answer.cause)
             if not self._concurrent:
                 deadline = time.monotonic() + timeout_s
         with self._lock:
@@ -162,7 +203,7 @@ class ToolHost:
             return self._process
         path = os.pathsep.join(place for place in sys.path if place)
         process = subprocess.Popen(
-            [sys.executable, "-m", "millrace.synthesis.tool_program"],
+            [sys.executable, "-m", "millrace.synthesis.tools.program"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
@@ -176,14 +217,15 @@ class ToolHost:
             with contextlib.suppress(OSError):
                 process.stdin.write(self._opening)
                 process.stdin.flush()
-            ready = json.loads(process.stdout.readline() or b'{"problem": "it ended, or took too long, while it opened"}')
+            first = process.stdout.readline()
         finally:
             giving_up.cancel()
-        if ready.get("problem"):
+        ready = msgspec.json.decode(first, type=ToolReady) if first else ToolReady(problem="it ended, or took too long, at that")
+        if ready.problem:
             self._end(process)
             process.stdout.close()
-            raise InputError(f"the tools' process cannot open its environment: {ready['problem']}")
-        self._process, self._concurrent = process, ready["concurrent"]
+            raise InputError(f"the tools' process cannot open its environment: {ready.problem}")
+        self._process, self._concurrent = process, ready.concurrent
         threading.Thread(target=self._listen, args=(process,), daemon=True, name="tool answers").start()
         return process
 
@@ -191,9 +233,9 @@ class ToolHost:
         assert process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             for line in process.stdout:
-                said = json.loads(line)
+                said = msgspec.json.decode(line, type=ToolAnswer)
                 with self._lock:
-                    waiting = self._waiting.get(said["id"])
+                    waiting = self._waiting.get(said.id)
                 if waiting is not None:
                     waiting.answer = said
                     waiting.done.set()
@@ -222,3 +264,7 @@ def _close_input(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()
+
+
+def _line(said: ToolOpening | ToolRequest) -> bytes:
+    return encode(said) + b"\n"

@@ -1,0 +1,334 @@
+"""What synthesis writes of a seed: its tree, trajectories, items, and what came of it. Counts and export rows: the files beside.
+
+Parts of a record (a hop, a check, a cost) are structs without a schema id of their own. Fields named as in the original's files
+keep its names. Tool arguments, constants of operators and values are whatever JSON an environment makes of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from millrace.records.record import Record
+
+SeedMatch = Literal["keyword", "text", "fallback"]
+"""How a seed led to its start: by a word in it, by its own text, or not at all (chosen by hash)."""
+
+ItemStatus = Literal["verified", "judged", "unverified", "rejected"]
+"""How an answer was checked: by a program, by another model, not at all; or what the checks refused."""
+
+CallStatus = Literal["ok", "error"]
+CallCause = Literal["", "refused", "ended"]
+"""Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
+
+Number = int | float
+"""Written as it is: a whole number stays one."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a record."""
+
+
+class Seed(Record, frozen=True, kw_only=True):
+    """A line of `plan/shard-*.jsonl`: what one line or item of a seeds file is (`seeds.make_seed`)."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.seed/1"
+    source_id: str
+    """`src_` and 12 hex digits of a hash of the content and its settings."""
+    content: str
+    kwargs: dict[str, Any] = {}
+    """The seed's own settings, as its file gives them."""
+    problem: str = ""
+    """Why it cannot be used; empty for a good seed."""
+    detail: str = ""
+
+
+class Start(Part, frozen=True, kw_only=True):
+    """What a seed became: the typed value from which a chain sets out (`Environment.start`)."""
+
+    kind: str
+    value: Any
+    args: dict[str, Any]
+    """What the verifier needs to make the value again."""
+
+
+class Hop(Part, frozen=True, kw_only=True):
+    """An operator with its constants, and the value that was read out of its observation."""
+
+    op: str
+    args: dict[str, Any]
+    value: Any
+
+
+class Chain(Part, frozen=True, kw_only=True):
+    """The formal question: a start and its hops."""
+
+    start: Start
+    hops: list[Hop]
+
+
+class Call(Part, frozen=True, kw_only=True):
+    """A tool call."""
+
+    tool_name: str
+    parameters: dict[str, Any]
+
+
+class Node(Part, frozen=True, kw_only=True):
+    """A node of a tree: a call and what came of it (`policies.Node.record`); the root has no call."""
+
+    node_id: str
+    parent_id: str | None
+    children_ids: list[str]
+    depth: int
+    intent: str
+    action: Call | None
+    observation: str
+    status: CallStatus
+    cause: CallCause
+    note: str
+    """Why an `ok` observation leads no further; empty otherwise."""
+    hop: Hop | None
+    """None for the root and for a chat model's call."""
+
+
+class Step(Part, frozen=True, kw_only=True):
+    """A call of a trajectory as a proof wants it."""
+
+    tool_name: str
+    parameters: dict[str, Any]
+    observation: str
+
+
+class Tree(Record, frozen=True, kw_only=True):
+    """A line of `trees.jsonl`: all that was tried for a seed, the root first (`sampling.Tree.record`)."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.tree/1"
+    source_id: str
+    seed_data: str
+    seed_match: SeedMatch
+    start: Start
+    nodes: list[Node]
+
+
+class Trajectory(Record, frozen=True, kw_only=True):
+    """A line of `trajectories.jsonl`: a path through a tree, self-contained (`lines.trajectory_record`)."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.trajectory/1"
+    trajectory_id: str
+    source_id: str
+    seed_data: str
+    total_depth: int
+    """Calls on the path."""
+    nodes: list[Node]
+    start: Start
+    measures: dict[str, Number]
+    """What the selection measured on it (`selection._measure`); shares from 0 to 1, and counts of hops."""
+
+
+class ReasoningStep(Part, frozen=True, kw_only=True):
+    """A step towards the answer, for people and for training."""
+
+    step: int
+    """From 1."""
+    description: str
+    intent: str
+    action: str
+    """The tool's name."""
+    parameters: dict[str, Any]
+    observation: str
+    """Its beginning; the trajectory has all of it."""
+    value: Any
+    """None without an operator."""
+
+
+class VerifierArgs(Part, frozen=True, kw_only=True):
+    """What scores a new answer: which world the question is about, and the chain that is computed again there."""
+
+    environment: str
+    environment_kwargs: dict[str, Any]
+    """The environment's own settings, as in a config."""
+    world: dict[str, str]
+    """The versions that the answer depends on."""
+    answer_type: str
+    """A name in `millrace.synthesis.scoring`."""
+    chain: Chain | UnsetType = UNSET
+    answer: str | UnsetType = UNSET
+    """In place of the chain: of a question that a model wrote, proven or judged when it was made."""
+
+
+class Verifier(Part, frozen=True, kw_only=True):
+    """Which program can check an answer; None: none can."""
+
+    name: str | None
+    args: VerifierArgs
+
+
+class Check(Part, frozen=True):
+    """One test and how it ended."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Verification(Part, frozen=True, kw_only=True):
+    """How the answer was checked, check by check."""
+
+    status: ItemStatus
+    checks: list[Check]
+
+
+class Quality(Part, frozen=True, kw_only=True):
+    """What was measured on an item; None: not measured."""
+
+    hops: int
+    necessary_hops: int | None
+    leak: bool
+    """Whether the answer stands in the question."""
+    dup_cluster: str | None
+    """The item that stands for all that ask the same; set when the run is assembled."""
+    difficulty: int | None
+    """In hops."""
+
+
+class Provenance(Part, frozen=True, kw_only=True):
+    """Who made an item, from which settings and versions."""
+
+    policy: str
+    synthesizer: str
+    template: str
+    question_kind: str | None
+    """The last hop's operator; `free` for a question that a model wrote."""
+    model: str | None
+    run_id: str
+    rng_seed: int
+    seed_match: SeedMatch
+    versions: dict[str, str]
+
+
+class ItemMetadata(Part, frozen=True, kw_only=True):
+    """The original's fields about an item's origin."""
+
+    seed_data: str
+    seed_description: str
+    trajectory_depth: int
+    synthesis_date: str | None
+    environment_mode: str
+    seed_index: int | UnsetType = UNSET
+    """The seed's line in its file, from 0; set when the run is assembled."""
+
+
+class Spent(Part, frozen=True, kw_only=True):
+    """What chat models took."""
+
+    llm_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: Number = 0
+
+
+class Cost(Spent, frozen=True, kw_only=True):
+    """What an item took."""
+
+    tool_calls: int = 0
+
+
+class QAItem(Record, frozen=True, kw_only=True):
+    """A line of `qa.jsonl`, `judged.jsonl` or `unverified.jsonl`: a question, its answer, and what proves it.
+
+    Version 2: the world is in the verifier's arguments, answers have typed scorers, questions state how their world is read.
+    """
+
+    SCHEMA: ClassVar[str] = "millrace.qa/2"
+    schema: Literal["millrace.qa/2"] = "millrace.qa/2"
+    qa_id: str
+    question: str
+    answer: str
+    answer_type: str
+    aliases: list[str]
+    """Other ways to write the answer."""
+    language: str
+    source_id: str
+    trajectory_id: str
+    reasoning_steps: list[ReasoningStep]
+    verifier: Verifier
+    verification: Verification
+    quality: Quality
+    provenance: Provenance
+    metadata: ItemMetadata
+    cost: Cost
+    signature: list[int] | UnsetType | None = UNSET
+    """In a shard only: the question's MinHash (`checks.signature_of`); None where near-duplicates are not looked for."""
+
+
+class Rejected(Record, frozen=True, kw_only=True):
+    """A line of `rejected.jsonl`: why a candidate is no item, and as much of the item as there was."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.rejected/1"
+    reason: str
+    """The check that it failed, or what stopped its making."""
+    detail: str
+    item_schema: Literal["millrace.qa/2"] | UnsetType = msgspec.field(default=UNSET, name="schema")
+    qa_id: str | UnsetType = UNSET
+    question: str | UnsetType = UNSET
+    answer: str | UnsetType = UNSET
+    answer_type: str | UnsetType = UNSET
+    aliases: list[str] | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    source_id: str
+    seed_data: str | UnsetType = UNSET
+    """The seed's beginning, where there was not even a trajectory."""
+    trajectory_id: str | UnsetType = UNSET
+    reasoning_steps: list[ReasoningStep] | UnsetType = UNSET
+    verifier: Verifier | UnsetType = UNSET
+    verification: Verification | UnsetType = UNSET
+    quality: Quality | UnsetType = UNSET
+    provenance: Provenance | UnsetType = UNSET
+    metadata: ItemMetadata | UnsetType = UNSET
+    cost: Cost | UnsetType = UNSET
+
+    @classmethod
+    def of_item(cls, item: QAItem, reason: str, detail: str) -> Rejected:
+        """A whole item that is rejected."""
+        kept = {name: getattr(item, name) for name in QAItem.__struct_fields__ if name not in ("schema", "signature")}
+        return cls(reason=reason, detail=detail, item_schema=item.schema, **kept)
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """A line of `failures.jsonl`: why nothing could be made of a seed."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.failure/1"
+    source_id: str
+    seed_data: str
+    """The seed's beginning."""
+    stage: str
+    reason: str
+    detail: str
+    traceback: str | None
+    """The end of it; None where nothing was raised."""
+    seed_index: int | UnsetType = UNSET
+    """The seed's line in its file, from 0; set when the run is assembled."""
+
+
+class SeedOutcome(Record, frozen=True, kw_only=True):
+    """A line of a shard's journal: everything that came of one seed."""
+
+    SCHEMA: ClassVar[str] = "millrace.synthesis.seed_outcome/1"
+    id: str
+    """The seed's `source_id`."""
+    tree: Tree | None
+    """None of a seed that failed."""
+    items: list[QAItem]
+    rejected: list[Rejected]
+    trajectories: list[Trajectory]
+    """Of the items."""
+    failure: Failure | None
+    spent: Spent | UnsetType = UNSET
+    """What a chat model took for the whole seed."""
+    spans: dict[str, float] | UnsetType = UNSET
+    """Seconds by kind of work."""
+    seconds: float | UnsetType = UNSET
+    """Wall clock for the seed."""
