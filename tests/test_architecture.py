@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm"}
+DOMAINS = {"probing", "filtering", "qa", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm", "improve"}
 MAY_IMPORT_DOMAINS = {
     "probing": {"lake", "llm"},
     "qa": {"lake", "llm"},
     "filtering": {"lake"},
+    "improve": {"lake"},
     "synthesis": {"llm"},
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
     "digits": {"lake", "llm", "probing", "qa"},
