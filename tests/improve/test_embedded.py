@@ -73,7 +73,7 @@ def test_the_same_records_give_the_same_weights_and_they_are_others_than_before(
         state: dict[str, Any] = model.state_dict()
         return state
 
-    one, two, none = trained(2), trained(2), trained(0)
+    one, two, none = trained(5), trained(5), trained(0)
     assert all(torch.equal(one[name], two[name]) for name in one)
     changed = {name for name in one if not torch.equal(one[name], none[name])}
     assert any(name.startswith("encoder") for name in changed)

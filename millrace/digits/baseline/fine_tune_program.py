@@ -142,7 +142,7 @@ def fine_tune(model: SceneModel, book: Book, job: TrainingJob, *, rate: float, w
 
     model.eval()  # batch norm as it is: its statistics are the base's; nothing else in the network depends on the mode
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
-    cycle = OneCycleLR(optimizer, rate, total_steps=max(job.steps, 2), pct_start=0.2)
+    cycle = OneCycleLR(optimizer, rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
     questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
     for step, chosen in enumerate(batches(len(book.pixels_SHWC), job)):
         rows = torch.cat([questions_of[place] for place in chosen])
