@@ -14,6 +14,7 @@ import pkgutil
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from millrace.config import shipped_configs
 from millrace.errors import UsageError
@@ -41,8 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_flow(module: str, given: Sequence[str]) -> None:
-    """Run the flow's file as `python -m` does, which imports no Prefect before a run starts; ends with SystemExit."""
+    """Run the flow's file as `python -m` does, which imports no Prefect before a run starts; ends with SystemExit.
+
+    Plug-ins of the user's are found in the working folder, as `python -m` finds them; what is installed goes before it.
+    """
     own, sys.argv = sys.argv, [f"millrace {given[0]}", *given[1:]]
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:

@@ -152,7 +152,7 @@ def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
     from millrace.config import parse_yaml
 
     found: dict[str, Mapping[str, Any]] = {}
-    for file in plugin_files("millrace.boxes.wordings", "yaml"):
+    for file in plugin_files("millrace.boxes.wordings", "yaml").values():
         found |= parse_yaml(file.read_text(encoding="utf-8")).get("pipelines", {})
     return found
 

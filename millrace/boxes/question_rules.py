@@ -78,7 +78,7 @@ def read_value(aspect: str, words: str) -> str | None:
 def wordings(language: str) -> BoxWordings | None:
     """The words of a language, put together from all files in wordings/; None when they do not have it."""
     whole: dict[str, Any] = {}
-    for file in plugin_files("millrace.boxes.wordings", "yaml"):
+    for file in plugin_files("millrace.boxes.wordings", "yaml").values():
         parts = parse_yaml(file.read_text(encoding="utf-8")).get(language, {})
         for field, by_aspect in parts.items():
             whole.setdefault(field, {}).update(by_aspect)

@@ -56,7 +56,7 @@ def _feature_of(selector: Selector) -> str:
 def load_phrasing(language: str) -> Phrasing | None:
     """The words of `language`, put together from all files in wordings/; None when they do not have it."""
     whole: dict[str, Any] = {}
-    for file in plugin_files("millrace.digits.wordings", "yaml"):
+    for file in plugin_files("millrace.digits.wordings", "yaml").values():
         for field, words in parse_yaml(file.read_text(encoding="utf-8")).get(language, {}).items():
             whole.setdefault(field, {}).update(words)
     return msgspec.convert(whole, Phrasing) if whole else None
@@ -65,6 +65,6 @@ def load_phrasing(language: str) -> Phrasing | None:
 def own_pipelines() -> Mapping[str, Mapping[str, Any]]:
     """The question pipelines that kinds of claims bring along, under `pipelines` in their wordings."""
     found: dict[str, Mapping[str, Any]] = {}
-    for file in plugin_files("millrace.digits.wordings", "yaml"):
+    for file in plugin_files("millrace.digits.wordings", "yaml").values():
         found |= parse_yaml(file.read_text(encoding="utf-8")).get("pipelines", {})
     return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from millrace.config import read_mapping
 from millrace.errors import UsageError, did_you_mean
 from millrace.lake.annotations import added_pipelines
+from millrace.plugins.loading import plugin_files
+
+PACKAGE = "millrace.filtering.routes"
 
 PIPELINES = (
     "visual_recognition",
@@ -46,9 +48,8 @@ class Routes(NamedTuple):
 
 
 def route_names() -> list[str]:
-    """The tables that ship in millrace/filtering/routes."""
-    folder = files("millrace.filtering") / "routes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    """The tables in millrace/filtering/routes and of its entry points."""
+    return list(plugin_files(PACKAGE, "yaml"))
 
 
 def load_routes(name_or_path: str) -> Routes:
@@ -58,7 +59,7 @@ def load_routes(name_or_path: str) -> Routes:
         UsageError: no such table, a row without failure id or pipeline, a pipeline that does not exist, one failure id twice.
     """
     if name_or_path in route_names():
-        path = Path(str(files("millrace.filtering") / "routes" / f"{name_or_path}.yaml"))
+        path = plugin_files(PACKAGE, "yaml")[name_or_path]
     elif name_or_path.endswith((".yaml", ".yml", ".json")) or "/" in name_or_path:
         path = Path(name_or_path)
     else:

@@ -11,6 +11,7 @@ from millrace.errors import UsageError
 from millrace.llm.client.durable_chat import DurableChat, budget_file
 from millrace.llm.images import ImageEncoder
 from millrace.llm.prices import price_of
+from millrace.llm.providers import ProvidedModel
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.store.ledger import Ledger, read_ledger
 from millrace.llm.store.reply_journal import PaidReplies
@@ -19,6 +20,7 @@ from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
 from millrace.llm.throttle.global_limit import GlobalLimit
 from millrace.llm.throttle.rates import RateBudget
 from millrace.llm.transport.http_chat import Resources
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 
 PROVIDERS = "millrace.llm.providers"
@@ -53,7 +55,7 @@ def open_chat(
     places: list[EndpointSettings | None] = list(settings.endpoints) or [None]
     endpoints = [
         Endpoint(
-            module.open_model(settings, place, shared),
+            completed(module.open_model(settings, place, shared), ProvidedModel, f"the provider '{settings.provider}'"),
             (place and place.max_in_flight) or settings.max_in_flight,
             settings.identity or (place.base_url.partition("?")[0] if place is not None else ""),
         )

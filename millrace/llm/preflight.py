@@ -68,9 +68,7 @@ def reach_all(models: Iterable[ModelSettings | Trial], *, wait_s: float = 0.0) -
         if settings.endpoints:
             lines += asyncio.run(_reached(settings, wait_s, trial))
             continue
-        module = load_plugin(PROVIDERS, settings.provider, "provider")
-        if hasattr(module, "check"):
-            module.check(settings)
+        load_plugin(PROVIDERS, settings.provider, "provider").check(settings)
         lines.append(f"{settings.model or settings.provider}: runs in this process")
     return list(dict.fromkeys(lines))
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from millrace.config import OPERATIONAL, Settings
+from millrace.errors import UsageError
 from millrace.plugins.form_fields import NameOf
+from millrace.plugins.loading import load_plugin
 
 SECRET_WORDS = ("key", "token", "secret", "password", "sig", "auth", "credential")
 """Names of query parameters with one of these are refused: a base URL is written to the run's config."""
@@ -163,12 +165,16 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _names_what_it_needs(self) -> ModelSettings:
-        if self.provider in {"openai_compatible", "gemini"} and not self.endpoints:
+        try:
+            provider = load_plugin("millrace.llm.providers", self.provider, "provider")
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        if provider.NEEDS_ENDPOINTS and not self.endpoints:
             raise ValueError(f"provider {self.provider} needs endpoints: [{{base_url: …}}]")
-        if self.provider == "huggingface" and self.endpoints:
+        if not provider.TAKES_ENDPOINTS and self.endpoints:
             raise ValueError(
-                "provider huggingface runs in this process; leave out endpoints, or name the provider that serves them"
+                f"provider {self.provider} runs in this process; leave out endpoints, or name the provider that serves them"
             )
-        if self.provider in {"openai_compatible", "gemini", "huggingface"} and not self.model:
+        if provider.NEEDS_MODEL and not self.model:
             raise ValueError(f"provider {self.provider} needs a model name")
         return self

@@ -8,13 +8,17 @@ These change a field's JSON schema, which Prefect's form is drawn from, and noth
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from millrace.plugins.loading import load_plugin, plugin_files, plugin_names
+from millrace.errors import UsageError
+from millrace.plugins.loading import load_plugin, plugin_files, plugin_names, settings_class
+
+log = logging.getLogger("millrace.plugins")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class NameOf:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """A drop-down, or a text."""
         del core, handler
-        names = sorted({*plugin_names(self.package), *(path.stem for path in plugin_files(self.package, "yaml"))})
+        names = sorted({*plugin_names(self.package), *plugin_files(self.package, "yaml")})
         return {"anyOf": [{"title": "shipped", "type": "string", "enum": names}, {"title": self.own, "type": "string"}]}
 
 
@@ -56,8 +60,11 @@ class SettingsOf:
         del core
         forms: list[dict[str, Any]] = []
         for name in sorted(plugin_names(self.package), key=lambda name: (name != self.default, name)):
-            model = getattr(load_plugin(self.package, name, self.kind), f"{self.kind.capitalize()}Settings", None)
-            if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            what = f"the {self.kind} '{name}'"
+            try:
+                model = settings_class(load_plugin(self.package, name, self.kind), self.kind, what)
+            except UsageError as problem:  # of another package: it must not take the form away; a config that names it is told
+                log.warning("left out of the form: %s", problem)
                 continue
             reference = handler(model.__pydantic_core_schema__)
             form = handler.resolve_ref_schema(reference)

@@ -6,11 +6,12 @@ A kind of annotation (`millrace.lake.annotations`) names the module for it, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from millrace.lake.annotations import understood_by
+from millrace.plugins.contracts import completed, optional
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -70,11 +71,14 @@ class ClaimRules(Protocol):
         """The value that an answer means, in the spelling of `Truth`; None when it can't be read or could mean two."""
         ...
 
+    @optional
     def factors(self, row: LakeRow) -> tuple[str, ...]:
         """Properties of the picture that may go with failures."""
-        ...
+        del row
+        return ()
 
 
 def claim_rules(row: LakeRow) -> ClaimRules | None:
     """Who decides claims about this picture; None when it has no annotation, or one that nobody understands."""
-    return cast("ClaimRules | None", understood_by(getattr(row, "annotation", None), "claims"))
+    rules = understood_by(row.annotation, "claims")
+    return None if rules is None else completed(rules, ClaimRules, f"the module {rules.__name__}")  # type: ignore[no-any-return]

@@ -57,8 +57,8 @@ def _answers(items: Iterable[Mapping[str, Any]], lake: Path, baseline: Baseline 
         return item["image"]["file"], item["image"]["row"]
 
     groups = [list(group) for _, group in groupby(sorted(items, key=place), key=place)]
-    width = int(getattr(baseline, "concurrency", 1))
-    if width == 1 or baseline is None:
+    width = 1 if baseline is None else baseline.concurrency
+    if width == 1:
         for about_one in groups:
             yield from _answers_about(about_one, lake, baseline)
         return

@@ -17,8 +17,10 @@ from pydantic import Field, model_validator
 from millrace.compat.claim_files import PLACEHOLDER, from_original, is_original
 from millrace.config import Settings, parse_config, parse_yaml, read_mapping
 from millrace.errors import UsageError, did_you_mean
+from millrace.plugins.loading import plugin_files
 from millrace.run.ids import canonical
 
+PACKAGE = "millrace.probing.claim_sets"
 CLAIM_SETS = Path(__file__).parent / "claim_sets"
 """The shipped claim sets: one file is one choice."""
 
@@ -177,8 +179,8 @@ class ClaimSet:
 
 
 def claim_set_names() -> list[str]:
-    """The shipped claim sets."""
-    return sorted(path.stem for path in CLAIM_SETS.glob("*.yaml"))
+    """The claim sets that have a name: shipped, or of an entry point."""
+    return list(plugin_files(PACKAGE, "yaml"))
 
 
 def load_claims(
@@ -229,12 +231,13 @@ def fill(sentence: str, values: Mapping[str, str]) -> str:
 
 
 def _find(name_or_path: str) -> Path:
-    if name_or_path in claim_set_names():
-        return CLAIM_SETS / f"{name_or_path}.yaml"
+    named = plugin_files(PACKAGE, "yaml")
+    if name_or_path in named:
+        return named[name_or_path]
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml", ".json"}:
         return path
-    hint = did_you_mean(name_or_path, claim_set_names())
+    hint = did_you_mean(name_or_path, named)
     raise UsageError(f"no claim set named '{name_or_path}'{hint}, or the path of a .yaml or .json file")
 
 

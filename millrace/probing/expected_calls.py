@@ -13,7 +13,7 @@ from millrace.lake.files import LakeFile, check_lake
 from millrace.llm.estimate import Planned, about_a_picture
 from millrace.llm.settings import ModelSettings, chats_in
 from millrace.probing.baselines import baseline_settings
-from millrace.probing.judges import judge_settings
+from millrace.probing.judges import judge_settings, judges_annotated
 from millrace.probing.settings import ProbingConfig
 
 Calls = list[tuple[ModelSettings, Planned]]
@@ -55,7 +55,7 @@ def expected_calls(config: ProbingConfig) -> Calls:
     chosen = images.bare * sum(bool(claim.prefill_slots) for claim in claims)
     if chosen:  # what a claim is asked about: by the first judge, where no annotation tells
         calls.append((panel[0], about_a_picture("subject", chosen)))
-    judged = images.bare if getattr(judge, "prefer_annotation", False) else sum(images)
+    judged = sum(images) if judges_annotated(judge) else images.bare
     if judged:
         calls += [(chat, about_a_picture("judge", judged * len(claims))) for chat in panel]
     return calls

@@ -1,7 +1,7 @@
 """What a baseline needs before ranks can open it: the embedded one has to be trained, once for its code and settings.
 
-A plug-in that needs something has a function `preparation(settings) -> list[str] | None`: the command of a program to run, or
-None when all is there. The program prints its progress as JSON lines, `{"done": 3, "total": 20}`.
+A plug-in that needs something has a function `preparation(settings)`: the command of a program to run, or None when all is there.
+The program prints its progress as JSON lines, `{"done": 3, "total": 20}`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def prepare_baseline(baseline: Mapping[str, Any], logs: Path, on_progress: Calla
     """
     settings = baseline_settings(baseline)
     module = load_plugin(PACKAGE, str(baseline.get("name", "embedded")), "baseline")
-    command = module.preparation(settings) if hasattr(module, "preparation") else None
+    command = module.preparation(settings)
     if command is None:
         return False
 

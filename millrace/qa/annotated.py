@@ -7,11 +7,12 @@ Who understands a kind of annotation (`millrace.lake.annotations`) names a modul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from millrace.lake.annotations import understood_by
+from millrace.plugins.contracts import completed
 
 if TYPE_CHECKING:
     from millrace.lake.rows import LakeRow
@@ -86,4 +87,5 @@ class QuestionRules(Protocol):
 
 def question_rules(row: LakeRow) -> QuestionRules | None:
     """Who writes and checks questions about this picture; None when it has no annotation, or one that nobody understands."""
-    return cast("QuestionRules | None", understood_by(row.annotation, "questions"))
+    rules = understood_by(row.annotation, "questions")
+    return None if rules is None else completed(rules, QuestionRules, f"the module {rules.__name__}")  # type: ignore[no-any-return]

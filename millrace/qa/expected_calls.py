@@ -5,7 +5,7 @@ from __future__ import annotations
 from millrace.llm.estimate import Planned, about_a_picture
 from millrace.llm.settings import ModelSettings, chats_in
 from millrace.qa.settings import QaSettings
-from millrace.qa.writers import writer_settings
+from millrace.qa.writers import blind_tries, writer_settings
 
 
 def expected_calls(settings: QaSettings, failures: int) -> list[tuple[ModelSettings, Planned]]:
@@ -21,7 +21,7 @@ def expected_calls(settings: QaSettings, failures: int) -> list[tuple[ModelSetti
     author, answerers = chats[0], chats[1:] or chats[:1]
     calls = [(author, about_a_picture("write", drafts))]
     calls += [(chat, about_a_picture("answer", drafts)) for chat in answerers]
-    blind = drafts * int(getattr(writer, "blind_tries", 0))
+    blind = drafts * blind_tries(writer)
     if blind:
         calls.append((answerers[0], about_a_picture("blind", blind, pictures=0)))
     return calls

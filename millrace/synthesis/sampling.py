@@ -150,7 +150,7 @@ def _view(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: in
 
 async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal]], limits: Limits) -> list[Observation]:
     actions = [proposal.action for _, proposal in todo]
-    if not getattr(environment, "concurrent", False):
+    if not environment.concurrent:
         return run_together(environment.tools, actions, timeout_s=limits.tool_timeout_s)
     hosted = all(tool.host is not None for tool in environment.tools.values())
     groups = [actions] if hosted else [[action] for action in actions]  # whoever hosts them runs them side by side

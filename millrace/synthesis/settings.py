@@ -19,6 +19,8 @@ from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.synthesis.sampling import Limits
 
 ENVIRONMENTS = "millrace.synthesis.environments"
+POLICIES = "millrace.synthesis.policies"
+EXPORTS = "millrace.synthesis.exports"
 ALIASES = {"py": "python"}
 MENDED_TOOLS = {"rag_tools": "local_search"}
 """Names in the original's presets that no environment ever had → what they mean."""
@@ -93,8 +95,9 @@ class SynthesisConfig(Settings):
 
     seeds: Path | None = None
     """A file of seeds: JSON list, JSONL or plain lines. Empty: the example seeds of the environment."""
-    policy: Literal["programmatic", "chat"] = "programmatic"
-    """Who chooses the actions: a program (no model, answers proven) or a chat model."""
+    policy: Annotated[str, NameOf("millrace.synthesis.policies")] = "programmatic"
+    """Who chooses the actions: a program (programmatic: no model, answers proven), a chat model (chat), or the dotted path of a
+    module of your own with `policy_of`."""
     chat: ChatSettings = ChatSettings()
     """How a chat model takes part."""
     language: Literal["auto", "en", "zh"] = "auto"
@@ -155,13 +158,28 @@ class SynthesisConfig(Settings):
             raise ValueError("must name an environment")
         if "." in value:
             return value.strip()
+        known = plugin_names(ENVIRONMENTS)
+        if value.strip() in known:
+            return value.strip()
         name = ALIASES.get(value.strip().lower(), value.strip().lower())
-        if name not in plugin_names(ENVIRONMENTS):
-            try:
-                load_plugin(ENVIRONMENTS, name, "environment")
-            except UsageError as error:
-                raise ValueError(str(error)) from error
+        if name not in known:
+            _say_unknown(ENVIRONMENTS, value.strip(), "environment")
         return name
+
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        if "." not in value and value not in plugin_names(POLICIES):
+            _say_unknown(POLICIES, value, "policy")
+        return value
+
+    @field_validator("exports")
+    @classmethod
+    def _known_exports(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if "." not in name and name not in plugin_names(EXPORTS):
+                _say_unknown(EXPORTS, name, "export")
+        return value
 
     @field_validator("available_tools")
     @classmethod
@@ -209,11 +227,25 @@ class SynthesisConfig(Settings):
 
     @property
     def seeds_path(self) -> Path:
-        """The seeds' file: the one named, or the shipped examples of the environment."""
+        """The seeds' file: the one named, or the shipped examples of the environment.
+
+        Raises:
+            UsageError: none is named, and none is shipped.
+        """
         if self.seeds is not None:
             return self.seeds
-        name = self.environment_mode.rpartition(".")[2]
-        return configs_folder() / "synthesis" / "seeds" / f"{name}.txt"
+        shipped = configs_folder() / "synthesis" / "seeds" / f"{self.environment_mode.rpartition('.')[2]}.txt"
+        if not shipped.is_file():
+            missing = f"no seeds are shipped for the environment '{self.environment_mode}'"
+            raise UsageError(f"{missing}: set seeds: FILE (lines of text, a JSON list or JSONL)")
+        return shipped
+
+
+def _say_unknown(package: str, name: str, kind: str) -> None:
+    try:
+        load_plugin(package, name, kind)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 MEMORY_PER_WORKER = 2**30

@@ -17,7 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
+from millrace.synthesis.environments import Environment, called
 from millrace.synthesis.tool_host import TOGETHER
 
 BEYOND_S = 5.0
@@ -61,10 +63,8 @@ def main() -> None:
     opening = json.loads(sys.stdin.buffer.readline())
     try:
         module = load_plugin("millrace.synthesis.environments", opening["mode"], "environment")
-        environment = module.open_environment(**opening["kwargs"])
-        prepare = getattr(environment, "prepare", None)
-        if prepare is not None:
-            prepare()
+        environment = completed(module.open_environment(**opening["kwargs"]), Environment, f"the environment '{opening['mode']}'")
+        environment.prepare()
     except Exception as error:  # noqa: BLE001 - told to the process that waits
         _say(answers, threading.Lock(), {"problem": f"{type(error).__name__}: {error}"})
         return
@@ -91,8 +91,6 @@ def main() -> None:
 
 
 def _answer(environment: Any, request: dict[str, Any]) -> dict[str, str]:
-    from millrace.synthesis.environments import called
-
     try:
         seen = called(environment.tools[request["tool"]], request["parameters"], request["max_chars"])
     except MemoryError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import ModuleType
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from millrace.errors import UsageError, did_you_mean
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
-from millrace.synthesis.environments import Environment, Start, Tool
+from millrace.synthesis.environments import Environment, Start, Tool, Verifier
 from millrace.synthesis.settings import ENVIRONMENTS, SynthesisConfig
 from millrace.synthesis.tool_host import ToolHost
 
@@ -23,16 +27,15 @@ def open_environment(config: SynthesisConfig) -> Environment:
         InputError: the data that it needs is not there.
     """
     module = load_plugin(ENVIRONMENTS, config.environment_mode, "environment")
-    make = getattr(module, "open_environment", None)
-    if make is None:
-        raise UsageError(f"the module {module.__name__} has no function open_environment(**environment_kwargs)")
+    _check_arguments(module.open_environment, config.environment_kwargs, config.environment_mode)
     try:
-        environment: Environment = make(**config.environment_kwargs)
+        environment: Environment = module.open_environment(**config.environment_kwargs)
     except ValidationError as error:
-        fields = list(getattr(getattr(module, "Options", None), "model_fields", {}))
+        fields = _fields_of(module, error.title)
         raise UsageError("; ".join(_sentence(detail, fields) for detail in error.errors())) from None
-    except TypeError as error:
-        raise UsageError(f"environment_kwargs do not fit '{config.environment_mode}': {error}") from error
+    check_parts(completed(environment, Environment, f"the environment '{config.environment_mode}'"), config.environment_mode)
+    if config.policy == "programmatic":
+        _check_for_programs(environment, config.environment_mode)
     unknown = [name for name in config.available_tools if name not in environment.tools]
     if unknown:
         environment.close()
@@ -43,6 +46,50 @@ def open_environment(config: SynthesisConfig) -> Environment:
     if config.available_tools:
         environment.tools = {name: tool for name, tool in environment.tools.items() if name in config.available_tools}
     return HostedEnvironment(environment, ToolHost(config.environment_mode, config.environment_kwargs))
+
+
+def check_parts(environment: Environment, name: str) -> None:
+    """See that the parts of an environment fit each other.
+
+    Raises:
+        UsageError: they do not; the message says which and what to do.
+    """
+    what = f"the environment '{name}'"
+    for key, tool in environment.tools.items():
+        if key != tool.name:
+            raise UsageError(f"{what}: its tools are by name, and the tool '{tool.name}' stands under '{key}'")
+    for key, operator in environment.operators.items():
+        if key != operator.name:
+            raise UsageError(f"{what}: its operators are by name, and the operator '{operator.name}' stands under '{key}'")
+        if operator.tool not in environment.tools:
+            hint = did_you_mean(operator.tool, environment.tools)
+            raise UsageError(f"{what}: the operator '{key}' calls the tool '{operator.tool}', which it does not have{hint}")
+    if environment.verifier is not None:
+        completed(environment.verifier, Verifier, f"the verifier of {what}")
+
+
+def _check_for_programs(environment: Environment, name: str) -> None:
+    """Without a model, questions are planned with operators and proven by the verifier."""
+    lacks = "operators" if not environment.operators else "verifier" if environment.verifier is None else ""
+    if lacks:
+        environment.close()
+        raise UsageError(
+            f"the environment '{name}' has no {lacks}, so that no program can make questions in it: write {lacks} "
+            "(docs/extending/environment.md), or set policy: chat"
+        )
+
+
+def _check_arguments(make: Callable[..., Any], given: Mapping[str, Any], name: str) -> None:
+    try:
+        inspect.signature(make).bind(**given)
+    except TypeError as error:
+        raise UsageError(f"environment_kwargs do not fit '{name}': open_environment{inspect.signature(make)}, {error}") from None
+
+
+def _fields_of(module: ModuleType, settings: str) -> list[str]:
+    """The fields of the settings class of that name, for a message."""
+    model = vars(module).get(settings)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
 class HostedEnvironment:
@@ -58,6 +105,9 @@ class HostedEnvironment:
     def start(self, seed: str, rng: random.Random) -> Start:
         """Read a seed."""
         return self._inner.start(seed, rng)
+
+    def prepare(self) -> None:
+        """Nothing here: the tools' process does it for itself."""
 
     def close(self) -> None:
         """End the tools' process and let go of the environment."""

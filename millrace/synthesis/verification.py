@@ -102,10 +102,9 @@ def necessary_hops(environment: Environment, chain: Mapping[str, Any], values: S
 
 def _end(verifier: Verifier, hops: Sequence[Mapping[str, Any]], values: list[Value]) -> Value:
     """Where a chain ends from the values so far; None where it ends nowhere."""
-    suppose = getattr(verifier, "suppose", verifier.apply)  # a verifier may be older than this ability
     for hop in hops[len(values) - 1 :]:
         try:
-            values = [*values, suppose(hop["op"], hop["args"], values)]
+            values = [*values, verifier.suppose(hop["op"], hop["args"], values)]
         except Unprovable:
             return None
     return values[-1]

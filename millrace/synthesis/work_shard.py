@@ -18,6 +18,7 @@ import orjson
 from millrace.config import fingerprint_of
 from millrace.errors import ItemFailed, MillraceError
 from millrace.llm.run_chats import chat_folder
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.run.ids import canonical, content_id, random_for
 from millrace.run.journal import Journal, read_jsonl
@@ -25,11 +26,10 @@ from millrace.synthesis.checks import signature_of
 from millrace.synthesis.environments import Environment
 from millrace.synthesis.lines import check_schema, item_record, steps_of, trajectory_record
 from millrace.synthesis.policies import Policy
-from millrace.synthesis.policies.programmatic import ProgrammaticPolicy
 from millrace.synthesis.runs.tally import Clock, Tally, tally_of
 from millrace.synthesis.sampling import Tree, sample_trajectories
 from millrace.synthesis.selection import candidates, select_trajectories
-from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.settings import POLICIES, SynthesisConfig
 from millrace.synthesis.toolset import open_environment
 from millrace.synthesis.verification import prove
 from millrace.synthesis.writing import answer_text, chain_of, language_of, write_question
@@ -129,7 +129,7 @@ async def _work(
 
     starts = os.open(tries, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        together = config.policy == "chat"
+        together = policy.many_seeds
         for seed in waiting:  # whoever was at work when a worker ended is tried alone: only the guilty one ends it again
             if not together or counted.get(seed["source_id"]):
                 await one(seed)
@@ -140,15 +140,13 @@ async def _work(
                     raise trouble
     finally:
         os.close(starts)
-        if config.policy == "chat":
-            await policy.close()  # type: ignore[attr-defined]
+        await policy.close()
 
 
 def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> Policy:
     """The policy a config names; a chat model keeps what it was paid for in `folder`."""
-    if config.policy == "programmatic":
-        return ProgrammaticPolicy()
-    return load_plugin("millrace.synthesis.policies", "chat", "policy").policy_of(config, folder, shard)  # type: ignore[no-any-return]
+    policy = load_plugin(POLICIES, config.policy, "policy").policy_of(config, folder, shard)
+    return completed(policy, Policy, f"the policy '{config.policy}'")  # type: ignore[no-any-return]
 
 
 async def synthesise_seed(
@@ -184,8 +182,8 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
     tree = Tree(content, source_id, start, config.seed_description)
     await sample_trajectories(tree, environment, policy, config.limits, run_seed=config.seed)
     clock.lap("exploring")
-    if hasattr(policy, "write"):  # a chat model writes its own questions
-        record: dict[str, Any] = await policy.write(config, environment, tree)
+    record = await policy.write(config, environment, tree)
+    if record is not None:  # a chat model writes its own questions
         clock.lap("writing")
         return {**record, "spans": clock.spans}
     ranked = candidates(tree, environment, min_depth=config.min_depth, how=config.selection)

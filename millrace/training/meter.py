@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.training.energy import Domain, Kind, Source, Unavailable
 from millrace.training.settings import EnergySettings
@@ -90,9 +91,11 @@ class EnergyMeter:
         for name in self.settings.providers:
             module = load_plugin(SOURCES, name, "energy source")
             try:
-                opened.append(module.open_source(self.settings))
+                source = module.open_source(self.settings)
             except Unavailable as reason:
                 self.unavailable[name] = str(reason)
+            else:
+                opened.append(completed(source, Source, f"the energy source '{name}'"))
         return opened
 
     def __enter__(self) -> EnergyMeter:

@@ -25,6 +25,7 @@ class Program:
     parameters: dict[str, Parameter]
     metrics: tuple[str, ...]
     scales: bool
+    takes_data: bool = False
     external: External | None = None
 
     def complete(self, given: dict[str, Value], *, where: str) -> dict[str, Value]:
@@ -66,12 +67,12 @@ def load_program(name: str, config: TrainingConfig, overrides: dict[str, Paramet
     if name in config.external:
         external = config.external[name]
         required = external.required_metrics if external.required_metrics is not None else sorted(external.metrics)
-        return Program(name, external.parameters | changed, tuple(required), False, external)
+        return Program(name, external.parameters | changed, tuple(required), scales=False, external=external)
     if name not in plugin_names(WORKLOADS) and "." not in name:
         known = [*plugin_names(WORKLOADS), *config.external]
         raise UsageError(f"{where or 'workload'}: no workload named '{name}'{did_you_mean(name, known)}")
     module = load_plugin(WORKLOADS, name, "workload")
-    return Program(name, dict(module.PARAMETERS) | changed, tuple(module.METRICS), module.SCALES)
+    return Program(name, dict(module.PARAMETERS) | changed, tuple(module.METRICS), module.SCALES, module.TAKES_DATA)
 
 
 def build_command(
@@ -103,7 +104,7 @@ def build_command(
         command += ["--gpu-memory-fraction", repr(resources.gpu_memory_fraction)]
     if job.checkpoint_every:
         command += ["--checkpoint-every", str(job.checkpoint_every), "--resume"]
-    if data is not None and program.name.startswith("resnet"):
+    if data is not None and program.takes_data:
         command += ["--data", str(data)]
     return command + (["--repeat"] if repeat else [])
 

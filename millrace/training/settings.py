@@ -182,8 +182,8 @@ class CoolDown(Settings):
 class EnergySettings(Settings):
     """What is measured. Training runs whether or not anything can be."""
 
-    providers: list[str] = ["rapl", "nvml"]
-    """Files in millrace/training/energy/; zeus and codecarbon need their packages."""
+    providers: list[Annotated[str, NameOf("millrace.training.energy")]] = ["rapl", "nvml"]
+    """Files in millrace/training/energy/, or dotted paths of your own; zeus and codecarbon need their packages."""
     idle_s: NonNegativeFloat = 5.0
     """Length of the idle baseline at the start, in seconds; 0 takes none."""
     watts_per_core: PositiveFloat | None = None

@@ -170,7 +170,7 @@ def test_a_picture_that_is_none_is_the_rows_failure() -> None:
 def test_a_kind_of_claim_is_three_files_of_one_name() -> None:
     rules = plugin_names("millrace.boxes.kinds")
     assert rules == plugin_names("millrace.boxes.verifiers")
-    assert rules == [path.stem for path in plugin_files("millrace.boxes.wordings", "yaml")]
+    assert rules == list(plugin_files("millrace.boxes.wordings", "yaml"))
     assert {claim.claim_id for claim in load_claims("objects").claims} == set(claim_kinds())
     assert read_value("NO_SUCH_SLOT", "5") is None
     named = [path.name for path in (ROOT / "millrace" / "boxes").glob("*.py") if "object_presence" in path.read_text()]

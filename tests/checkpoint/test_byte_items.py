@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import array
 import collections
 import contextlib
 import datetime
@@ -14,8 +16,11 @@ import pathlib
 import pickle
 import random
 import signal
+import time
+import types
 import uuid
 import zipfile
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +89,30 @@ PLAIN: dict[str, Any] = {
     "bytes": [b"abc", bytearray(b"abc"), range(3)],
     "torch's": [torch.float32, torch.Size([1, 2]), torch.device("cpu")],
     "keys": {(1, "a"): 2, pathlib.Path("a"): 1, Phase.MAIN: 3, datetime.date(2026, 1, 2): 4},
+    "records": np.array([(1, 2.5)], dtype=[("a", "i8"), ("b", "f4")]),
+    "aligned records": np.zeros(2, dtype=np.dtype([("a", "u1"), ("b", "f8")], align=True)),
+    "records in records": np.zeros(2, dtype=[("p", [("x", "f4", (3, 2))]), ("name", "U4")]),
+    "one record": np.array([(1, 2.5)], dtype=[("a", "i8"), ("b", "f4")])[0],
+    "named records": np.rec.array([(1, 2.0)], dtype=[("a", int), ("b", float)]),
+    "masked": np.ma.array([1, 2, 3], mask=[0, 1, 0], fill_value=9),
+    "matrix": np.asmatrix(np.ones((2, 2))),
+    "array of raw bytes": np.zeros(2, dtype="V7"),
+    "a dtype and a type of numpy's": [np.dtype("f4"), np.dtype([("a", "i2")]), np.float32, np.bool_],
+    "types": [int, str, set, complex, object, type(None)],
+    "words": [..., NotImplemented],
+    "a generator of Python's": random.Random(3),
+    "options": [types.SimpleNamespace(lr=0.1, inner=types.SimpleNamespace(a=[1])), argparse.Namespace(lr=0.1, name="x")],
+    "numbers": array.array("d", [1.0, 2.0]),
+    "time in a zone": datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+    "zones": [zoneinfo.ZoneInfo("UTC"), zoneinfo.ZoneInfo("America/Argentina/Buenos_Aires"), zoneinfo.ZoneInfo("Etc/GMT+1")],
+    "local time": time.gmtime(0),
+    "version": torch.__version__,
+    "defaults": [
+        collections.defaultdict(int, a=1),
+        collections.defaultdict(collections.Counter, a=collections.Counter("ab")),
+        collections.defaultdict(collections.deque),
+        collections.defaultdict(frozenset),
+    ],
     "tensors": {"ema": torch.ones(3), "parameter": torch.nn.Parameter(torch.ones(2))},
 }
 
@@ -95,6 +124,8 @@ def saved_bytes(value: Any) -> bytes:
 
 
 def text_of(value: Any) -> str:
+    if isinstance(value, random.Random):
+        return repr(value.getstate())
     return repr(value.bit_generator.state) if isinstance(value, np.random.Generator) else repr(value)
 
 
@@ -262,8 +293,51 @@ HOSTILE = {
     "a factory that runs": b"\x80\x02ccollections\ndefaultdict\ncposix\nsystem\n\x85R.",
     "a call of what was made": b"\x80\x02ccollections\nOrderedDict\n)R)R.",
     "a far memo index": b"\x80\x02Nr\xff\xff\xff\x70.",
+    "getattr of something else": b"\x80\x02cbuiltins\ngetattr\nczoneinfo\nZoneInfo\nX\x08\x00\x00\x00__init__\x86R.",
+    "getattr kept for later": b"\x80\x02]cbuiltins\ngetattr\na.",
+    "a zone that is a path": b"\x80\x02cbuiltins\ngetattr\nczoneinfo\nZoneInfo\nX\x09\x00\x00\x00_unpickle\x86R"
+    b"X\x05\x00\x00\x00../..K\x01\x86R.",
+    "a class made by type": b"\x80\x02cbuiltins\ntype\nX\x01\x00\x00\x00A)}\x87R.",
     "a doubled key": b"\x80\x02}](" + b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(60)) + b"e0h\x3cNs.",
 }
+
+
+class Says:
+    """Pickles to any call and state."""
+
+    def __init__(self, function: Any, arguments: tuple[Any, ...], state: Any = None) -> None:
+        self.made = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.made
+
+
+def dtype_of(text: str, *state: Any) -> Says:
+    return Says(np.dtype, (text, False, True), state)
+
+
+def array_of(dtype: Any, data: bytes) -> Says:
+    return Says(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (len(data) // 8,), dtype, False, data))
+
+
+LYING_DTYPES = {
+    "numbers that are pointers": dtype_of("i8", 3, "<", None, None, None, -1, -1, 1),
+    "numbers that are lists of objects": dtype_of("i8", 3, "<", None, None, None, -1, -1, 63),
+    "a field behind the end": dtype_of("V8", 3, "|", None, ("a",), {"a": (np.dtype("f8"), 8)}, 8, 1, 16),
+    "a field before the start": dtype_of("V8", 3, "|", None, ("a",), {"a": (np.dtype("f4"), -4)}, 8, 1, 16),
+    "a field that is too long": dtype_of("V8", 3, "|", None, ("a",), {"a": (np.dtype("U9"), 0)}, 8, 1, 16),
+    "a field of objects": dtype_of("V8", 3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 16),
+    "more repeats than bytes": dtype_of("V8", 3, "|", (np.dtype("f8"), (1000,)), None, None, 8, 1, 0),
+    "longer than it says": dtype_of("V8", 3, "|", None, None, None, 1 << 30, 1, 0),
+    "aligned to nothing": dtype_of("V8", 3, "|", None, None, None, 8, 0, 0),
+    "names without fields": dtype_of("V8", 3, "|", None, ("a", "b"), {"a": (np.dtype("f8"), 0)}, 8, 1, 16),
+}
+
+
+@pytest.mark.parametrize("name", LYING_DTYPES)
+def test_a_dtype_that_lies_about_its_memory_never_reaches_numpy(name: str) -> None:
+    assert refusal(with_pickle(pickle.dumps(array_of(np.dtype("i8"), bytes(32)), 2))) is None
+    assert refusal(with_pickle(pickle.dumps(array_of(LYING_DTYPES[name], bytes(32)), 2))) is not None
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from PIL import Image
 from millrace.digits.baseline.embedded import EmbeddedBaseline
 from millrace.digits.claim_vocabulary import NOT_RELATED
 from millrace.digits.subjects import choose_subject
-from millrace.probing.baselines import ClaimPrompt, Completion, Question
+from millrace.plugins.contracts import completed
+from millrace.probing.baselines import Baseline, ClaimPrompt, Completion, Question
 from millrace.probing.claims import load_claims
 from millrace.probing.prompts import write_prompt
+from millrace.testing.kinds.baseline import PROMISES
 from tests.digits.hand_scenes import drawn_scenes
 
 CLAIMS = load_claims("default")
@@ -24,6 +28,11 @@ def prompts_for(number: int) -> list[ClaimPrompt]:
     annotated = SCENES[number][1]
     chosen = [(claim, choose_subject(claim, annotated, seed=1, image_id=str(number))) for claim in CLAIMS.claims]
     return [write_prompt(claim, subject) for claim, subject in chosen if subject is not None]
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+def test_it_keeps_the_contract_of_baselines(small_baseline: EmbeddedBaseline, promise: Callable[[Baseline], None]) -> None:
+    promise(completed(small_baseline, Baseline, "the baseline 'embedded'"))
 
 
 @pytest.mark.parametrize("number", range(len(SCENES)))

@@ -18,10 +18,12 @@ from millrace.llm.mock_server.faults import FaultPlan
 from millrace.llm.mock_server.serve import LocalServer
 from millrace.llm.providers import gemini as gemini_provider
 from millrace.llm.providers import huggingface, openai_compatible, scripted
+from millrace.llm.providers.scripted import default_reply
 from millrace.llm.settings import EndpointSettings, ImagePolicy, ModelSettings
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.http_chat import Resources
 from millrace.plugins.loading import plugin_names
+from millrace.testing.kinds.provider import PROMISES, Provider
 from tests.llm.gemini_server import KEY, GeminiServer, exhausted, gemini
 from tests.llm.servers import run, serving
 
@@ -105,15 +107,14 @@ def test_every_provider_in_the_folder_is_checked_here() -> None:
 
 
 @every_provider
-def test_it_is_a_chat_model_that_closes_twice(name: str) -> None:
-    async def main() -> None:
-        async with OPENED[name](lambda request: "yes") as (model, _):
-            assert isinstance(model, ChatModel)
-            assert model.name
-            await model.close()
-            await model.close()
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+def test_a_provider_keeps_its_contract(name: str, promise: Callable[[Provider], None]) -> None:
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[ChatModel]:
+        async with OPENED[name](default_reply) as (model, _):
+            yield model
 
-    run(main())
+    promise(Provider(opened))
 
 
 @every_provider

@@ -1,4 +1,4 @@
-"""The contract of every workload found in the folder, by running the training program on each."""
+"""What the shipped workloads keep beyond the contract (tests/testing): they learn, stop, go on, and run on several ranks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from millrace.plugins.loading import plugin_names
 from millrace.training.launch import environment_for, loopback_interface
-from millrace.training.parameters import Parameter, arguments, typed
+from millrace.training.parameters import arguments
 from millrace.training.programs import build_command, load_program
 from millrace.training.settings import Resources, TrainingConfig, TrainingJob
 from millrace.training.trainer import worker
@@ -58,38 +58,10 @@ def events(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
 
 
-def test_importing_the_workloads_does_not_import_torch():
-    code = f"import sys\nfor n in {NAMES!r}: __import__('millrace.training.workloads.' + n)\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_workload_declares_the_common_hyperparameters_with_ranges(name):
+def test_a_shipped_workload_declares_the_common_hyperparameters(name):
     module = importlib.import_module(f"millrace.training.workloads.{name}")
     assert {"epochs", "lr", "batch_size", "seed", "weight_decay"} <= set(module.PARAMETERS)
-    assert all(isinstance(parameter, Parameter) for parameter in module.PARAMETERS.values())
-    assert module.METRICS
-    assert module.__doc__
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_workload_trains_says_so_and_uses_exactly_what_it_was_given(name, tmp_path):
-    done = train(name, tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = events(tmp_path)
-    kinds = [event["event"] for event in said if event["event"] != "progress"]
-    assert kinds == ["start", "ready", "epoch", "epoch", "end"]
-    echoed = said[0]["hyperparameters"]
-    assert {key: typed(echoed[key]) for key in SMALL} == {key: typed(value) for key, value in SMALL.items()}
-    last = said[-1]
-    assert last["ok"]
-    module = importlib.import_module(f"millrace.training.workloads.{name}")
-    assert set(module.METRICS) <= set(last["metrics"])
-    epoch = next(event for event in said if event["event"] == "epoch")
-    assert epoch["samples"] > 0
-    assert epoch["wall_s"] > 0
-    assert epoch["cpu_s"] > 0
-    assert [line for line in done.stdout.splitlines() if '"end"' in line]
 
 
 @pytest.mark.slow
@@ -108,13 +80,6 @@ def test_a_workload_trains_says_so_and_uses_exactly_what_it_was_given(name, tmp_
 def test_a_workload_learns(name, metric, chance, epochs, tmp_path):
     assert train(name, tmp_path, values={"epochs": epochs}).returncode == 0
     assert events(tmp_path)[-1]["metrics"][metric] > chance
-
-
-def test_the_same_seed_gives_the_same_training(tmp_path):
-    for place in ("a", "b"):
-        train("mnist_cnn", tmp_path / place)
-    losses = [[event["loss"] for event in events(tmp_path / place) if event["event"] == "epoch"] for place in ("a", "b")]
-    assert losses[0] == losses[1]
 
 
 def test_a_stopped_training_saves_its_state_and_goes_on_to_the_same_end(tmp_path):

@@ -1,7 +1,7 @@
 """One file in this folder is one kind of claim about boxes: its subjects, its right answers, its distractors.
 
 With its words (`wordings/NAME.yaml`) and its verifier (`verifiers/NAME.py`) of the same name that is all a kind needs: nothing
-elsewhere lists them. A module here has what `ClaimKind` says.
+elsewhere lists them. A module here has what `Plugin` says. How to write one: docs/extending/claim-kind.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGE = "millrace.boxes.kinds"
 Selectors = Mapping[str, Selector]
 
 
-class ClaimKind(Protocol):
+class Plugin(Protocol):
     """One kind of claim."""
 
     CLAIM: str
@@ -54,9 +54,9 @@ class ClaimKind(Protocol):
 
 
 @lru_cache(maxsize=1)
-def claim_kinds() -> Mapping[str, ClaimKind]:
+def claim_kinds() -> Mapping[str, Plugin]:
     """All kinds by `claim_id`."""
-    found = [cast("ClaimKind", load_plugin(PACKAGE, name, "kind of claim")) for name in plugin_names(PACKAGE)]
+    found = [cast("Plugin", load_plugin(PACKAGE, name, "kind of claim")) for name in plugin_names(PACKAGE)]
     return {kind.CLAIM: kind for kind in found}
 
 

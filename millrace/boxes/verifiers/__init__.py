@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -46,6 +46,13 @@ class Checks(NamedTuple):
     """Every value that a gap might be filled with."""
     subject: bool = True
     """Whether the question must name its subject."""
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    CHECKS: Mapping[str, Checks]
+    """By aspect."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -86,7 +93,7 @@ def verify(item: Mapping[str, Any], row: LakeRow) -> Finding:
 def _options(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
     seen: dict[str, Truth] = {}
     for key, text in item["options"].items():
-        value = _read(checks, text)
+        value = read_option(checks, text)
         if value is None:
             return Finding("refuted", "unreadable_option", f"option {key} '{text}' is no answer to this kind of question")
         seen[key] = true(value)
@@ -114,7 +121,7 @@ def _yes_no(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth
 
 
 def _blank(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]) -> Finding:
-    values = {_read(checks, text) for text in (item["answer"], *item["accepted_answers"])}
+    values = {read_option(checks, text) for text in (item["answer"], *item["accepted_answers"])}
     value = values.pop()
     if values or value is None:
         return Finding("refuted", "unreadable_option", f"'{item['answer']}' is not one answer to this kind of question")
@@ -124,7 +131,8 @@ def _blank(item: Mapping[str, Any], checks: Checks, true: Callable[[str], Truth]
     return Finding("refuted", "second_answer", f"'{rival}' may fill the gap as well") if rival else Finding("verified")
 
 
-def _read(checks: Checks, text: str) -> str | None:
+def read_option(checks: Checks, text: str) -> str | None:
+    """The value that an option or an answer means; `ABSENT` where it says that the subject is not there."""
     said = text.strip().casefold().rstrip(".")
     if said.startswith(("there is no", "one of the two is not there", "every quarter has")):
         return ABSENT

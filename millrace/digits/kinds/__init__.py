@@ -1,7 +1,7 @@
 """One file in this folder is one kind of claim about digits: its subjects, its right answers, its distractors.
 
 With its words (`wordings/NAME.yaml`) and its verifier (`verifiers/NAME.py`) of the same name that is all a kind needs: nothing
-elsewhere lists them. A module here has what `ClaimKind` says.
+elsewhere lists them. A module here has what `Plugin` says.
 
 This is the generator's view: boxes and fields that the drawing program wrote down, read by `geometry`. The verifiers have another
 view, pixels and the handwriting's own labels, and share no code with this one.
@@ -24,7 +24,7 @@ from millrace.qa.writing.answer_vocabulary import NONE
 PACKAGE = "millrace.digits.kinds"
 
 
-class ClaimKind(Protocol):
+class Plugin(Protocol):
     """One kind of claim."""
 
     __file__: str
@@ -59,9 +59,9 @@ class ClaimKind(Protocol):
 
 
 @lru_cache(maxsize=1)
-def claim_kinds() -> Mapping[str, ClaimKind]:
+def claim_kinds() -> Mapping[str, Plugin]:
     """All kinds by `claim_id`."""
-    found = [cast("ClaimKind", load_plugin(PACKAGE, name, "kind of claim")) for name in plugin_names(PACKAGE)]
+    found = [cast("Plugin", load_plugin(PACKAGE, name, "kind of claim")) for name in plugin_names(PACKAGE)]
     return {kind.CLAIM: kind for kind in found}
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -46,6 +46,13 @@ class Checks(NamedTuple):
     """Every value that a gap might be filled with."""
     subject: bool = True
     """Whether the question must name its subject."""
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    CHECKS: Mapping[str, Checks]
+    """By aspect."""
 
 
 class Finding(msgspec.Struct, frozen=True):

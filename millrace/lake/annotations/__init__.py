@@ -6,7 +6,8 @@ The lake only carries the bytes. A package that understands a kind registers for
     my_kind = "my_package.my_kind"
 
 The module named has a `KIND`, an `AnnotationKind`. It is imported wherever rows are read, so it should import little; what
-understands the annotation stands in other modules, which `KIND` names and which are imported on first use.
+understands the annotation stands in other modules, which `KIND` names and which are imported on first use. How to write one:
+docs/extending/annotation-kind.md.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,6 +54,12 @@ class AnnotationKind(msgspec.Struct, frozen=True):
     """Question pipelines beyond the shipped ones: key → the fields of `millrace.qa.writing.pipelines.Pipeline`."""
     factors: Mapping[str, str] = {}
     """What makes its pictures hard, by the names that `ClaimRules.factors` gives: each in the words of a report."""
+
+
+class Plugin(Protocol):
+    """What a module in this folder, or one of its entry points, has."""
+
+    KIND: AnnotationKind
 
 
 @lru_cache(maxsize=1)

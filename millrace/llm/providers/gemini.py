@@ -21,6 +21,8 @@ from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
+NEEDS_ENDPOINTS = NEEDS_MODEL = True
+
 
 class Options(Settings):
     """Gemini's own switches (`options:` in the model's config)."""

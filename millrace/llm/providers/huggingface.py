@@ -28,6 +28,9 @@ from millrace.llm.images import ImageEncoder
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.transport.http_chat import Resources
 
+NEEDS_MODEL = TAKES_DEVICE = True
+TAKES_ENDPOINTS = False
+
 
 class Options(Settings):
     """How the model is loaded and run (`options:` in the model's config)."""

@@ -18,6 +18,8 @@ from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.lessons import SIGNATURES, THOUGHTS
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
+NEEDS_ENDPOINTS = NEEDS_MODEL = True
+
 
 class Options(Settings):
     """What differs between servers of this kind (`options:` in the model's config)."""

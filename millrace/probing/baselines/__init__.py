@@ -1,7 +1,8 @@
 """The baseline is the model under test: the protocol. One file in this folder is one kind of baseline.
 
 A plug-in is a module with a settings class `BaselineSettings` (its field `name` is the file's name) and a function
-`open_baseline(settings, *, device)`; neither may import torch or a client library before it is opened.
+`open_baseline(settings, *, device)`; neither may import torch or a client library before it is opened. How to write one:
+docs/extending/baseline.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from millrace.config import Settings
-from millrace.plugins.loading import load_plugin, plugin_settings
+from millrace.plugins.contracts import completed, optional
+from millrace.plugins.loading import load_plugin, name_in, plugin_settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,6 +68,8 @@ class Baseline(Protocol):
     name: str
     fingerprint: str
     """Changes with anything that may change a reply: weights, code, settings."""
+    concurrency: int = 1
+    """Images that are worth probing at the same time; more than 1: it is called by several threads at once."""
 
     def complete(self, image: Image.Image, prompts: Sequence[ClaimPrompt]) -> list[Completion | Exception]:
         """One reply per prompt, in order. A prompt that broke gives its exception; the others are not lost by it."""
@@ -74,6 +78,22 @@ class Baseline(Protocol):
     def answer(self, image: Image.Image, questions: Sequence[Question]) -> list[str]:
         """Per question the key of the chosen option, or the words of a free answer."""
         ...
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    BaselineSettings: type[Settings]
+
+    def open_baseline(self, settings: Any, *, device: str) -> Baseline:
+        """The model that its settings describe, loaded onto `device` (`cpu`, `cuda:0`)."""
+        ...
+
+    @optional
+    def preparation(self, settings: Any) -> list[str] | None:
+        """The command of a program to run before ranks can open the model; None when all is there (see `preparation`)."""
+        del settings
+        return None
 
 
 def baseline_settings(data: Mapping[str, Any]) -> Settings:
@@ -87,6 +107,6 @@ def baseline_settings(data: Mapping[str, Any]) -> Settings:
 
 def open_baseline(settings: Settings, *, device: str = "cpu") -> Baseline:
     """The model that `settings` (of some plug-in) describes, loaded onto `device`."""
-    module = load_plugin(PACKAGE, str(getattr(settings, "name", "")), "baseline")
-    opened: Baseline = module.open_baseline(settings, device=device)
-    return opened
+    name = name_in(settings)
+    opened: Baseline = load_plugin(PACKAGE, name, "baseline").open_baseline(settings, device=device)
+    return completed(opened, Baseline, f"the baseline '{name}'")  # type: ignore[no-any-return]

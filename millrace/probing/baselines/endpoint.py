@@ -18,9 +18,11 @@ from millrace.errors import ItemFailed
 from millrace.llm import ImagePart, JsonSchema, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered, ReplyInvalid
+from millrace.llm.providers import PACKAGE as PROVIDERS
 from millrace.llm.run_chats import run_chat
 from millrace.llm.settings import ModelSettings
 from millrace.pixels import stored_bytes
+from millrace.plugins.loading import load_plugin
 from millrace.probing.baselines import ClaimPrompt, Completion, Question
 from millrace.run.ids import content_id
 
@@ -54,9 +56,9 @@ class BaselineSettings(Settings):
 
 
 def open_baseline(settings: BaselineSettings, *, device: str = "cpu") -> EndpointBaseline:
-    """The baseline; `device` is for a model in this process (`provider: huggingface`)."""
+    """The baseline; `device` is for a model in this process (a provider that takes one)."""
     chat = settings.chat
-    if chat.provider == "huggingface" and "device" not in chat.options:
+    if load_plugin(PROVIDERS, chat.provider, "provider").TAKES_DEVICE and "device" not in chat.options:
         chat = chat.model_copy(update={"options": {**chat.options, "device": device}})
     return EndpointBaseline(settings, run_chat(chat))
 

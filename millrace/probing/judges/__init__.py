@@ -1,7 +1,7 @@
 """A judge decides what happened to a claim: the protocol. One file in this folder is one judge.
 
 A plug-in is a module with a settings class `JudgeSettings` (its field `name` is the file's name) and a function
-`open_judge(settings)`.
+`open_judge(settings)`. How to write one: docs/extending/judge.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from millrace.config import Settings
-from millrace.plugins.loading import load_plugin, plugin_settings
+from millrace.errors import ItemFailed
+from millrace.plugins.contracts import completed, optional
+from millrace.plugins.loading import load_plugin, name_in, plugin_settings
 from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
@@ -44,10 +46,38 @@ class Judge(Protocol):
     """Decides one completion. May raise: that is an `infra_error`, never the model's failure."""
 
     name: str
+    concurrency: int = 1
+    """Claims that are worth judging at the same time; more than 1: it is called by several threads at once."""
 
     def judge(self, claim: Claim, subject: Subject, completion: Completion, row: Any) -> Verdict:
-        """The verdict on `completion`; `row` is the image's `millrace.lake.images.LakeRow`, with its annotation if it has one."""
+        """The verdict on `completion`; `row` is the image's `millrace.lake.rows.LakeRow`, with its annotation if it has one."""
         ...
+
+    @optional
+    def choose_subject(self, claim: Claim, row: Any) -> Subject | None:
+        """What the claim is asked about on a picture without an annotation; None when the picture offers nothing for it.
+
+        Raises:
+            ItemFailed: nothing is chosen: by default none is, and such a picture is dropped with the reason "no_annotation".
+        """
+        del claim, row
+        raise ItemFailed("no_annotation")
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    JudgeSettings: type[Settings]
+
+    def open_judge(self, settings: Any) -> Judge:
+        """The judge that its settings describe."""
+        ...
+
+    @optional
+    def judges_annotated(self, settings: Any) -> bool:
+        """Whether its chat models are asked about pictures whose annotation decides the claim too; for the estimate of calls."""
+        del settings
+        return True
 
 
 def judge_settings(data: Mapping[str, Any]) -> Settings:
@@ -61,6 +91,11 @@ def judge_settings(data: Mapping[str, Any]) -> Settings:
 
 def open_judge(settings: Settings) -> Judge:
     """The judge that `settings` (of some plug-in) describes."""
-    module = load_plugin(PACKAGE, str(getattr(settings, "name", "")), "judge")
-    opened: Judge = module.open_judge(settings)
-    return opened
+    name = name_in(settings)
+    opened: Judge = load_plugin(PACKAGE, name, "judge").open_judge(settings)
+    return completed(opened, Judge, f"the judge '{name}'")  # type: ignore[no-any-return]
+
+
+def judges_annotated(settings: Settings) -> bool:
+    """Whether chat models of the judge are asked about annotated pictures too."""
+    return bool(load_plugin(PACKAGE, name_in(settings), "judge").judges_annotated(settings))

@@ -52,6 +52,11 @@ def open_judge(settings: JudgeSettings) -> EndpointJudge:
     return EndpointJudge(settings, [run_chat(chat) for chat in settings.chats])
 
 
+def judges_annotated(settings: JudgeSettings) -> bool:
+    """Not where the annotation goes first."""
+    return not settings.prefer_annotation
+
+
 class EndpointJudge:
     """Asks its models, counts their votes. May be used by several threads at once."""
 

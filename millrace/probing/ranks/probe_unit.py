@@ -67,7 +67,7 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
 
 def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[dict[str, Any]]]:
     """The lines for each row, in order. A baseline behind an endpoint says how many images it can be asked about at once."""
-    width = int(getattr(probe.baseline, "concurrency", 1))
+    width = probe.baseline.concurrency
     if width == 1:
         yield from (probe_row(probe, row) for row in rows)
         return
@@ -109,7 +109,7 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[dict[str, Any]]:
 
 def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """`work` on every claim of an image, in order; at the same time where the judge is a model that can be asked so."""
-    if len(items) < 2 or int(getattr(probe.judge, "concurrency", 1)) < 2:
+    if len(items) < 2 or probe.judge.concurrency < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(len(items), thread_name_prefix="claim") as threads:
         return list(threads.map(work, items))
@@ -132,11 +132,8 @@ def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, 
 
 def _subject_by_judge(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str, str]:
     """A judge that can see may choose the subject where no annotation does."""
-    choose = getattr(probe.judge, "choose_subject", None)
-    if choose is None:
-        return None, "no_annotation", ""
     try:
-        return choose(claim, row), "no_subject", ""
+        return probe.judge.choose_subject(claim, row), "no_subject", ""
     except ItemFailed as failure:
         return None, failure.reason, ""
 

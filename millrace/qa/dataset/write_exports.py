@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from millrace.errors import UsageError
+from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
 from millrace.qa.dataset.write_dataset import split_of, with_images
 from millrace.qa.exports import PACKAGE, Export
@@ -40,7 +41,8 @@ def _write(name: str, folder: Path, settled: Sequence[Path | str], lake: Path | 
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    export: Export = load_plugin(PACKAGE, name, "export").open_export(building)
+    opened = load_plugin(PACKAGE, name, "export").open_export(building)
+    export: Export = completed(opened, Export, f"the export '{name}'")
     rows = 0
     try:
         for item, image in with_images(settled, lake, []):

@@ -1,7 +1,7 @@
 """The dataset in other people's formats: the protocol. One file in this folder is one format.
 
 A plug-in is a module with a function `open_export(folder)`. What it opens gets every question with its image and its place
-(status and split) and must keep the statuses in files of their own.
+(status and split) and must keep the statuses in files of their own. How to write one: docs/extending/export.md.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ class Export(Protocol):
 
     def close(self) -> None:
         """Finish all files."""
+        ...
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    def open_export(self, folder: Path) -> Export:
+        """Begin writing into `folder`, which is there and empty."""
         ...
 
 

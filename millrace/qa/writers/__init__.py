@@ -2,7 +2,7 @@
 
 A plug-in is a module with a settings class `WriterSettings` (its field `name` is the file's name) and a function
 `open_writer(settings, *, qa, plan)`. A writer may compute its answers (as `template` does) or ask a model for them; it says on
-what its answer rests, and the checks that follow are the same for all.
+what its answer rests, and the checks that follow are the same for all. How to write one: docs/extending/writer.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import msgspec
 
 from millrace.config import Settings
 from millrace.errors import ItemFailed
-from millrace.plugins.loading import load_plugin, plugin_settings
+from millrace.plugins.contracts import completed, optional
+from millrace.plugins.loading import load_plugin, name_in, plugin_settings
 from millrace.qa.settings import QaSettings
 from millrace.qa.writing.case import Case
 from millrace.qa.writing.option_balance import Plan
@@ -81,6 +82,22 @@ class Writer(Protocol):
         ...
 
 
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    WriterSettings: type[Settings]
+
+    def open_writer(self, settings: Any, *, qa: QaSettings, plan: Plan) -> Writer:
+        """The writer that its settings describe; `plan` balances options and forms over the whole run."""
+        ...
+
+    @optional
+    def blind_tries(self, settings: Any) -> int:
+        """How often a chat model is asked each question without its picture; for the estimate of calls."""
+        del settings
+        return 0
+
+
 def writer_settings(data: Mapping[str, Any]) -> Settings:
     """The settings in `data`, checked by the plug-in that `data["name"]` names (`template` when it names none).
 
@@ -93,5 +110,11 @@ def writer_settings(data: Mapping[str, Any]) -> Settings:
 def open_writer(qa: QaSettings, plan: Plan) -> Writer:
     """The writer that `qa.writer` describes."""
     settings = writer_settings(qa.writer)
-    opened: Writer = load_plugin(PACKAGE, str(getattr(settings, "name", "")), "writer").open_writer(settings, qa=qa, plan=plan)
-    return opened
+    name = name_in(settings)
+    opened: Writer = load_plugin(PACKAGE, name, "writer").open_writer(settings, qa=qa, plan=plan)
+    return completed(opened, Writer, f"the writer '{name}'")  # type: ignore[no-any-return]
+
+
+def blind_tries(settings: Settings) -> int:
+    """How often the writer has a chat model asked each question without its picture."""
+    return int(load_plugin(PACKAGE, name_in(settings), "writer").blind_tries(settings))

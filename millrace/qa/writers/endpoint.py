@@ -87,6 +87,11 @@ def open_writer(settings: WriterSettings, *, qa: QaSettings, plan: Plan) -> Endp
     return EndpointWriter(settings, qa, plan, run_chat(settings.chat), answerers)
 
 
+def blind_tries(settings: WriterSettings) -> int:
+    """As its settings say."""
+    return settings.blind_tries
+
+
 class EndpointWriter:
     """Drafts by one model, answers by others."""
 

@@ -1,7 +1,7 @@
 """What an environment is: tools that really run, operators that a program can plan with, and a verifier of its own.
 
 One file in this folder is one environment; its file name is its name in a config. A user's own environment is a module with
-the same `open_environment`, named by its dotted path.
+the same `open_environment`, named by its dotted path. How to write one: docs/extending/environment.md.
 
 Words used here: an **action** is one tool call; an **observation** is what came back; a **hop** is an action with a meaning
 (an operator with its constants) and the value that was read out of its observation; a **chain** is a start and the hops after
@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import jsonschema
 
 from millrace.errors import MillraceError
+from millrace.plugins.contracts import optional
 
 Value = Any
 """A JSON value. Integers stay below 2**53 so that every JSON reader keeps them."""
@@ -186,10 +187,7 @@ class Operator:
 
 
 class Verifier(Protocol):
-    """Computes a chain's values a second time, by other means than the tools: another theorem, another view of the data.
-
-    It may also have `suppose(op, args, values)`, as `apply`: asked for values that are only supposed, where a proof asks more.
-    """
+    """Computes a chain's values a second time, by other means than the tools: another theorem, another view of the data."""
 
     name: str
 
@@ -205,6 +203,11 @@ class Verifier(Protocol):
         """Other values the hop could have had: the last of `values` is the true one, and the check puts them in its place."""
         ...
 
+    @optional
+    def suppose(self, op: str, args: Mapping[str, Any], values: Sequence[Value]) -> Value:
+        """As `apply`, asked for values that are only supposed, where a proof asks more."""
+        return self.apply(op, args, values)
+
 
 class Unprovable(MillraceError):
     """The verifier cannot confirm a hop: no value, several values, or none of its business."""
@@ -214,11 +217,7 @@ class Environment(Protocol):
     """A world to work in. Opened once per worker, used by one seed at a time or by several threads when its tools allow it."""
 
     name: str
-    concurrent: bool
-    """Whether its tools may be called from several threads at once."""
     tools: Mapping[str, Tool]
-    replay_tools: Mapping[str, Tool]
-    """The same tools for the replay of a trajectory; where it can, another process than `tools` use."""
     operators: Mapping[str, Operator]
     """Empty: only a chat model can act here."""
     verifier: Verifier | None
@@ -227,13 +226,37 @@ class Environment(Protocol):
     """Language → the words around a question (see `writing`)."""
     versions: Mapping[str, str]
     """What the values depend on: tool versions, corpus hashes, isolation in force."""
+    concurrent: bool = False
+    """Whether its tools may be called from several threads at once."""
 
     def start(self, seed: str, rng: random.Random) -> Start:
         """Read a seed. Raises: `ItemFailed` when nothing can be made of it."""
         ...
 
+    @property
+    @optional
+    def replay_tools(self) -> Mapping[str, Tool]:
+        """The same tools for the replay of a trajectory; where it can, another process than `tools` use."""
+        return self.tools
+
+    @optional
+    def prepare(self) -> None:
+        """Called in the process that its tools run in, before the first call: make there what all calls need."""
+
+    @optional
     def close(self) -> None:
         """Let go of processes, servers and files. Harmless when called twice."""
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    def open_environment(self, **settings: Any) -> Environment:
+        """The environment; its arguments are `environment_kwargs` of the config.
+
+        Raises:
+            InputError: the data that it needs is not there.
+        """
         ...
 
 

@@ -1,7 +1,8 @@
 """What a policy is: it looks at a node of the tree and proposes the next actions.
 
-Two ship: `programmatic` (plans typed operators, deterministic, no model) and `chat` (a chat model with native tool calls). Both
-see the same view and are held to the same rules by the sampler: valid arguments, no action twice in a tree, errors fed back.
+One file in this folder is one policy; a user's own is a module with `policy_of`, named by its dotted path. Two ship:
+`programmatic` (plans typed operators, deterministic, no model) and `chat` (a chat model with native tool calls). Both see the
+same view and are held to the same rules by the sampler: valid arguments, no action twice in a tree, errors fed back.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.llm import Message
+from millrace.plugins.contracts import optional
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
+
+if TYPE_CHECKING:
+    from millrace.llm.settings import ModelSettings
+
+PACKAGE = "millrace.synthesis.policies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,8 @@ class Policy(Protocol):
     """Chooses what to try."""
 
     name: str
+    many_seeds: bool = False
+    """Whether several seeds may be worked on at the same time (`chat.seeds_in_flight`): it waits for others."""
 
     async def propose(self, environment: Environment, view: View, count: int) -> list[Proposal]:
         """Up to `count` different actions for the last node of `view.path`; none: this path ends here.
@@ -118,6 +128,30 @@ class Policy(Protocol):
             ItemFailed: nothing more can be done for this seed.
         """
         ...
+
+    @optional
+    async def write(self, config: Any, environment: Environment, tree: Any) -> dict[str, Any] | None:
+        """A seed's record with questions of its own; None: they are written and proven from the chains of operators."""
+        del config, environment, tree
+        return None
+
+    @optional
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    def policy_of(self, config: Any, folder: Path | None, shard: str) -> Policy:
+        """The policy for a `SynthesisConfig`; what it has to keep it keeps in `folder`, None: nowhere."""
+        ...
+
+    @optional
+    def models_of(self, config: Any) -> list[ModelSettings]:
+        """The chat models that it asks, for the check before a run."""
+        del config
+        return []
 
 
 def signature(action: Action) -> bytes:

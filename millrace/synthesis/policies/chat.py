@@ -55,6 +55,8 @@ MARKS = re.compile(r"\[\s*/?\s*DATA\s*\]", re.IGNORECASE)
 class ChatPolicy:
     """Proposes what a chat model asks for."""
 
+    many_seeds = True
+
     def __init__(self, model: ChatModel, config: SynthesisConfig, judge: ChatModel | None = None) -> None:
         self.model = model
         self.config = config
@@ -227,6 +229,12 @@ def judge_settings(config: SynthesisConfig) -> ModelSettings | None:
     if (config.chat.judge_model.model, config.chat.judge_model.provider) == (writer.model, writer.provider):
         raise UsageError(f"chat.judge_model is {writer.model}, which writes the questions too; a judge must be another model")
     return config.chat.judge_model
+
+
+def models_of(config: SynthesisConfig) -> list[ModelSettings]:
+    """The model, and the judge where there is one."""
+    judge = judge_settings(config)
+    return [model_settings(config), *([] if judge is None else [judge])]
 
 
 def policy_of(config: SynthesisConfig, folder: Path | None = None, shard: str = "") -> ChatPolicy:

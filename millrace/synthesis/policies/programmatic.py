@@ -6,6 +6,8 @@ none whose value no operator accepts. What it proposes depends on the view alone
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from millrace.synthesis.environments import Action, Environment, Operator
 from millrace.synthesis.policies import Proposal, View, signature
 
@@ -68,6 +70,12 @@ class ProgrammaticPolicy:
     def _kind(environment: Environment, view: View) -> str:
         last = view.path[-1]
         return environment.operators[last.op].gives if last.op else view.start.kind
+
+
+def policy_of(config: object, folder: Path | None = None, shard: str = "") -> ProgrammaticPolicy:
+    """The policy; it needs no settings and keeps nothing."""
+    del config, folder, shard
+    return ProgrammaticPolicy()
 
 
 def intent(operator: Operator) -> str:

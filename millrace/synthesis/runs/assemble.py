@@ -20,7 +20,7 @@ from millrace.plugins.loading import load_plugin
 from millrace.run.journal import PART
 from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan
-from millrace.synthesis.settings import SynthesisConfig
+from millrace.synthesis.settings import EXPORTS, SynthesisConfig
 
 KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
 STATUS_FILES = {"verified": "qa.jsonl", "judged": "judged.jsonl", "unverified": "unverified.jsonl"}
@@ -128,7 +128,7 @@ def _decide(config: SynthesisConfig, index: sqlite3.Connection, seen: Seen) -> b
 def _write(
     config: SynthesisConfig, index: sqlite3.Connection, seen: Seen, decisions: bytearray, limit: int, files: _Files
 ) -> dict[str, Any]:
-    exporters = {name: load_plugin("millrace.synthesis.exports", name, "export format").rows for name in config.exports}
+    exporters = {name: load_plugin(EXPORTS, name, "export").rows for name in config.exports}
     counts: dict[str, Counter[Any]] = {
         name: Counter()
         for name in ("status", "rejected", "failures", "hops", "kinds", "match", "language", "answers", "cost", "unmatched")

@@ -49,8 +49,10 @@ The three kinds never share a file.
 def _how(config: SynthesisConfig, statistics: Mapping[str, Any]) -> list[str]:
     """How this run made and checked its items; nothing is said of a check that it did not make."""
     items, name = statistics["items"], config.environment_mode.rpartition(".")[2]
-    if config.policy == "programmatic":
-        found = ["Planned by a program and worded by templates; no language model took part."]
+    if config.policy != "chat":
+        found = [f"Planned by the policy `{config.policy}` and worded by templates."]
+        if config.policy == "programmatic":
+            found = ["Planned by a program and worded by templates; no language model took part."]
         if items["verified"]:
             found += [
                 f"Hops: median {statistics['median_hops']}; each hop changes the answer (checked).",

@@ -40,6 +40,8 @@ def plan_lines(config: SynthesisConfig) -> list[str]:
         found.append("model calls: none; cost: nothing")
         took = f"about {seeds * each / config.max_workers:,.0f} s of work (estimate)" if each else "unknown for this environment"
         found.append(f"time: {took}, plus the start of the flow")
+    elif config.policy != "chat":
+        found.append(f"model calls, cost and time: unknown for the policy '{config.policy}'")
     elif not planned_calls(config):
         calls = seeds * (nodes + config.max_selected_traj * (2 if config.chat.judge else 1))
         found.append(f"model calls: at most {calls:,}; cost: unknown, because no endpoint is named (chat.model)")
@@ -48,7 +50,7 @@ def plan_lines(config: SynthesisConfig) -> list[str]:
 
 def planned_calls(config: SynthesisConfig) -> list[PlannedCalls]:
     """What the chat models are asked at most; nothing where a program plans."""
-    if config.policy == "programmatic":
+    if config.policy != "chat":
         return []
     from millrace.synthesis.policies.chat import judge_settings, model_settings
 

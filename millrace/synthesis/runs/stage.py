@@ -6,13 +6,17 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.errors import RunFailed, UsageError
+from millrace.plugins.loading import load_plugin
 from millrace.run.context import RunContext, Same
 from millrace.run.journal import reopen_journal
 from millrace.run.stage import Forecast, Stage
-from millrace.synthesis.settings import SynthesisConfig, warnings_about
+from millrace.synthesis.settings import EXPORTS, POLICIES, SynthesisConfig, warnings_about
+
+if TYPE_CHECKING:
+    from millrace.llm.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,21 @@ class Synthesis(Stage):
             )
         next(read_seeds(self.config.seeds_path, max_chars=self.config.max_seed_chars), None)
         open_environment(self.config).close()
+        load_plugin(POLICIES, self.config.policy, "policy")
+        for name in self.config.exports:
+            load_plugin(EXPORTS, name, "export")
 
     def reach(self) -> None:
         """See `Stage.reach`."""
-        if self.config.policy == "chat":
+        models = self._models()
+        if models:
             from millrace.llm.preflight import reach_all  # brings httpx: only where there is an endpoint
-            from millrace.synthesis.policies.chat import judge_settings, model_settings
 
-            judge = judge_settings(self.config)
-            reach_all([model_settings(self.config), *([] if judge is None else [judge])])
+            reach_all(models)
+
+    def _models(self) -> list[ModelSettings]:
+        """The chat models that the policy asks."""
+        return list(load_plugin(POLICIES, self.config.policy, "policy").models_of(self.config))
 
     def outdated(self, run_dir: Path) -> bool:
         """See `Stage.outdated`: a schedule runs in one folder, where seeds are added; more room is given to what broke off."""
@@ -102,7 +112,6 @@ class Synthesis(Stage):
 
     def _work_through(self, run: RunContext, plan: Any) -> None:
         """Map the shards over the workers, again and again for those whose worker died, until all are done."""
-        from millrace.llm.settings import runs_here
         from millrace.synthesis.runs.live import shown_live
         from millrace.synthesis.runs.synthesis_run import MAX_ROUNDS
         from millrace.synthesis.work_shard import synthesise_shard
@@ -117,7 +126,7 @@ class Synthesis(Stage):
                 results = [plan.result_of(shard) for shard in waiting]
                 before = plan.bytes_done()
                 try:
-                    with run.on_gpus(self.config.policy == "chat" and runs_here(self.config.chat)):
+                    with run.on_gpus(any(not model.endpoints for model in self._models())):
                         run.map(synthesise_shard, Same(self.config), waiting, results, Same(launch))
                 except RunFailed as error:
                     own = error.__cause__ is None  # a shard said so itself: an endpoint is down, a journal is damaged

@@ -88,7 +88,7 @@ def report_data(config: SynthesisConfig, folder: Path, summary: Mapping[str, Any
     gallery = tuple(examples(folder))
     return SynthesisReport(
         environment=config.environment_mode,
-        policy="a program" if config.policy == "programmatic" else f"the chat model {_model_of(config)}",
+        policy=_who(config),
         status="complete" if summary["status"] == "finished" else "short of its target",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seeds=summary["seeds"],
@@ -170,6 +170,12 @@ def _commands(folder: Path, gallery: tuple[Example, ...]) -> Iterator[str]:
     yield f"python -m flows.synthesis --config {folder / 'config.json'} --run-dir NEW_FOLDER"
     if gallery:
         yield f"python -m flows.synthesis trace {folder} {gallery[0].qa_id}"
+
+
+def _who(config: SynthesisConfig) -> str:
+    """Who chose the actions, in words."""
+    said = {"programmatic": "a program", "chat": f"the chat model {_model_of(config)}"}
+    return said.get(config.policy, f"the policy {config.policy}")
 
 
 def _model_of(config: SynthesisConfig) -> str:

@@ -7,7 +7,7 @@ counter or does not let us read it. A source only counts up; windows, idle share
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Kind = Literal["measured", "attributed", "estimated", "unavailable"]
 
@@ -51,4 +51,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give the source back."""
+        ...
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    def open_source(self, settings: Any) -> Source:
+        """The counters of this host; `settings` are the config's `EnergySettings`.
+
+        Raises:
+            Unavailable: it has none, or does not let us read them; the text says why and how to get them.
+        """
         ...

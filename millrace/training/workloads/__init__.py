@@ -4,11 +4,10 @@ A workload is a module with
 
     PARAMETERS   its hyperparameters with defaults and ranges; every one becomes an option of the training program
     METRICS      names of the metrics that a complete training reports
-    SCALES       whether it can train under torchrun with several ranks
     build(plan)  the Job: model, optimizer, data, evaluation
 
-Importing it must not import torch (plans and `--dry-run` read PARAMETERS); `build` may import what it likes.
-The training program that runs it is millrace/training/trainer/worker.py.
+and what else `Plugin` names. Importing it must not import torch (plans and `--dry-run` read PARAMETERS); `build` may import what
+it likes. The training program that runs it is millrace/training/trainer/worker.py. How to write one: docs/extending/workload.md.
 """
 
 from __future__ import annotations
@@ -39,12 +38,15 @@ class JobPlan:
             raise AttributeError(name) from None
 
 
-class Workload(Protocol):
+class Plugin(Protocol):
     """What a module in this folder has."""
 
     PARAMETERS: dict[str, Parameter]
     METRICS: tuple[str, ...]
-    SCALES: bool
+    SCALES: bool = False
+    """Whether it can train under torchrun with several ranks."""
+    TAKES_DATA: bool = False
+    """Whether it trains on the folder that `data` of a config names (`plan.data`)."""
 
     def build(self, plan: JobPlan) -> Job:
         """Make the model, its optimizer, its data and its evaluation."""

@@ -10,10 +10,10 @@ from millrace.training.workloads._resnet import METRICS, build_resnet, resnet_pa
 if TYPE_CHECKING:
     from millrace.training.trainer.job import Job
 
-__all__ = ["METRICS", "PARAMETERS", "SCALES", "build"]
+__all__ = ["METRICS", "PARAMETERS", "SCALES", "TAKES_DATA", "build"]
 
 PARAMETERS = resnet_parameters()
-SCALES = True
+SCALES = TAKES_DATA = True
 
 
 def build(plan: JobPlan) -> Job:

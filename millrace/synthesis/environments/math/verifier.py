@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise, permutations
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 
 
 def common_divisor(a: int, b: int) -> int:
@@ -247,7 +247,7 @@ def _computed(op: str, x: Value, args: tuple[tuple[str, Any], ...]) -> Value:
     return COMPUTE[op](x, **dict(args))
 
 
-class MathVerifier:
+class MathVerifier(Verifier):
     """Recomputes chains of exact numbers."""
 
     name = "math/brute-force@1"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 
 
 def inserted(items: Iterable[Any], before: Callable[[Any, Any], bool]) -> list[Any]:
@@ -232,7 +232,7 @@ COMPUTE: dict[str, Callable[..., Value]] = {
 KINDS = {str: "text", int: "integer"}
 
 
-class PythonVerifier:
+class PythonVerifier(Verifier):
     """Recomputes chains of Python values."""
 
     name = "python/reference@1"

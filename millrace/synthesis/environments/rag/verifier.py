@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 from millrace.synthesis.environments.rag.raw_text import READINGS, TYPES, paragraphs_of, stands_in, terms_by_reading
 
 MAX_ALTERNATIVES = 60
 
 
-class RagVerifier:
+class RagVerifier(Verifier):
     """Recomputes chains on raw documents."""
 
     name = "rag/raw-text@2"

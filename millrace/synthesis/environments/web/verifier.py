@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from millrace.synthesis.environments import Unprovable, Value
+from millrace.synthesis.environments import Unprovable, Value, Verifier
 
 
 def parse(signed: str) -> tuple[int, str]:
@@ -78,7 +78,7 @@ def _sole(found: list[str]) -> str:
     return found[0]
 
 
-class WebVerifier:
+class WebVerifier(Verifier):
     """Recomputes chains of facts from the tables."""
 
     name = "web/raw-table@2"

@@ -16,3 +16,11 @@ class Retriever(Protocol):
     def search(self, query: str, top_k: int) -> Sequence[tuple[int, float]]:
         """(position of the text, score above 0) of the best `top_k`; the same list each time, on one machine."""
         ...
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    def open_retriever(self, texts: Sequence[str]) -> Retriever:
+        """An index over the texts."""
+        ...
