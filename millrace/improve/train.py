@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.errors import InputError, MillraceError, RunFailed
-from millrace.improve.trainers import Trainer, open_trainer, trainer_settings
+from millrace.improve.trainers import Plugin, open_trainer, trainer_settings
 from millrace.processes.supervised import supervised
 from millrace.records.improve import Trained, TrainingJob
 from millrace.run.journal import read_record, write_atomic, write_json
@@ -58,7 +58,7 @@ def begin_again(trainings: Path) -> None:
     (trainings / FAILED).unlink(missing_ok=True)
 
 
-def _train(job: TrainingJob, trainer: Trainer, settings: Any, records: int) -> Trained:
+def _train(job: TrainingJob, trainer: Plugin, settings: Any, records: int) -> Trained:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _remove(Path(job.result))

@@ -42,7 +42,7 @@ class TrainerSettings(Settings):
 
 
 def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str], seeds: int) -> None:
-    """See `Trainer.check`."""
+    """See `Plugin.check`."""
     del settings, arms, seeds
     name = base.get("name", "embedded")
     if name != "embedded":
@@ -53,7 +53,7 @@ def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str
 
 
 def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
-    """See `Trainer.command`."""
+    """See `Plugin.command`."""
     folder = Path(job.folder)
     spec = {"job": msgspec_builtins(job), "rate": settings.rate, "weight_decay": settings.weight_decay}
     write_json(folder / "fine_tune.json", spec)
@@ -63,7 +63,7 @@ def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
 
 
 def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
-    """See `Trainer.model`."""
+    """See `Plugin.model`."""
     del settings
     read_card(Path(job.result))
     kept = baseline_settings(job.base).model_dump(mode="json", exclude={"checkpoint"})
@@ -71,13 +71,13 @@ def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
 
 
 def seconds(settings: TrainerSettings, steps: int, records: int) -> float:
-    """See `Trainer.seconds`."""
+    """See `Plugin.seconds`."""
     del settings
     return START_S + steps * STEP_S * records / 36
 
 
 def time_limit_s(settings: TrainerSettings) -> float:
-    """See `Trainer.time_limit_s`."""
+    """See `Plugin.time_limit_s`."""
     return settings.time_limit_s
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -19,7 +20,7 @@ from millrace.run.ids import fraction_for
 
 PACKAGE = "millrace.improve.arms"
 
-Pool = Mapping[str, Sequence[PoolItem]]
+Pool: TypeAlias = Mapping[str, Sequence[PoolItem]]
 """By image (SHA-256 of the stored bytes): its items, sorted by id."""
 
 
@@ -36,6 +37,17 @@ class Drawn(msgspec.Struct, frozen=True):
 
     item: PoolItem
     answers: PoolItem
+
+
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    TRIED: str = ""
+    """What the arm is for, in one phrase."""
+
+    def draw(self, pool: Pool, size: ArmSize, seed: int) -> list[Drawn]:
+        """`size.images` of the pool's images, with `size.records_per_image` records each."""
+        ...
 
 
 def arm_name(arm: str) -> str:

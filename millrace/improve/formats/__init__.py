@@ -19,8 +19,8 @@ ABSTAIN = "NOT RELATED"
 """What is right to say where a claim does not apply."""
 
 
-class Format(Protocol):
-    """One format. A module with these."""
+class Plugin(Protocol):
+    """What a module in this folder has."""
 
     FILE: str
 
@@ -29,13 +29,13 @@ class Format(Protocol):
         ...
 
 
-def open_format(name: str) -> Format:
+def open_format(name: str) -> Plugin:
     """The plug-in.
 
     Raises:
         UsageError: there is none of this name.
     """
-    return cast("Format", load_plugin(PACKAGE, name, "format"))
+    return cast("Plugin", load_plugin(PACKAGE, name, "format"))
 
 
 def question(record: TrainingRecord) -> str:

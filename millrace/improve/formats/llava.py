@@ -13,7 +13,7 @@ FILE = "llava.json"
 
 
 def write(records: Iterable[TrainingRecord], images: Path, path: Path) -> None:
-    """See `Format.write`."""
+    """See `Plugin.write`."""
     del images
     write_json(
         path,

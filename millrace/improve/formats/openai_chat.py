@@ -15,7 +15,7 @@ MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "i
 
 
 def write(records: Iterable[TrainingRecord], images: Path, path: Path) -> None:
-    """See `Format.write`."""
+    """See `Plugin.write`."""
     write_jsonl(path, ({"messages": _messages(record, images)} for record in records))
 
 

@@ -12,6 +12,6 @@ FILE = "records.jsonl"
 
 
 def write(records: Iterable[TrainingRecord], images: Path, path: Path) -> None:
-    """See `Format.write`."""
+    """See `Plugin.write`."""
     del images
     write_jsonl(path, records)

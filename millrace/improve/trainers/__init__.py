@@ -1,8 +1,7 @@
 """A trainer makes a better model of a training set: the protocol. One file in this folder is one kind of trainer.
 
-A plug-in is a module with a settings class `TrainerSettings` (its field `name` is the file's name), a constant `FORMAT` (a name
-of `millrace.improve.formats`) or a field `format` in the settings, and the functions of `Trainer`. None may import torch before
-its program runs.
+A plug-in is a module with what `Plugin` names; its settings' field `name` is the file's name. None may import torch before its
+program runs.
 """
 
 from __future__ import annotations
@@ -17,8 +16,12 @@ from millrace.records.improve import TrainingJob
 PACKAGE = "millrace.improve.trainers"
 
 
-class Trainer(Protocol):
-    """How models are trained. A module with these functions."""
+class Plugin(Protocol):
+    """What a module in this folder has."""
+
+    TrainerSettings: type[Settings]
+    FORMAT: str = "records"
+    """In which of `millrace.improve.formats` it takes its training set, where its settings have no field `format`."""
 
     def check(self, settings: Any, base: Mapping[str, Any], arms: Sequence[str], seeds: int) -> None:
         """See that it can train `base` (probing's `baseline`), before anything is started; raises UsageError."""
@@ -54,12 +57,12 @@ def trainer_settings(data: Mapping[str, Any]) -> Settings:
     return plugin_settings(PACKAGE, data, "trainer", "embedded")
 
 
-def open_trainer(data: Mapping[str, Any]) -> Trainer:
+def open_trainer(data: Mapping[str, Any]) -> Plugin:
     """The plug-in that `data["name"]` names."""
-    return cast("Trainer", load_plugin(PACKAGE, str(data.get("name", "embedded")), "trainer"))
+    return cast("Plugin", load_plugin(PACKAGE, str(data.get("name", "embedded")), "trainer"))
 
 
 def format_of(data: Mapping[str, Any]) -> str:
     """In which of `millrace.improve.formats` it takes its training set."""
     chosen = getattr(trainer_settings(data), "format", None)
-    return str(chosen or getattr(open_trainer(data), "FORMAT", "records"))
+    return str(chosen or open_trainer(data).FORMAT)

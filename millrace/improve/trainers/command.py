@@ -51,7 +51,7 @@ class TrainerSettings(Settings):
 
 
 def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str], seeds: int) -> None:
-    """See `Trainer.check`."""
+    """See `Plugin.check`."""
     del base, arms, seeds
     if not settings.command or not settings.model:
         raise UsageError("the trainer 'command' needs improve.trainer.command (what to run) and .model (what comes out of it)")
@@ -61,13 +61,13 @@ def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str
 
 
 def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
-    """See `Trainer.command`."""
+    """See `Plugin.command`."""
     values = places_of(job)
     return [filled(part, values) for part in settings.command]
 
 
 def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
-    """See `Trainer.model`."""
+    """See `Plugin.model`."""
     result = Path(job.result)
     if not result.exists() or (result.is_dir() and not any(result.iterdir())):
         raise InputError(f"the training command of {job.name} ended well and left nothing at {result}; see {job.folder}")
@@ -82,7 +82,7 @@ def seconds(settings: TrainerSettings, steps: int, records: int) -> None:
 
 
 def time_limit_s(settings: TrainerSettings) -> float:
-    """See `Trainer.time_limit_s`."""
+    """See `Plugin.time_limit_s`."""
     return settings.time_limit_s
 
 

@@ -22,7 +22,7 @@ class TrainerSettings(Settings):
 
 
 def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str], seeds: int) -> None:
-    """See `Trainer.check`."""
+    """See `Plugin.check`."""
     del base
     for arm in arms:
         there = len(settings.models.get(arm, ()))
@@ -38,7 +38,7 @@ def command(settings: TrainerSettings, job: TrainingJob) -> None:
 
 
 def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
-    """See `Trainer.model`."""
+    """See `Plugin.model`."""
     return dict(settings.models[job.arm][job.number])
 
 
@@ -49,6 +49,6 @@ def seconds(settings: TrainerSettings, steps: int, records: int) -> float:
 
 
 def time_limit_s(settings: TrainerSettings) -> float:
-    """See `Trainer.time_limit_s`."""
+    """See `Plugin.time_limit_s`."""
     del settings
     return 1.0
