@@ -91,10 +91,20 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         "dataset": {**qa["dataset"], "path": str(folder / "dataset")},
         "time": _time(stages, seconds["stages"]["start and stop"]["wall"]),
         **({"judges": probing["judges"]} if "judges" in probing else {}),
+        **_proof(folder),
         "paid": [msgspec.to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }
+
+
+def _proof(folder: Path) -> dict[str, Any]:
+    """What `improve` found, where it was switched on."""
+    kept = folder / "improve" / "summary.json"
+    if not kept.exists():
+        return {}
+    found = read_json(kept)
+    return {"improve": {key: found[key] for key in ("verdict", "targeting", "because", "plan")}}
 
 
 def _time(stages: Mapping[str, Mapping[str, Any]], outside: float) -> dict[str, Any]:
