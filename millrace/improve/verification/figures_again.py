@@ -129,11 +129,14 @@ def _check_comparison(
     }
     for group, rows in members.items():
         found = {row: again(keys, (row,) if group == "outcomes" else WRONG) for row, keys in rows.items()}
-        chances = holm_again({row: one.p_above if one else None for row, one in found.items()})
+        # a row in which nothing changed has no variance to test by; it counts among the tests, and shows no harm
+        tested = {row: None if one is None else 1.0 if one.p_above is None else one.p_above for row, one in found.items()}
+        chances = holm_again(tested)
         for row, one in found.items():
             _check_row(check, f"{name}, {row}", kept[group][row], one)
             if one is not None and one.p_above is not None:
-                check.same(f"{name}, {row}: p of harm", kept[group][row]["p_harm"], chances[row], CLOSE_CHANCE)
+                there, again_p = (min(p, 0.5) for p in (kept[group][row]["p_harm"], chances[row] or 0.0))
+                check.same(f"{name}, {row}: p of harm, if below a half", there, again_p, CLOSE_CHANCE)
                 check.same(f"{name}, {row}: worse", kept[group][row]["worse"], (chances[row] or 0.0) <= plan["level"])
 
 
