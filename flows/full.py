@@ -14,9 +14,11 @@ from typing import Any
 from millrace.config import Settings
 from millrace.filtering.settings import FilteringSettings
 from millrace.filtering.stage import Filtering
+from millrace.improve.settings import ImproveSettings
+from millrace.improve.stage import Improve
 from millrace.orchestration.flow import flow
 from millrace.probing.settings import ProbingConfig
-from millrace.probing.stage import AskBaseline, Probing
+from millrace.probing.stage import AskAnother, AskBaseline, Probing
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
@@ -33,13 +35,16 @@ class FullConfig(Settings):
     """Which failures become questions."""
     qa: QaSettings = QaSettings()
     """How questions are written and what they must pass."""
+    improve: ImproveSettings = ImproveSettings()
+    """Whether and how the data is put to the test: trained on, and judged on held-out images. Off unless `enabled`."""
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on."""
 
 
 def stages(config: FullConfig) -> list[Stage]:
     """The main job, in its order."""
-    return [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline(config.probing))]
+    made = [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline(config.probing))]
+    return [*made, Improve(config.improve, AskAnother(config.probing))] if config.improve.enabled else made
 
 
 @flow(FullConfig, stages)

@@ -10,12 +10,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOMAINS = {"probing", "filtering", "qa", "compare", "synthesis", "checkpoint", "training", "digits", "boxes", "lake", "llm"}
+DOMAINS = {
+    "probing",
+    "filtering",
+    "qa",
+    "compare",
+    "improve",
+    "synthesis",
+    "checkpoint",
+    "training",
+    "digits",
+    "boxes",
+    "lake",
+    "llm",
+}
 MAY_IMPORT_DOMAINS = {
     "probing": {"lake", "llm"},
     "qa": {"lake", "llm"},
     "filtering": {"lake"},
     "compare": {"lake"},
+    "improve": {"lake"},
     "synthesis": {"llm"},
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
     "digits": {"lake", "llm", "probing", "qa"},

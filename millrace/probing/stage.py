@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 from msgspec import structs
 
+from millrace.config import parse_config
+from millrace.errors import InputError
 from millrace.probing import preflight
-from millrace.probing.settings import ProbingConfig
+from millrace.probing.settings import LakeSettings, ProbingConfig
 from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
+from millrace.run.journal import read_json
 from millrace.run.stage import Forecast, Stage
 
 IMAGES_PER_SHARD = 100
@@ -27,7 +30,7 @@ class Probing(Stage):
 
     name = "probing"
     summary_type = ProbingSummary
-    feeds: ClassVar[tuple[str, ...]] = ("filtering", "qa")
+    feeds: ClassVar[tuple[str, ...]] = ("filtering", "qa", "improve")
 
     @property
     def hosts(self) -> int:
@@ -70,7 +73,7 @@ class Probing(Stage):
         from millrace.probing.ranks.settlement import settle_outcomes
 
         config = self.config
-        lake = self._lake(run)
+        lake = prepared_lake(config.lake, run)
         with run.progress.stage("training the baseline", 0, "steps") as bar:
             run.call(prepare_baseline, config.baseline, run.folder.logs, bar.update)
         target = config.target_failure_count
@@ -87,18 +90,18 @@ class Probing(Stage):
         preflight.check_infrastructure(summary, config.max_failure_rate)
         return structs.replace(summary, target=target, lake=str(lake.absolute()))
 
-    def _lake(self, run: RunContext) -> Path:
-        """The folder of images: the user's, or the embedded one, drawn by the workers on first use."""
-        settings = self.config.lake
-        if settings.path is not None:
-            return settings.path
-        from millrace.lake.embedded import build_shard, plan_lake
 
-        drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
-        if drawing.missing:
-            with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
-                run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
-        return drawing.folder
+def prepared_lake(settings: LakeSettings, run: RunContext) -> Path:
+    """The folder of images: the user's, or the embedded one, drawn by the workers on first use."""
+    if settings.path is not None:
+        return settings.path
+    from millrace.lake.embedded import build_shard, plan_lake
+
+    drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
+    if drawing.missing:
+        with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
+            run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
+    return drawing.folder
 
 
 class ProbingBefore(Probing):
@@ -142,3 +145,45 @@ class AskBaseline:
         from millrace.probing.ask import needs_gpu
 
         return needs_gpu(baseline, device)
+
+
+class AskAnother:
+    """Asks other models what a run asked its own, for the stage that trains and judges them.
+
+    Args:
+        config: of a probing in the same flow; None: the run's folder has it.
+    """
+
+    def __init__(self, config: ProbingConfig | None = None) -> None:
+        self._config = config
+
+    def settings(self, run_dir: Path) -> dict[str, Any]:
+        """The section `probing` of the run's config.
+
+        Raises:
+            InputError: the folder has none.
+        """
+        if self._config is not None:
+            return self._config.model_dump(mode="json")
+        kept = run_dir / "config.json"
+        section = read_json(kept).get("probing") if kept.exists() else None
+        if section is None:
+            raise InputError(f"there is no probing in {run_dir}; run flows.full or flows.probing there first")
+        return parse_config(ProbingConfig, section, where=str(kept)).model_dump(mode="json")
+
+    def check_model(self, probing: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+        """Raises UsageError for what is no baseline."""
+        from millrace.probing.baselines import baseline_settings
+
+        del probing
+        baseline_settings(model)
+
+    def lake(self, path: Path | None, images: int, seed: int, run: RunContext) -> Path:
+        """The folder of images to ask about: the one given, or an embedded one."""
+        return prepared_lake(LakeSettings(path=path, images=images, seed=seed), run)
+
+    def function(self) -> Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ProbingSummary]:
+        """`probe_another`, which workers call for each model."""
+        from millrace.probing.another_model import probe_another
+
+        return probe_another

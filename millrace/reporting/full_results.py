@@ -94,6 +94,7 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         "dataset": {**to_builtins(qa.dataset), "path": str(folder / "dataset")},
         "time": to_builtins(_time(stages, seconds["stages"]["start and stop"]["wall"])),
         **({"judges": to_builtins(probing.judges)} if probing.judges else {}),
+        **_proof(folder),
         "paid": [to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
@@ -115,6 +116,15 @@ class _Stages(NamedTuple):
             read_record(folder / "filtering" / "summary.json", FilteringSummary),
             read_record(folder / "qa" / "summary.json", QaSummary),
         )
+
+
+def _proof(folder: Path) -> dict[str, Any]:
+    """What `improve` found, where it was switched on."""
+    kept = folder / "improve" / "summary.json"
+    if not kept.exists():
+        return {}
+    found = read_json(kept)
+    return {"improve": {key: found[key] for key in ("verdict", "targeting", "because", "plan")}}
 
 
 def _time(stages: _Stages, outside: float) -> RunSeconds:

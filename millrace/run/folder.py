@@ -121,6 +121,12 @@ class RunFolder:
                 entry["state"] = "running"
         write_json(self.manifest_path, manifest)
 
+    def note(self, flow: str, **facts: Any) -> None:
+        """Keep facts beside the state of a flow or stage that goes on."""
+        manifest = self.manifest()
+        manifest.setdefault("flows", {}).setdefault(flow, {}).update(facts)
+        write_json(self.manifest_path, manifest)
+
     def _take(self) -> None:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from millrace.llm.run_chats import ledger_of_run
-from millrace.reporting.stage_times import StageTime
 from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_counts import Machine, StageCounts, StageSeconds, Summary, TimeSpent
+from millrace.reporting.stage_times import StageTime
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_records, write_json

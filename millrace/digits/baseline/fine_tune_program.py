@@ -1,0 +1,192 @@
+"""What torchrun runs to train the embedded baseline on: `torchrun … -m millrace.digits.baseline.fine_tune_program SPEC.json`.
+
+Reads the base through the checkpoint reader that its settings name, trains all its weights on the answers of the records (batch
+norm as it is: AdamW, one cycle), and leaves a trained folder at the job's `result` by one rename. The same spec gives the same
+weights on the same machine. Prints `{"done", "total"}` lines. Exit codes: 0 there is a model, otherwise the error's own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+import orjson
+from PIL import Image
+
+from millrace.digits.baseline.cache import LIBRARIES, trained_folder
+from millrace.digits.baseline.embedded import BaselineSettings
+from millrace.digits.baseline.inputs import number_words, open_text, shrink
+from millrace.digits.baseline.trained_folder import Card, load_trained, save_trained
+from millrace.digits.claim_vocabulary import ANSWERS, SLOT_KINDS, answer_index, question_words
+from millrace.errors import InputError, MillraceError
+from millrace.records.improve import TrainingJob, TrainingRecord
+from millrace.run.journal import read_json, read_records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from millrace.digits.baseline.model import SceneModel
+
+ABSTAIN = len(ANSWERS) - 1
+
+
+class Book(NamedTuple):
+    """A training set as tensors. S images, Q questions (one for each open slot), H, W pixels, T words, A answers."""
+
+    pixels_SHWC: Tensor
+    image_Q: Tensor
+    words_QT: Tensor
+    accepted_QA: Tensor
+    weight_Q: Tensor
+    """A record counts the same however many slots it has."""
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    try:
+        train(Path(sys.argv[1]))
+    except MillraceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the program's message
+        return error.exit_code
+    return 0
+
+
+def train(spec_path: Path) -> None:
+    """Read the spec, train, save."""
+    import torch
+
+    started = time.monotonic()
+    spec = read_json(spec_path)
+    job = msgspec.convert(spec["job"], TrainingJob)
+    settings = BaselineSettings.model_validate(job.base)
+    torch.set_num_threads(1)
+    torch.manual_seed(job.seed % 2**63)
+    model, card = load_trained(trained_folder(settings), storage_reader=settings.storage_reader)
+    records = list(read_records(Path(job.dataset), TrainingRecord))
+    book = write_book(records, Path(job.images), card.words, side=model.size.side, length=model.size.max_words)
+    fine_tune(model, book, job, rate=spec["rate"], weight_decay=spec["weight_decay"])
+    part = Path(f"{job.result}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_trained(part, model, _card(card, settings, job, time.monotonic() - started))
+    shutil.rmtree(job.result, ignore_errors=True)
+    part.rename(job.result)
+
+
+def _card(base: Card, settings: BaselineSettings, job: TrainingJob, seconds: float) -> Card:
+    """The trained model's card: no examination, for that is what the run itself is."""
+    kept = settings.model_dump(mode="json", exclude={"checkpoint", "storage_reader"})
+    return msgspec.structs.replace(
+        base,
+        settings={**kept, "improved": {"arm": job.arm, "number": job.number, "base": base.weights}},
+        exam={},
+        seconds={"fine tuning": round(seconds, 2)},
+        versions={name: version(name) for name in LIBRARIES},
+        files={},
+    )
+
+
+def write_book(records: Sequence[TrainingRecord], images: Path, words: Sequence[str], *, side: int, length: int) -> Book:
+    """Put the records into tensors; each image once.
+
+    Raises:
+        InputError: a record has no answer that the model could learn to give.
+    """
+    import torch
+
+    numbers = {word: place for place, word in enumerate(words, start=1)}
+    places = {image: place for place, image in enumerate(dict.fromkeys(record.image for record in records))}
+    image_of, asked, accepted, weights = [], [], [], []
+    for record in records:
+        for slot in record.slots:
+            row = np.zeros(len(ANSWERS), dtype=bool)
+            row[list(right_answers(record, slot))] = True
+            image_of.append(places[record.image])
+            asked.append(number_words(question_words(open_text(record.claim, record.slots, slot)), numbers, length))
+            accepted.append(row)
+            weights.append(1 / len(record.slots))
+    pixels = np.stack([np.asarray(shrink(Image.open(images / image), side)) for image in places])
+    return Book(
+        torch.from_numpy(pixels),
+        torch.tensor(image_of),
+        torch.tensor(asked),
+        torch.from_numpy(np.stack(accepted)),
+        torch.tensor(weights),
+    )
+
+
+def right_answers(record: TrainingRecord, slot: str) -> tuple[int, ...]:
+    """Places in `ANSWERS` of what is right for one slot."""
+    if not record.answerable:
+        return (ABSTAIN,)
+    kind = SLOT_KINDS.get(slot, "")
+    found = [answer_index(kind, value) for value in record.accepted.get(slot, ())]
+    places = tuple(place for place in found if place is not None)
+    if not places:
+        raise InputError(f"the record {record.id} has no answer for {slot} that the embedded baseline knows")
+    return places
+
+
+def fine_tune(model: SceneModel, book: Book, job: TrainingJob, *, rate: float, weight_decay: float) -> None:
+    """`job.steps` steps, each of `job.images_per_step` images with all their questions."""
+    import torch
+    from torch.nn import functional
+    from torch.optim.lr_scheduler import OneCycleLR
+
+    model.eval()  # batch norm as it is: its statistics are the base's; nothing else in the network depends on the mode
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
+    cycle = OneCycleLR(optimizer, rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
+    questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
+    for step, chosen in enumerate(batches(len(book.pixels_SHWC), job)):
+        rows = torch.cat([questions_of[place] for place in chosen])
+        inside = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(questions_of[i]) for i in chosen]))
+        logits_QA = answers(model, book.pixels_SHWC[list(chosen)], inside, book.words_QT[rows])
+        said_QA = functional.log_softmax(logits_QA, -1).masked_fill(~book.accepted_QA[rows], -1e4)
+        weight_Q = book.weight_Q[rows]
+        loss = -(torch.logsumexp(said_QA, -1) * weight_Q).sum() / weight_Q.sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        optimizer.step()
+        cycle.step()
+        if (step + 1) % 20 == 0 or step + 1 == job.steps:
+            _print({"done": step + 1, "total": job.steps, "loss": round(loss.item(), 4)})
+
+
+def answers(model: SceneModel, pixels_BHWC: Tensor, image_Q: Tensor, words_QT: Tensor) -> Tensor:
+    """Logits (Q, A) of questions about pictures of one batch."""
+    from millrace.digits.baseline.model import propose_objects
+
+    words_QT = words_QT[:, : max(1, int((words_QT != 0).sum(1).max()))]
+    objects_BOF = propose_objects(model.encoder(pixels_BHWC))
+    logits: Tensor = model.reader(objects_BOF[image_Q], words_QT)
+    return logits
+
+
+def batches(images: int, job: TrainingJob) -> Iterator[list[int]]:
+    """The images of every step: all once in an order of their own, then all again in another, without a smaller step between."""
+    import torch
+
+    generator = torch.Generator().manual_seed(job.seed % 2**63)
+    waiting: list[int] = []
+    for _ in range(job.steps):
+        while len(waiting) < job.images_per_step:
+            waiting += torch.randperm(images, generator=generator).tolist()
+        yield waiting[: job.images_per_step]
+        waiting = waiting[job.images_per_step :]
+
+
+def _print(event: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The pool that arms draw from: decided claims about images whose right answer is known, as probing left them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from millrace.errors import InputError
+from millrace.records.improve import PoolItem
+from millrace.records.outcome import FAILURES, SUCCESSES
+from millrace.run.ids import fraction_for
+from millrace.run.journal import read_json, read_jsonl
+
+DECIDED = FAILURES | SUCCESSES
+"""Outcomes that say something about the model."""
+
+
+def read_pool(probed: Path) -> list[PoolItem]:
+    """The items in the folder of a finished probing, sorted by id. Memory grows with the outcomes, by about a kilobyte each.
+
+    Raises:
+        InputError: there is no finished probing, or no verified item in it.
+    """
+    check_probed(probed)
+    items = [
+        item_of(record) for shard in sorted(probed.glob("shard-*.jsonl")) for record in read_jsonl(shard) if is_verified(record)
+    ]
+    if not items:
+        raise InputError(
+            f"no outcome in {probed} has a verified answer (the judge there is no program), so nothing can be trained on; "
+            "probe with judge.name=annotation"
+        )
+    return sorted(items, key=lambda item: item.id)
+
+
+def check_probed(probed: Path) -> None:
+    """Raises InputError unless there is a finished probing in the folder."""
+    if not (probed / "summary.json").exists() or not any(probed.glob("shard-*.jsonl")):
+        raise InputError(f"there are no finished outcomes in {probed}; run flows.full or flows.probing there first")
+
+
+def lake_of(probed: Path) -> Path:
+    """The folder of the images that were probed."""
+    return Path(read_json(probed / "summary.json")["lake"])
+
+
+def is_verified(record: Mapping[str, Any]) -> bool:
+    """Whether the line is a decided outcome whose right answer a program knows."""
+    judge = record.get("judge") or {}
+    known = judge.get("kind") == "verified" and (bool(judge.get("accepted")) or not record["answerable"])
+    return record.get("outcome") in DECIDED and known
+
+
+def item_of(record: Mapping[str, Any]) -> PoolItem:
+    """An outcome's line as an item."""
+    judge, image = record["judge"], record["image"]
+    return PoolItem(
+        id=record["id"],
+        image_id=image["image_id"],
+        file=image["file"],
+        row=image["row"],
+        sha256=image["sha256"],
+        claim_id=record["claim_id"],
+        claim=record["claim"],
+        answerable=record["answerable"],
+        correct=judge["correct"] or {},
+        accepted={slot: tuple(values) for slot, values in (judge["accepted"] or {}).items()},
+        failed=record["outcome"] in FAILURES,
+        factors=tuple(record["factors"]),
+    )
+
+
+def by_image(items: Iterable[PoolItem]) -> dict[str, list[PoolItem]]:
+    """Image (SHA-256) → its items."""
+    images: dict[str, list[PoolItem]] = {}
+    for item in items:
+        images.setdefault(item.sha256, []).append(item)
+    return images
+
+
+def tuning_images(images: Iterable[str], share: float, seed: int) -> set[str]:
+    """The images kept for tuning, by hash: the same whatever else is in the pool."""
+    return {image for image in images if fraction_for(seed, "tuning", image) < share}
+
+
+def facts_of(items: Sequence[PoolItem]) -> dict[str, Any]:
+    """What the plan says of the pool."""
+    digest = hashlib.sha256("\n".join(f"{item.id} {item.failed}" for item in items).encode()).hexdigest()
+    return {
+        "outcomes": len(items),
+        "images": len({item.sha256 for item in items}),
+        "failures": sum(item.failed for item in items),
+        "sha256": digest,
+    }

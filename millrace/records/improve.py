@@ -1,0 +1,156 @@
+"""What `improve` writes and reads: the plan, the training records, what became of each training."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from millrace.records.record import Record
+
+
+class PoolItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One decided claim on one image whose right answer is known: what arms draw from."""
+
+    id: str
+    """The outcome's."""
+    image_id: str
+    file: str
+    row: int
+    sha256: str
+    claim_id: str
+    claim: str
+    """The sentence with its subject filled in and the slots to be answered in brackets."""
+    answerable: bool
+    correct: dict[str, str]
+    """The best answer by slot; empty when it is right to abstain."""
+    accepted: dict[str, tuple[str, ...]]
+    """Every right answer by slot."""
+    failed: bool
+    """Whether the base got it wrong."""
+    factors: tuple[str, ...]
+
+
+class TrainingRecord(Record, frozen=True, kw_only=True):
+    """One line of an arm's training set."""
+
+    SCHEMA: ClassVar[str] = "millrace.improve_record/1"
+    id: str
+    image: str
+    """The image file, relative to the folder that all arms share."""
+    sha256: str
+    claim_id: str
+    claim: str
+    slots: tuple[str, ...]
+    """The open slots, in the order of the sentence."""
+    answerable: bool
+    correct: dict[str, str]
+    accepted: dict[str, tuple[str, ...]]
+    answers_of: str
+    """The record whose answers these are: another one only where an arm shuffles."""
+
+
+class ImageMark(Record, frozen=True, kw_only=True):
+    """How an image is recognised again, also when it was stored anew in another size or format."""
+
+    SCHEMA: ClassVar[str] = "millrace.image_mark/1"
+    image_id: str
+    file: str
+    row: int
+    sha256: str
+    """Of the stored bytes."""
+    hash: str
+    """Perceptual, 64 bits as hex."""
+    thumbnail: str
+    """16 × 16 pixels, RGB, as hex: decides where hashes are near."""
+
+
+class TestImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that models are judged on, as the plan names it."""
+
+    __test__: ClassVar[bool] = False
+    """No test, whatever a collector of tests makes of the name."""
+
+    image_id: str
+    sha256: str
+    hash: str
+
+
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison that was decided on before there was anything to compare."""
+
+    name: str
+    treated: str
+    control: str
+    """An arm, or `base`: the model before any training."""
+    expected: Literal["fewer failures", "no difference", "not fewer failures"]
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What will be done and how it will be judged, written down and hashed before the first training."""
+
+    SCHEMA: ClassVar[str] = "millrace.improve_plan/1"
+    schema: Literal["millrace.improve_plan/1"] = "millrace.improve_plan/1"
+    seed: int
+    hypotheses: tuple[Hypothesis, ...]
+    arms: tuple[str, ...]
+    images: int
+    records_per_image: int
+    images_per_step: int
+    steps: int
+    failure_share: float
+    seeds: tuple[int, ...]
+    margin: float
+    level: float
+    trainer: dict[str, Any]
+    probing: dict[str, Any]
+    """How every model is asked: claims, judge, seed, and the base itself."""
+    pool: dict[str, Any]
+    """`outcomes`, `images`, `failures`, and a SHA-256 over the ids."""
+    tuning: tuple[str, ...]
+    """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    test: tuple[TestImage, ...]
+
+
+class TrainingJob(Record, frozen=True, kw_only=True):
+    """One training: an arm and a seed. Everything a trainer may read."""
+
+    SCHEMA: ClassVar[str] = "millrace.improve_job/1"
+    arm: str
+    number: int
+    """Which of the seeds, from 0."""
+    seed: int
+    """For the order of the images and whatever else a trainer draws: the same in all arms of one number."""
+    steps: int
+    images_per_step: int
+    records_per_image: int
+    base: dict[str, Any]
+    """The model before training, as probing's `baseline` names it."""
+    folder: str
+    """The training's own folder: the trainer may write in it."""
+    dataset: str
+    """The training set, in the format that the trainer asked for."""
+    tuning: str
+    """Records that are in no arm and not in the test, in the same format."""
+    images: str
+    """The folder that images are named from."""
+    result: str
+    """Where the trained model goes: not there yet."""
+
+    @property
+    def name(self) -> str:
+        """`targeted-2`."""
+        return f"{self.arm}-{self.number}"
+
+
+class Trained(Record, frozen=True, kw_only=True):
+    """What became of one training."""
+
+    SCHEMA: ClassVar[str] = "millrace.improve_trained/1"
+    arm: str
+    number: int
+    model: dict[str, Any]
+    """The trained model, as probing's `baseline` names it."""
+    records: int
+    seconds: float | None
+    """None: the model existed already."""
