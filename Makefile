@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTERS ?= 3
-# three on CI's two cores, because tests wait; by file, or by group where one is marked, the longest first (tests/durations.py)
-SHARED_OUT := -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+# three on CI's two cores, because tests wait; by file or by group of files, the longest first (tests/durations.py)
+SHARED_OUT := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: full test durations proof test-fast lint schemas install serve stop clean
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 BUDGET_CPU_S = 3000.0
 """What all tests may take: 25 minutes of the two cores of CI. tests/durations.json says what they took when last recorded. A busy
@@ -34,10 +35,29 @@ def cpu_s() -> float:
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
 
 
-def without_group(nodeid: str) -> str:
-    """A test's id without `@group`, which xdist puts after it."""
-    test, at, _ = nodeid.rpartition("@")
-    return test if at and nodeid.rfind("@") > nodeid.rfind("]") else nodeid
+GROUPS = {
+    "tests/e2e/test_full.py": "the main job",
+    "tests/e2e/test_commands.py": "the main job",
+    "tests/e2e/test_endpoints.py": "the main job",
+    "tests/synthesis/test_synthesis_flow.py": "other flows",
+    "tests/synthesis/test_chat_flow.py": "other flows",
+    "tests/checkpoint/test_flow.py": "other flows",
+    "tests/deployments/test_register.py": "other flows",
+}
+"""Files that share a Prefect server and a Dask cluster stay in one testing process. Each other file is a group of its own."""
+
+
+def group_of(nodeid: str) -> str:
+    """What a test stays together with."""
+    file = nodeid.partition("::")[0]
+    return GROUPS.get(file, file)
+
+
+class ByGroup(LoadScopeScheduling):
+    """Hands groups to testing processes. (xdist's own `loadgroup` writes into a field that pytest 9.2 no longer reads.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
 
 class Durations:
@@ -52,23 +72,20 @@ class Durations:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Under xdist the tests of a file stay together (or of a group, where one is marked), and what takes longest comes first:
+        """Under xdist the tests of a file stay together (or of a group), and what takes longest comes first:
         so no process is left with a long one at the end.
         """
         if not hasattr(self.config, "workerinput"):
             return
         recorded = json.loads(RECORDED.read_text())["tests"] if RECORDED.exists() else {}
-        group_of: dict[pytest.Item, str] = {}
         takes: dict[str, float] = defaultdict(float)
         for item in items:
-            file = item.nodeid.partition("::")[0]
-            mark = item.get_closest_marker("xdist_group")
-            group = mark.args[0] if mark else file
-            group_of[item] = group
-            takes[group] += recorded.get(item.nodeid, {"wall_s": QUICK_S})["wall_s"]
-            if not mark:
-                item.add_marker(pytest.mark.xdist_group(group))
-        items.sort(key=lambda item: -takes[group_of[item]])
+            takes[group_of(item.nodeid)] += recorded.get(item.nodeid, {"wall_s": QUICK_S})["wall_s"]
+        items.sort(key=lambda item: (-takes[group_of(item.nodeid)], group_of(item.nodeid)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ByGroup:
+        return ByGroup(config, log)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
@@ -83,7 +100,7 @@ class Durations:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        took = self.tests[without_group(report.nodeid)]
+        took = self.tests[report.nodeid]
         took[0] += report.duration
         took[1] += getattr(report, "cpu_s", 0.0)
 

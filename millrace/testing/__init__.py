@@ -1,6 +1,6 @@
 """What a plug-in of yours promises, checked: the same checks that every plug-in of Millrace has to pass.
 
-    pytest --pyargs millrace.testing --plugin my_package.my_world
+    pytest -p millrace.testing.pytest_plugin --pyargs millrace.testing --plugin my_package.my_world
     python -m millrace.testing my_package.my_world          # the same
 
 The kind is found from what the module has; `environment:my_package.my_world` says it. `--plugin-settings` gives the settings

@@ -1,4 +1,4 @@
-"""`python -m millrace.testing my_package.my_module`: as `pytest --pyargs millrace.testing --plugin my_package.my_module`."""
+"""`python -m millrace.testing my_package.my_module`: pytest with the contract tests of this package and its own options."""
 
 from __future__ import annotations
 

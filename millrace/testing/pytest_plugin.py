@@ -1,4 +1,4 @@
-"""The options `--plugin` and `--plugin-settings` of pytest, for `pytest --pyargs millrace.testing`. They import nothing."""
+"""The options `--plugin` and `--plugin-settings` of pytest, for `python -m millrace.testing`. They import nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For `pytest --pyargs millrace.testing --plugin my_package.my_module`: one test for each promise of the plug-in's kind."""
+"""For `python -m millrace.testing my_package.my_module`: one test for each promise of the plug-in's kind."""
 
 from __future__ import annotations
 

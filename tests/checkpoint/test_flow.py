@@ -14,8 +14,6 @@ from tests.checkpoint.saved_checkpoints import filled, load, same, save
 from tests.e2e.commands import answer, run
 from tests.fixtures.running_services import Environment
 
-pytestmark = pytest.mark.xdist_group("other flows")
-
 
 @pytest.mark.flow
 @pytest.mark.slow

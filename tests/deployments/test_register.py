@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.register import register
 from tests.e2e.services import Server
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("other flows")]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 async def _change_things() -> None:

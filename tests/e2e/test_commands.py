@@ -11,7 +11,7 @@ from millrace.run.journal import read_json, read_jsonl, write_json
 from tests.e2e.commands import Command, answer, run
 from tests.fixtures.running_services import Environment
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(600), pytest.mark.xdist_group("the main job")]
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 
 
 def test_wrong_usage_is_one_sentence_and_starts_nothing(tmp_path: Path, cache: Path) -> None:

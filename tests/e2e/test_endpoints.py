@@ -32,7 +32,7 @@ from tests.e2e.test_full import records
 from tests.fixtures.running_services import KEY, Environment
 from tests.llm.servers import served
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900), pytest.mark.xdist_group("the main job")]
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "1"))
 """How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""

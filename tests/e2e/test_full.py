@@ -16,7 +16,7 @@ from tests.e2e.commands import Command, answer, run
 from tests.e2e.services import wait_for
 from tests.fixtures.running_services import Environment
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900), pytest.mark.xdist_group("the main job")]
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "1"))
 """How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""

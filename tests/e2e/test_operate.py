@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.flow,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("installation"),
     pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not installed (apt-get install postgresql)"),
 ]
 

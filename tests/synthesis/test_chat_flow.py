@@ -18,7 +18,7 @@ from tests.fixtures.running_services import Environment
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model, plain_model
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("other flows")]
+pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
 WORKERS, SEEDS_IN_FLIGHT, BRANCHES = 2, 2, 2
 

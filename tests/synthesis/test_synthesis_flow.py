@@ -30,7 +30,7 @@ ENVIRONMENTS = os.environ.get("MILLRACE_ENVIRONMENTS", "math").split(",")
 
 SEEDS = int(os.environ.get("MILLRACE_SEEDS", "40"))
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("other flows")]
+pytestmark = [pytest.mark.timeout(1800)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
