@@ -79,7 +79,7 @@ def test_what_a_person_changed_on_the_server_survives_the_next_registration(
         "moved": ("gpu", 5),
         "unlimited": None,
         "limit": 3,
-        "names of limits": ["runs of filtering", "runs of probing", "runs of training"],
+        "names of limits": ["runs of compare", "runs of filtering", "runs of improve", "runs of probing", "runs of training"],
         "enabled": {"millrace-lost-runs": True, "millrace-lost-cancels": False},
         "about": [True, True],
     }

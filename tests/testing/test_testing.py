@@ -55,7 +55,7 @@ def test_both_commands_of_the_pages_check_a_plug_in_in_the_working_folder(tmp_pa
     )
     done = run(tmp_path, "pytest", *OPTION, "-q", "--pyargs", "millrace.testing", "--plugin", "mine.flashcards")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "a row must be a mapping" in done.stdout
+    assert "a row must be a record or a mapping" in done.stdout
     assert "it changed the item, the trajectory or the tree; copy what you change" in done.stdout
 
 

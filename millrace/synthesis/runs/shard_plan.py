@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.records.synthesis import Seed, SeedOutcome
-from millrace.run.journal import read_records, write_jsonl
+from millrace.run.journal import PART, read_records, write_jsonl
 from millrace.synthesis.seeds import read_seeds
 from millrace.synthesis.settings import SynthesisConfig
 
@@ -90,7 +90,8 @@ def check_readable(folder: Path) -> None:
     Raises:
         RunFailed: another version wrote it; the message names its schema.
     """
-    for shard in sorted((folder / "shards").glob("shard-*.jsonl*")):
+    shards = folder / "shards"
+    for shard in sorted([*shards.glob("shard-*.jsonl"), *shards.glob(f"shard-*.jsonl{PART}")]):
         if any(record.items for record in read_records(shard, SeedOutcome)):
             return
 
