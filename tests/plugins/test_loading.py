@@ -37,6 +37,9 @@ FOLDERS = {
     "millrace.boxes.verifiers": "verifier",
     "millrace.digits.kinds": "kind of claim",
     "millrace.digits.verifiers": "verifier",
+    "millrace.improve.arms": "arm",
+    "millrace.improve.trainers": "trainer",
+    "millrace.improve.formats": "format",
 }
 """Every folder of plug-ins that are modules, and its word in messages."""
 every_folder = pytest.mark.parametrize("package", sorted(FOLDERS))
