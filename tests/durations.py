@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-BUDGET_CPU_S = 3000.0
-"""What all tests may take: 25 minutes of the two cores of CI. tests/durations.json says what they took when last recorded. A busy
-machine adds up to a third (measured: caches and hyperthreads are shared), so the budget is at least that much above."""
+BUDGET_CPU_S = 3900.0
+"""What all tests may take: a third more than the 2,900 s that a whole run with other work beside it took. A busy machine adds to CPU
+time too (caches and hyperthreads are shared; up to a third by estimate). tests/durations.json says what each took when last recorded."""
 
 RECORDED = Path(__file__).with_name("durations.json")
 QUICK_S = 0.05

@@ -6,6 +6,7 @@ What is answered without starting a run (help, plans, wrong usage, finished fold
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 import os
@@ -149,6 +150,7 @@ def module_answer(module: str, *arguments: str, cache: Path) -> tuple[int, str]:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+            inspect.modulesbyfile.clear()  # it takes the flow's file for `__main__` now, and pydantic finds no texts of fields
     started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     assert not started, f"an answer was expected, and it started {started}"
     code = ended.value.code

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 
-DEPLOYMENTS = ["checkpoint", "compare", "filtering", "full", "probing", "qa", "synthesis", "training"]
+DEPLOYMENTS = ["checkpoint", "compare", "filtering", "full", "improve", "probing", "qa", "synthesis", "training"]
 UIS = {"v1": "", "v2": "/v2"}
 PLUGINS = [
     ("probing", "baseline", "millrace.probing.baselines", baseline_settings, "embedded"),

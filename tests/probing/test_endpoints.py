@@ -29,7 +29,7 @@ from millrace.probing.ranks.reopening import reopen_cut_off
 from millrace.probing.ranks.units import units_of
 from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import Probing
-from millrace.run.journal import Journal, write_json, write_jsonl
+from millrace.run.journal import Journal, read_jsonl, write_json, write_jsonl
 from tests.llm.servers import served
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
 
@@ -98,6 +98,7 @@ def told(records: list[dict[str, Any]]) -> list[Any]:
 
 ANNOTATION = {"name": "annotation"}
 COIN = {"name": "tests.probing.coin_baseline"}
+LINES = Path(__file__).parents[1] / "records" / "lines"
 FAULTS = {"500": 0.05, "429": 0.05, "reset": 0.02, "malformed": 0.02}
 
 
@@ -147,7 +148,8 @@ def test_questions_are_answered_as_in_this_process(tmp_path: Path, lake: Path) -
         options = {"A": "one", "B": "two", "C": "three", "D": "four"} if number % 3 else {}
         kind = "multiple_choice" if options else "fill_in_blank"
         asked = f"How many, {number}?" if options else f"There are ___ digits ({number})."
-        lines.append({"id": f"q{number}", "question": asked, "options": options, "question_type": kind, "image": image})
+        own = {"id": f"q{number}", "question": asked, "options": options, "question_type": kind, "image": image}
+        lines.append({**next(read_jsonl(LINES / "qa.jsonl")), **own})
     questions.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     ask_shard(questions, tmp_path / "here.jsonl", lake, COIN)
     run = run_folder(tmp_path / "run")
@@ -385,9 +387,10 @@ def test_a_finished_probing_is_outdated_only_where_something_broke_off_at_a_limi
 
     write_json(work / "worker.json", {"config": stage(1000).config.model_dump(mode="json")})
     write_json(tmp_path / "probing" / "summary.json", {})
-    write_jsonl(work / "unit-000000.jsonl", [{"image": {"row": 1}, "outcome": "wrong"}])
+    whole = next(read_jsonl(LINES / "outcome.jsonl"))
+    write_jsonl(work / "unit-000000.jsonl", [{**whole, "outcome": "wrong"}])
     assert not stage(4000).outdated(tmp_path)
-    write_jsonl(work / "unit-000001.jsonl", [{"image": {"row": 1}, "outcome": "cut_off"}])
+    write_jsonl(work / "unit-000001.jsonl", [{**whole, "outcome": "cut_off"}])
     assert stage(4000).outdated(tmp_path)
     assert not stage(1000).outdated(tmp_path)
     (tmp_path / "probing" / "summary.json").unlink()

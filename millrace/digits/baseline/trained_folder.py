@@ -46,7 +46,8 @@ class Card(msgspec.Struct, frozen=True):
     """What `baseline.json` says."""
 
     schema: str
-    settings: dict[str, str | int | float | bool | None]
+    settings: dict[str, object]
+    """The baseline's own; of a model that was trained further also how (`improve`)."""
     size: dict[str, int]
     """The fields of `ModelSize`."""
     words: list[str]
