@@ -21,8 +21,9 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 BUDGET_CPU_S = 3900.0
-"""What all tests may take: a third more than the 2,900 s that a whole run with other work beside it took. A busy machine adds to CPU
-time too (caches and hyperthreads are shared; up to a third by estimate). tests/durations.json says what each took when last recorded."""
+"""What all tests may take: a third more than the 2,900 s that a whole run with other work beside it took. A busy machine adds to
+CPU time too (caches and hyperthreads are shared; up to a third by estimate). tests/durations.json says what each took when it was
+last recorded."""
 
 RECORDED = Path(__file__).with_name("durations.json")
 QUICK_S = 0.05
