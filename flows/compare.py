@@ -1,6 +1,6 @@
 """Comparing two models: what got better, what got worse, and how surely, on the same images, claims and subjects.
 
-    python -m flows.compare RUN_A RUN_B                 # two finished runs of probing or full; nobody is asked again
+    python -m flows.compare RUN_A RUN_B                 # two finished runs of probing or full; no model is asked again
     python -m flows.compare --config configs/compare/two_baselines.yaml --run-dir runs/ab
     python -m flows.compare verify RUN_DIR              # every figure again, from the journals, by other code
 

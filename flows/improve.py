@@ -5,7 +5,7 @@
     millrace improve verify runs/mine
 
 Works on the folder of a finished `flows.full` or `flows.probing`; with a section `probing` it probes the pool first. Trains the
-model on several choices of data of one size (arms), asks every trained model about the same images that nobody has seen, and
+model on several choices of data of one size (arms), asks every trained model about the same held-out images, and
 leaves a verdict in `RUN_DIR/improve/summary.json` and `report.html`. `verify` computes every figure anew from the journals.
 """
 

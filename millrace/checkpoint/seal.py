@@ -70,7 +70,7 @@ def read_seal(place: Place, watch: Watch) -> Seal | None:
     """The checkpoint's seal; None: it has none.
 
     Raises:
-        CheckpointError: the seal itself is damaged, or nobody can say whether there is one. StalledRead: there is no answer.
+        CheckpointError: the seal itself is damaged, or it cannot be read whether there is one. StalledRead: there is no answer.
     """
     try:
         data = place.whole(SEAL_NAME, watch)

@@ -17,7 +17,7 @@ class SideSettings(Settings):
     """One of the two models: a run that has asked it, or the model itself."""
 
     run: Path | None = None
-    """The folder of a finished run of `probing` or `full`; its outcomes are read, nobody is asked again."""
+    """The folder of a finished run of `probing` or `full`; its outcomes are read, no model is asked again."""
     baseline: Baseline = Field(default_factory=dict)
     """The model, when there is no run: its plug-in's `name` and settings. It is asked what `probing` says."""
     label: str = Field(default="", max_length=60)

@@ -140,7 +140,7 @@ def _facts(side: Side, label: str) -> dict[str, Any]:
 
 
 def _model(side: Side) -> tuple[str, str]:
-    """(name, fingerprint) of whoever answered first."""
+    """(name, fingerprint) of the model that answered first."""
     for asked in read_side(side):
         if asked.line.baseline is not None:
             return asked.line.baseline.name, asked.line.baseline.fingerprint

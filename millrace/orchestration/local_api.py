@@ -41,7 +41,7 @@ QUIET: dict[str, str] = {
     # nobody can read these logs once the server is gone; the run folder has its own
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
-    # nobody is told where its pages are; making them ready is a sixth of its start
+    # its pages are shown to no user, and making them ready is a sixth of its start
     "PREFECT_SERVER_UI_ENABLED": "false",
     # as deployments/server.env: written one by one, task runs and events cost five times the CPU
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",

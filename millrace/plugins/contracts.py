@@ -1,7 +1,7 @@
 """What a plug-in must have, and what it may have: held against its protocol when it is loaded and when it is opened.
 
 A protocol's members are required, but for fields with a value and methods marked `optional`: those are abilities with a default.
-A plug-in gets the defaults by deriving from the protocol, or here, so that nobody who uses it asks whether it has them.
+A plug-in gets the defaults by deriving from the protocol, or here, so that its callers never ask whether it has them.
 """
 
 from __future__ import annotations

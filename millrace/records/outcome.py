@@ -15,7 +15,7 @@ SelectorValue = str | int | float | bool | dict[str, str]
 """A part of a selector: a label, a number of turns, adjectives by name."""
 
 Selector = dict[str, SelectorValue]
-"""Which things of a picture are meant, for programs, in the own terms of whoever understands its annotation."""
+"""Which things of a picture are meant, for programs, in the terms of the module that understands its annotation."""
 
 
 class Outcome(StrEnum):
@@ -60,7 +60,7 @@ class ImagePlace(msgspec.Struct, frozen=True, kw_only=True):
     row: int = 0
     """Row in that file, from 0."""
     sha256: str | None = None
-    """16 hex digits over the stored bytes; "" when there are none, None when whoever wrote the outcome did not know them."""
+    """16 hex digits over the stored bytes; "" when there are none, None when the writer of the outcome did not know them."""
     width: int | UnsetType | None = UNSET
     height: int | UnsetType | None = UNSET
     """In pixels, as the picture is shown; not there when it was not decoded."""

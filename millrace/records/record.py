@@ -41,7 +41,7 @@ RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 def encode(record: msgspec.Struct) -> bytes:
     """A record as one JSON object in UTF-8, without an end of line: fields in their order, numpy scalars as numbers.
 
-    orjson writes it, as it writes all files of a run, so that a float has the same digits whoever wrote it.
+    orjson writes it, as it writes all files of a run, so that a float has the same digits in all of them.
     """
     return orjson.dumps(msgspec.to_builtins(record, enc_hook=_number_of))
 
@@ -96,7 +96,7 @@ def _in_words(error: msgspec.ValidationError) -> str:
 
 def _number_of(value: Any) -> Any:
     """numpy's numbers and arrays, which a computation may leave in a field, as Python's."""
-    numpy: Any = sys.modules.get("numpy")  # whoever has such a value has imported it, and it takes 0.1 s
+    numpy: Any = sys.modules.get("numpy")  # code that has such a value has imported it; importing takes 0.1 s
     if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
         return value.tolist()
     raise TypeError(f"a record can not hold a {type(value).__name__}")

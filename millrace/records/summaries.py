@@ -24,7 +24,7 @@ class StageSummary(Record, frozen=True, kw_only=True):
 
 
 class RankProgress(Record, frozen=True, kw_only=True):
-    """`probing/work/progress-RANK.json`: how far one rank is. Source: the rank, every half second."""
+    """`progress-RANK.json` beside the units that ranks work on: how far one rank is. Source: the rank, every half second."""
 
     SCHEMA: ClassVar[str] = "millrace.rank_progress/1"
 

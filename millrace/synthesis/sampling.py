@@ -153,7 +153,7 @@ async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal
     if not environment.concurrent:
         return run_together(environment.tools, actions, timeout_s=limits.tool_timeout_s)
     hosted = all(tool.host is not None for tool in environment.tools.values())
-    groups = [actions] if hosted else [[action] for action in actions]  # whoever hosts them runs them side by side
+    groups = [actions] if hosted else [[action] for action in actions]  # their host runs them side by side
     work = (asyncio.to_thread(run_together, environment.tools, group, timeout_s=limits.tool_timeout_s) for group in groups)
     return [observation for answers in await asyncio.gather(*work) for observation in answers]
 

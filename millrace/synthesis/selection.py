@@ -27,7 +27,7 @@ class Candidate:
     score: float = 0.0
     measures: dict[str, Number] = field(default_factory=dict)
     needed: list[bool] | None = None
-    """What `verification.necessary_hops` says of its hops; None: nobody has asked."""
+    """What `verification.necessary_hops` says of its hops; None: not computed."""
 
     @property
     def chain_hops(self) -> list[Hop]:

@@ -108,7 +108,7 @@ def test_stages_run_by_themselves_on_an_existing_server_and_cluster_give_the_sam
     assert alone == together
 
 
-PROGRESS = ("probing/work/unit-*", "qa/written/*", "filtering/shard-*")
+PROGRESS = ("probing/*/unit-*", "qa/written/*", "filtering/shard-*")
 """What shows that a stage is under way: where the first kill falls, the second, and so on."""
 
 

@@ -1,4 +1,4 @@
-"""The main job that is killed: wherever that happens in it, it ends with the records of one that nobody disturbed."""
+"""The main job that is killed: wherever that happens in it, it ends with the records of an undisturbed one."""
 
 from __future__ import annotations
 

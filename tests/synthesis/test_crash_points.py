@@ -1,4 +1,4 @@
-"""A synthesis run that is killed: wherever that happens, it ends with the bytes of one that nobody disturbed."""
+"""A synthesis run that is killed: wherever that happens, it ends with the bytes of an undisturbed one."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Reader:
             case ["head", "-n", count, place]:
                 _say("\n".join((self.folder / place).read_text(encoding="utf-8").splitlines()[: int(count)]))
                 return 0
-        raise AssertionError(f"nobody has shown the follower how to run {shlex.join(words)}")
+        raise AssertionError(f"the follower of the pages knows no way to run {shlex.join(words)}")
 
     def _check(self, plugin: str, settings: str | None) -> int:
         """What `python -m millrace.testing` has pytest do (`test_testing.py` does it with pytest)."""

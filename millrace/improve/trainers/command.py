@@ -77,7 +77,7 @@ def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
 
 
 def seconds(settings: TrainerSettings, steps: int, records: int) -> None:
-    """Nobody knows how long a command takes."""
+    """None: how long a command takes is not known."""
     del settings, steps, records
 
 

@@ -127,7 +127,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
             read_s: until the whole answer is there.
 
         Raises:
-            httpx.TransportError: nobody listens, the line broke, the answer is not HTTP or too large, time is up.
+            httpx.TransportError: no server listens there, the line broke, the answer is not HTTP or too large, time is up.
         """
         if self._closed:
             raise httpx.ConnectError("the transport is closed")

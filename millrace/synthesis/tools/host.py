@@ -39,7 +39,7 @@ TOGETHER = 16
 """Calls that are handed over at once; as many as the process has threads (see `program.py`)."""
 
 PIPE_ROOM = 16_384
-"""Bytes that any system's pipe takes in although nobody reads: more calls than fit wait for the next turn."""
+"""Bytes that any system's pipe takes in while no reader takes them out: more calls than fit wait for the next turn."""
 
 log = logging.getLogger("millrace.synthesis")
 
@@ -167,7 +167,7 @@ class ToolHost:
                 sent += request
                 asked[place] = self._waiting[self._number] = _Waiting(process)
         assert process.stdin is not None
-        # not under the lock: a process that hangs reads nothing, and whoever ends it needs the lock
+        # not under the lock: a process that hangs reads nothing, and the thread that ends it needs the lock
         with self._writing, contextlib.suppress(OSError, ValueError):  # it is ending, or closed: its listener says so
             process.stdin.write(sent)
             process.stdin.flush()
@@ -246,7 +246,7 @@ class ToolHost:
             if self._process is process:
                 self._process = None
             for waiting in self._waiting.values():
-                if waiting.process is process:  # nobody will answer it
+                if waiting.process is process:  # no process is left to answer it
                     waiting.done.set()
 
     @staticmethod
