@@ -1,7 +1,8 @@
 """From two probings to pairs: the same image (by content), claim and subject, answered by two models.
 
-An outcome that says nothing about a model (a server's fault, a reply cut off or withheld, a judge in doubt) is no model's failure:
-its pair is left out, and counted. So is what only one of the two was asked. What came in is what is paired and what is left out.
+An outcome that says nothing about a model (a server's fault, a reply cut off or withheld, a judge in doubt) is no model's
+failure: its pair is left out, and counted. So is what only one of the two was asked. What came in is what is paired and what is
+left out.
 """
 
 from __future__ import annotations

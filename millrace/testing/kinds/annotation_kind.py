@@ -86,7 +86,9 @@ def its_rows_are_read_as_it(subject: Opened) -> None:
         own = annotation_kinds().get(row.annotation.kind)
         kept(own is subject.kind, f"the annotation of {row.ref.image_id} says its kind is '{row.annotation.kind}'")
         kept(claim_rules(row) is not None or not subject.kind.claims, f"no module decides claims about {row.ref.image_id}")
-        kept(question_rules(row) is not None or not subject.kind.questions, f"no module writes questions about {row.ref.image_id}")
+        kept(
+            question_rules(row) is not None or not subject.kind.questions, f"no module writes questions about {row.ref.image_id}"
+        )
 
 
 def its_subjects_are_the_same_each_time_and_have_clear_answers(subject: Opened) -> None:
