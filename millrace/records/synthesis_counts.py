@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from millrace.records.record import Record
-from millrace.records.synthesis import Cost, Number, Part
+from millrace.records.synthesis import Cost
+from millrace.records.trajectories import Number, Part
 
 
 class ShardTally(Record, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 from msgspec import UNSET, UnsetType
 
 from millrace.records.record import Record
-from millrace.records.synthesis import Part, VerifierArgs
+from millrace.records.synthesis import VerifierArgs
+from millrace.records.trajectories import Part
 
 
 class FunctionCall(Part, frozen=True, kw_only=True):

@@ -28,11 +28,11 @@ from millrace.records.synthesis import (
     Rejected,
     SeedOutcome,
     Spent,
-    Trajectory,
     Verification,
     Verifier,
     VerifierArgs,
 )
+from millrace.records.trajectories import Trajectory
 from millrace.run.ids import content_id
 from millrace.synthesis.chat_proof import PROOF, prove_written
 from millrace.synthesis.checks import signature_of

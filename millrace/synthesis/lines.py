@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from millrace.records import synthesis as records
+from millrace.records import trajectories
 from millrace.run.ids import content_id
 from millrace.synthesis.environments import Environment, world_of
 from millrace.synthesis.sampling import Tree
@@ -19,11 +20,11 @@ FAILURE_CHARS = 500
 """How much of a seed a failure shows."""
 
 
-def trajectory_record(tree: Tree, candidate: Candidate) -> records.Trajectory:
+def trajectory_record(tree: Tree, candidate: Candidate) -> trajectories.Trajectory:
     """A selected path, self-contained: its own nodes, whole observations, no ids that point elsewhere except to the tree."""
     nodes = [node.record() for node in candidate.nodes]
     done = [[_plain(node.action), node.observation] for node in nodes]
-    return records.Trajectory(
+    return trajectories.Trajectory(
         trajectory_id=content_id("traj", tree.source_id, done),
         source_id=tree.source_id,
         seed_data=tree.seed,
@@ -34,19 +35,19 @@ def trajectory_record(tree: Tree, candidate: Candidate) -> records.Trajectory:
     )
 
 
-def _plain(call: records.Call | None) -> dict[str, object] | None:
+def _plain(call: trajectories.Call | None) -> dict[str, object] | None:
     return None if call is None else {"tool_name": call.tool_name, "parameters": call.parameters}
 
 
-def calls_of(trajectory: records.Trajectory) -> list[tuple[records.Node, records.Call]]:
+def calls_of(trajectory: trajectories.Trajectory) -> list[tuple[trajectories.Node, trajectories.Call]]:
     """The nodes of a trajectory with their calls; the root, which has none, is not part of it."""
     return [(node, node.action) for node in trajectory.nodes if node.action is not None]
 
 
-def steps_of(trajectory: records.Trajectory) -> list[records.Step]:
+def steps_of(trajectory: trajectories.Trajectory) -> list[trajectories.Step]:
     """The calls of a trajectory as the proof wants them."""
     return [
-        records.Step(tool_name=call.tool_name, parameters=call.parameters, observation=node.observation)
+        trajectories.Step(tool_name=call.tool_name, parameters=call.parameters, observation=node.observation)
         for node, call in calls_of(trajectory)
     ]
 
@@ -56,8 +57,8 @@ def item_record(
     environment: Environment,
     *,
     run_id: str,
-    trajectory: records.Trajectory,
-    chain: records.Chain,
+    trajectory: trajectories.Trajectory,
+    chain: trajectories.Chain,
     question: str,
     answer: str,
     language: str,
@@ -65,7 +66,7 @@ def item_record(
     status: records.ItemStatus,
     policy: str,
     cost: records.Cost,
-    seed_match: records.SeedMatch,
+    seed_match: trajectories.SeedMatch,
 ) -> records.QAItem:
     """One line of `qa.jsonl`."""
     hops = [hop for hop in chain.hops if environment.operators[hop.op].evidence]
@@ -119,7 +120,7 @@ def item_record(
     )
 
 
-def metadata_of(config: SynthesisConfig, trajectory: records.Trajectory) -> records.ItemMetadata:
+def metadata_of(config: SynthesisConfig, trajectory: trajectories.Trajectory) -> records.ItemMetadata:
     """The original's fields about an item's origin."""
     return records.ItemMetadata(
         seed_data=trajectory.seed_data,
@@ -130,7 +131,7 @@ def metadata_of(config: SynthesisConfig, trajectory: records.Trajectory) -> reco
     )
 
 
-def reasoning_step(number: int, node: records.Node, call: records.Call, description: str) -> records.ReasoningStep:
+def reasoning_step(number: int, node: trajectories.Node, call: trajectories.Call, description: str) -> records.ReasoningStep:
     """A call of a trajectory as a step of an item."""
     return records.ReasoningStep(
         step=number,
@@ -143,11 +144,11 @@ def reasoning_step(number: int, node: records.Node, call: records.Call, descript
     )
 
 
-def _description(environment: Environment, node: records.Node) -> str:
+def _description(environment: Environment, node: trajectories.Node) -> str:
     return environment.operators[node.hop.op].en.replace("{", "").replace("}", "") if node.hop else node.intent
 
 
-def failed(seed: records.Seed, reason: str, detail: str, traceback: str | None = None) -> records.SeedOutcome:
+def failed(seed: trajectories.Seed, reason: str, detail: str, traceback: str | None = None) -> records.SeedOutcome:
     """The record of a seed of which nothing could be made."""
     failure = records.Failure(
         source_id=seed.source_id,
@@ -160,7 +161,7 @@ def failed(seed: records.Seed, reason: str, detail: str, traceback: str | None =
     return records.SeedOutcome(id=seed.source_id, tree=None, items=[], rejected=[], trajectories=[], failure=failure)
 
 
-def nothing(seed: records.Seed, tree: records.Tree) -> records.Rejected:
+def nothing(seed: trajectories.Seed, tree: trajectories.Tree) -> records.Rejected:
     """Why a seed has neither a question nor a rejected one: every seed leaves a record."""
     steps = [node for node in tree.nodes if node.action is not None]
     usable = [node for node in steps if node.status == "ok" and not node.note]

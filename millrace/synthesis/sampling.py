@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from millrace.errors import ItemFailed
-from millrace.records import synthesis as records
+from millrace.records import trajectories
 from millrace.run.ids import random_for
 from millrace.synthesis.environments import Environment, Observation, Start, Unprovable
 from millrace.synthesis.policies import Node, Policy, Proposal, View, signature
@@ -79,9 +79,9 @@ class Tree:
             if node.depth >= max(min_depth, 1) and node.usable and not any(self.nodes[name].usable for name in node.children_ids)
         ]
 
-    def record(self) -> records.Tree:
+    def record(self) -> trajectories.Tree:
         """The whole tree, root included, for `trees.jsonl`."""
-        return records.Tree(
+        return trajectories.Tree(
             source_id=self.source_id,
             seed_data=self.seed,
             seed_match=self.start.match,

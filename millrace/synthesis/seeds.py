@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.errors import InputError
-from millrace.records.synthesis import Seed
+from millrace.records.trajectories import Seed
 from millrace.run.ids import content_id
 
 CHUNK_CHARS = 1 << 16

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from millrace.records.synthesis import Chain, Hop, Number
+from millrace.records.trajectories import Chain, Hop, Number
 from millrace.synthesis.environments import Environment, Unprovable
 from millrace.synthesis.policies import Node
 from millrace.synthesis.sampling import Tree

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from millrace.errors import ItemFailed
-from millrace.records.synthesis import Chain, Check, Hop, Step
+from millrace.records.synthesis import Check
+from millrace.records.trajectories import Chain, Hop, Step
 from millrace.synthesis.environments import Action, Environment, Unprovable, Value, Verifier
 from millrace.synthesis.scoring.answers import score_answer, type_of
 from millrace.synthesis.tools.calls import run_together

@@ -21,8 +21,9 @@ from millrace.errors import ItemFailed, MillraceError
 from millrace.llm.run_chats import chat_folder
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
-from millrace.records.synthesis import Chain, Cost, QAItem, Rejected, Seed, SeedOutcome, Trajectory
+from millrace.records.synthesis import Cost, QAItem, Rejected, SeedOutcome
 from millrace.records.synthesis_counts import ShardTally
+from millrace.records.trajectories import Chain, Seed, Trajectory
 from millrace.run.ids import canonical, content_id, random_for
 from millrace.run.journal import Journal, read_records
 from millrace.synthesis.checks import signature_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from millrace.records.synthesis import Chain
+from millrace.records.trajectories import Chain
 from millrace.run.ids import canonical, random_for
 from millrace.synthesis.environments import Environment, Value
 

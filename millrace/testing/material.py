@@ -29,7 +29,8 @@ from millrace.qa.writing.option_balance import Plan
 from millrace.qa.writing.write_shards import plan_questions, survey_shard, write_shard
 from millrace.records.outcome import OutcomeRecord
 from millrace.records.question import Item
-from millrace.records.synthesis import QAItem, Seed, Trajectory, Tree
+from millrace.records.synthesis import QAItem
+from millrace.records.trajectories import Seed, Trajectory, Tree
 from millrace.run.journal import read_records, write_jsonl
 
 SEEDS = (

@@ -17,7 +17,7 @@ from millrace.errors import ItemFailed, ShortOfTarget, UsageError
 from millrace.llm import Message, Reply, Request, ToolCall, Usage, assistant
 from millrace.llm.store.segments import line_of
 from millrace.records.llm import LedgerRow
-from millrace.records.synthesis import Seed
+from millrace.records.trajectories import Seed
 from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.chat_proof import prove_written
 from millrace.synthesis.environments import Environment

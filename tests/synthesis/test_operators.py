@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from millrace.records.synthesis import Call, CallCause, Node, QAItem, Start, Trajectory
-from millrace.records.synthesis import Tree as TreeRecord
+from millrace.records.synthesis import QAItem
+from millrace.records.trajectories import Call, CallCause, Node, Start, Trajectory
+from millrace.records.trajectories import Tree as TreeRecord
 from millrace.run.journal import read_jsonl, read_records, write_jsonl
 from millrace.synthesis.environments import Environment, Observation
 from millrace.synthesis.environments.math.cas import OPERATIONS, cas

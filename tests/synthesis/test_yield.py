@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from millrace.config import load_config
-from millrace.records.synthesis import Chain, QAItem, Trajectory
+from millrace.records.synthesis import QAItem
+from millrace.records.trajectories import Chain, Trajectory
 from millrace.run.journal import read_jsonl
 from millrace.synthesis.environments import Environment
 from millrace.synthesis.runs.synthesis_run import run_serially

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import base64
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
@@ -27,11 +24,10 @@ import yarl
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict as Headers
 
+from millrace.llm.transport.connection_lines import CURRENT, Line, NoticingConnector
+
 KEEP_ALIVE_S = 4.5
 """An idle connection older than this is not used again: uvicorn and Node close theirs after 5 s, balancers after 60 s."""
-
-STALE_AFTER_S = 1.0
-"""A connection that breaks at the first byte after less idle time than this was not closed for being idle: that is an error."""
 
 WRITE_PIECE = 256 * 1024
 """Bytes handed to the socket before waiting for it to drain: a body never sits in memory twice."""
@@ -133,8 +129,8 @@ class BulkTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("the transport is closed")
         limits = _limits(connect_s, read_s)
         for anew in (False, True):
-            line = _Line()
-            token = _line.set(line)
+            line = Line()
+            token = CURRENT.set(line)
             try:
                 async with self._ask(method, url, headers, pieces, limits, anew=anew) as answer:
                     body = await self._read(answer)
@@ -151,7 +147,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
                 if anew:
                     raise httpx.ReadError("the server closed the connection without an answer") from error
             finally:
-                _line.reset(token)
+                CURRENT.reset(token)
         raise AssertionError("one of the two rounds returns or raises")
 
     async def aclose(self) -> None:
@@ -166,7 +162,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
         if found is None:
             keep = {"force_close": True} if anew else {"keepalive_timeout": self.keep_alive_s}
             found = self._sessions[anew] = aiohttp.ClientSession(
-                connector=_Connector(limit=0, **keep),
+                connector=NoticingConnector(limit=0, **keep),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=_OWN_HEADERS,
@@ -228,7 +224,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
         answer.close()
         raise httpx.RemoteProtocolError(f"the answer is larger than the limit of {limit / 1e6:g} MB")
 
-    def _translated(self, error: Exception, url: yarl.URL, line: _Line) -> httpx.TransportError | None:
+    def _translated(self, error: Exception, url: yarl.URL, line: Line) -> httpx.TransportError | None:
         """The httpx exception that stands for one of aiohttp's; None where the request may silently be sent again."""
         said = str(error) or type(error).__name__
         if self._closed:
@@ -252,58 +248,6 @@ def address_of(url: httpx.URL | str) -> yarl.URL:
 def headers_of(headers: Iterable[tuple[str, str]]) -> Headers[str]:
     """Headers as aiohttp takes them, without those that it writes itself."""
     return Headers((name, value) for name, value in headers if name not in {"host", "content-length", "transfer-encoding"})
-
-
-class _Line:
-    """What is known of the connection that one exchange uses."""
-
-    def __init__(self) -> None:
-        self.stands = False
-        self.idle_s: float | None = None
-        """How long it had been idle; None for a new one."""
-        self.heard = False
-        """A byte of the answer came, as far as that is watched (on connections that were idle for long)."""
-        self._protocol: Any = None
-
-    @property
-    def may_be_stale(self) -> bool:
-        """Whether the server may have closed it for being idle just when the request was sent."""
-        return self.idle_s is not None and self.idle_s >= STALE_AFTER_S and not self.heard
-
-    def begin(self, protocol: Any) -> None:
-        """The connection stands."""
-        self.stands = True
-        self._protocol = protocol
-        since = _idle_since.get(protocol)
-        self.idle_s = None if since is None else time.monotonic() - since
-        if self.may_be_stale:
-            take = protocol.data_received
-
-            def data_received(data: bytes) -> None:
-                self.heard = True
-                protocol.data_received = take
-                take(data)
-
-            protocol.data_received = data_received
-
-    def over(self) -> None:
-        """The whole answer is there: the connection is idle from now on."""
-        _idle_since[self._protocol] = time.monotonic()
-
-
-_line: ContextVar[_Line] = ContextVar("line of an exchange")
-_idle_since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-"""Since when a connection's protocol has nothing to do, on the monotonic clock."""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells each exchange when its connection stands and how long that one had been idle."""
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        """A connection from the pool, or a new one."""
-        connection = await super().connect(req, traces, timeout)
-        _line.get().begin(connection.protocol)
-        return connection
 
 
 def _is_malformed(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ import jsonschema
 
 from millrace.errors import MillraceError
 from millrace.plugins.contracts import optional
-from millrace.records import synthesis as records
+from millrace.records import trajectories
 
 Value = Any
 """A JSON value. Integers stay below 2**53 so that every JSON reader keeps them."""
@@ -48,9 +48,9 @@ class Action:
 class Observation:
     """What a tool answered."""
 
-    status: records.CallStatus
+    status: trajectories.CallStatus
     text: str
-    cause: records.CallCause = ""
+    cause: trajectories.CallCause = ""
     """Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
 
 
@@ -149,14 +149,14 @@ class Start:
     value: Value
     args: dict[str, Any] = field(default_factory=dict)
     """What the verifier needs to make the value again."""
-    match: records.SeedMatch = "fallback"
+    match: trajectories.SeedMatch = "fallback"
     """How the seed led here: by a word in it, by its own text, or, honestly, not at all (chosen by hash)."""
     prefer: tuple[str, ...] = ()
     """Operators that fit the seed's topic; the first hop is one of them when one applies."""
 
-    def record(self) -> records.Start:
+    def record(self) -> trajectories.Start:
         """The part of a record that a chain starts with."""
-        return records.Start(kind=self.kind, value=self.value, args=self.args)
+        return trajectories.Start(kind=self.kind, value=self.value, args=self.args)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis import QAItem
+from millrace.records.trajectories import Trajectory, Tree
 
 
 class Plugin(Protocol):

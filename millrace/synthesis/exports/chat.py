@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import AssistantMessage, ChatRow, FunctionCall, MessageToolCall, ToolMessage, UserMessage
+from millrace.records.trajectories import Trajectory, Tree
 from millrace.synthesis.lines import calls_of
 
 

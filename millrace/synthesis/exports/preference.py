@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from millrace.records.synthesis import Call, QAItem, Trajectory, Tree
+from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import PreferenceRow
+from millrace.records.trajectories import Call, Trajectory, Tree
 from millrace.synthesis.lines import calls_of
 from millrace.synthesis.sampling import NOT_PROVABLE
 

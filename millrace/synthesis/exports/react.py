@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import ReactRow
+from millrace.records.trajectories import Trajectory, Tree
 from millrace.synthesis.exports.preference import action_text
 from millrace.synthesis.lines import calls_of
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from millrace.records.synthesis import QAItem, Trajectory, Tree
+from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import RlRow
+from millrace.records.trajectories import Trajectory, Tree
 
 
 def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[RlRow]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from millrace.llm import Message
 from millrace.plugins.contracts import optional
 from millrace.records import synthesis as records
+from millrace.records import trajectories
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
 
@@ -58,20 +59,20 @@ class Node:
         """Whether it can be built upon: errors and dead ends are kept in the tree and never used as evidence."""
         return self.observation.status == "ok" and not self.note
 
-    def record(self) -> records.Node:
+    def record(self) -> trajectories.Node:
         """The node as it is written to `trees.jsonl`: the original's names, and ours."""
-        return records.Node(
+        return trajectories.Node(
             node_id=self.node_id,
             parent_id=self.parent_id,
             children_ids=self.children_ids,
             depth=self.depth,
             intent=self.intent,
-            action=records.Call(tool_name=self.action.tool_name, parameters=self.action.parameters) if self.action else None,
+            action=trajectories.Call(tool_name=self.action.tool_name, parameters=self.action.parameters) if self.action else None,
             observation=self.observation.text,
             status=self.observation.status,
             cause=self.observation.cause,
             note=self.note,
-            hop=records.Hop(op=self.op, args=self.args or {}, value=self.value) if self.op else None,
+            hop=trajectories.Hop(op=self.op, args=self.args or {}, value=self.value) if self.op else None,
         )
 
 

@@ -21,8 +21,9 @@ from msgspec.structs import asdict, replace
 
 from millrace.plugins.loading import load_plugin
 from millrace.records.record import decode, encode
-from millrace.records.synthesis import Cost, QAItem, Rejected, SeedOutcome, Tree
+from millrace.records.synthesis import Cost, QAItem, Rejected, SeedOutcome
 from millrace.records.synthesis_counts import AnswerCounts, ItemCounts, SeedCounts, Statistics, UnmatchedSeeds
+from millrace.records.trajectories import Tree
 from millrace.run.journal import PART
 from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan

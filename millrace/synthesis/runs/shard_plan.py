@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace.records.synthesis import Seed, SeedOutcome
+from millrace.records.synthesis import SeedOutcome
+from millrace.records.trajectories import Seed
 from millrace.run.journal import PART, read_records, write_jsonl
 from millrace.synthesis.seeds import read_seeds
 from millrace.synthesis.settings import SynthesisConfig

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from millrace.records.synthesis import Number, SeedOutcome, Spent
+from millrace.records.synthesis import SeedOutcome, Spent
 from millrace.records.synthesis_counts import ShardTally
+from millrace.records.trajectories import Number
 from millrace.run.journal import read_record, write_json
 
 EVERY_S = 1.0

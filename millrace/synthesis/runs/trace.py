@@ -7,7 +7,8 @@ from pathlib import Path
 from millrace.config import parse_config
 from millrace.errors import InputError, UsageError
 from millrace.records.record import RecordT, decode
-from millrace.records.synthesis import Check, QAItem, Trajectory, Tree
+from millrace.records.synthesis import Check, QAItem
+from millrace.records.trajectories import Trajectory, Tree
 from millrace.run.journal import read_json
 from millrace.synthesis.environments import Environment
 from millrace.synthesis.lines import steps_of

@@ -26,7 +26,7 @@ import msgspec
 
 from millrace.errors import InputError
 from millrace.records.record import encode
-from millrace.records.synthesis import CallCause, CallStatus, Part
+from millrace.records.trajectories import CallCause, CallStatus, Part
 from millrace.synthesis.environments import Action, Observation
 
 START_WITHIN_S = 600.0
