@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.llm.transport import connections as transport
+from millrace.llm.transport import connection_lines
 from millrace.llm.transport.connections import BulkTransport, Pieces
 from tests.llm.servers import Speaker, always, read_request, run, speaking
 
@@ -195,7 +195,7 @@ def test_a_connection_that_breaks_right_after_use_is_not_sent_again_silently() -
 
 
 def test_a_connection_that_was_idle_for_long_is_replaced_silently(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "STALE_AFTER_S", 0.0)
+    monkeypatch.setattr(connection_lines, "STALE_AFTER_S", 0.0)
 
     async def main() -> int:
         connections = 0
@@ -223,7 +223,7 @@ def test_a_connection_that_was_idle_for_long_is_replaced_silently(monkeypatch: p
 def test_only_where_no_byte_was_answered_is_a_request_sent_again_silently(
     beginning: bytes, reset: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "STALE_AFTER_S", 0.0)
+    monkeypatch.setattr(connection_lines, "STALE_AFTER_S", 0.0)
 
     async def main() -> int:
         asked = 0
@@ -258,7 +258,7 @@ def test_only_where_no_byte_was_answered_is_a_request_sent_again_silently(
 
 
 def test_the_silent_reconnect_takes_no_other_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "STALE_AFTER_S", 0.0)
+    monkeypatch.setattr(connection_lines, "STALE_AFTER_S", 0.0)
 
     async def main() -> bytes:
         async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
