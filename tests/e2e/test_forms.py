@@ -57,16 +57,26 @@ class Browser:
         return page
 
     def submit(self, page: Any, deployment: str) -> dict[str, Any] | None:
-        """The parameters of the run that the button makes; None: the form was refused."""
+        """The parameters of the run that the button makes; None: the form was refused.
+
+        A click that lands while the page is drawn anew is lost; a person then clicks again, and so does this.
+        """
         before = {run["id"] for run in self.runs(deployment)}
-        page.get_by_role("button", name="Submit").last.click()
-        for _ in range(600):  # a minute: nothing else tells a refused form from a slow machine
+        submit = page.get_by_role("button", name="Submit").last
+        for tenths in range(900):  # a minute and a half: nothing else tells a refused form from a slow machine
+            if tenths % 200 == 0 and submit.is_visible() and submit.is_enabled():
+                submit.click()
             for run in self.runs(deployment):
                 if run["id"] not in before:
                     parameters: dict[str, Any] = run["parameters"]
                     return parameters
             page.wait_for_timeout(100)
         return None
+
+    def shown(self, page: Any) -> str:
+        """What the page says, for the message of a test that failed."""
+        text: str = page.locator("body").inner_text()
+        return text[-3000:]
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         wanted = {"flow_runs": {"deployment_id": {"any_": [self.deployments[deployment]]}}}
@@ -99,7 +109,7 @@ def test_every_form_can_be_submitted_as_it_opens_and_its_run_takes_what_was_subm
     for deployment in DEPLOYMENTS:
         page = browser.open(ui, deployment)
         parameters = browser.submit(page, deployment)
-        assert parameters is not None, f"{deployment} in {ui}: the form cannot be submitted as it opens"
+        assert parameters is not None, f"{deployment} in {ui}: the form cannot be submitted as it opens\n{browser.shown(page)}"
         flow = getattr(importlib.import_module(f"flows.{deployment}"), deployment)
         config = flow.validate_parameters(parameters)["config"]
         same = fingerprint_of(config) == fingerprint_of(type(config)())
@@ -118,7 +128,7 @@ def test_every_plug_in_can_be_chosen_and_submitted(
         place = sum(name in plugin_names(row[2]) for row in earlier)
         page.get_by_text(name, exact=True).nth(place).click()
         parameters = browser.submit(page, "full")
-        assert parameters is not None, f"{field} '{name}' in {ui} cannot be submitted"
+        assert parameters is not None, f"{field} '{name}' in {ui} cannot be submitted\n{browser.shown(page)}"
         chosen = parameters["config"][section][field]
         assert chosen["name"] == name
         said = ""
