@@ -255,17 +255,23 @@ def test_verify_of_a_folder_without_a_proof_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "says"),
     [
-        ("improve/summary.json", '"out":', '"out": "many", "was":', r"summary\.json cannot be read \(Expected `int`, got `str` - at `\$\.out`"),
-        ("improve/plan.json", '"level":', '"niveau":', r"plan\.json cannot be read \(Object missing required field `level`"),
-        ("improve/probes/base/shard-00000.jsonl", '"factors":', '"factors": 3, "was":', r"shard-00000\.jsonl, line 1 cannot be read"),
-        ("improve/probes/base/shard-00000.jsonl", "{", "[" * 100_000, r"shard-00000\.jsonl, line 1 cannot be read"),
+        (
+            "summary.json",
+            '"out":',
+            '"out": "many", "was":',
+            r"summary\.json cannot be read \(Expected `int`, got `str` - at `\$\.out`",
+        ),
+        ("plan.json", '"level":', '"niveau":', r"plan\.json cannot be read \(Object missing required field `level`"),
+        ("probes/base/shard-00000.jsonl", '"factors":', '"factors": 3, "was":', r"00000\.jsonl, line 1 cannot be read"),
+        ("probes/base/shard-00000.jsonl", "{", "[" * 100_000, r"00000\.jsonl, line 1 cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_verify_names_the_file_and_the_field_that_it_cannot_read(
     done: Path, tmp_path: Path, file: str, old: str, new: str, says: str
 ) -> None:
     changed = shutil.copytree(done, tmp_path / "changed")
-    (changed / file).write_text((changed / file).read_text().replace(old, new, 1))
+    path = changed / "improve" / file
+    path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=says):
         differing_figures(changed)
 
