@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from millrace.improve.judged import Judged, by_image
 from millrace.improve.plan import BASE
 from millrace.records.improve import Hypothesis, Plan
-from millrace.records.improve_results import Comparison, Difference
 from millrace.records.outcome import FAILURES
+from millrace.records.results.improve import Comparison, Difference
 from millrace.statistics.crossed import CrossedDifference, crossed_difference
 from millrace.statistics.holm import holm
 

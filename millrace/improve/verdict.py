@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from millrace.records.improve_results import Answer, Comparison, Difference
+from millrace.records.results.improve import Answer, Comparison, Difference
 
 GROUPS = {"claims": "the claim", "factors": "images with", "outcomes": "the outcome"}
 
