@@ -97,7 +97,7 @@ def prepared_lake(settings: LakeSettings, run: RunContext) -> Path:
         return settings.path
     from millrace.lake.embedded import build_shard, plan_lake
 
-    drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
+    drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD, recipe=settings.recipe)
     if drawing.missing:
         with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
             run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
