@@ -5,7 +5,6 @@ and outcome of the two that the verdict is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from millrace.improve.judged import Judged, by_image
 from millrace.improve.plan import BASE
 from millrace.records.improve import Hypothesis, Plan
+from millrace.records.improve_results import Comparison, Difference
 from millrace.records.outcome import FAILURES
 from millrace.statistics.crossed import CrossedDifference, crossed_difference
 from millrace.statistics.holm import holm
@@ -25,47 +25,6 @@ GROUP_DRAWS = 10
 
 Events = Callable[[str], NDArray[np.float64]]
 """Model → 1 where what is counted happened."""
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Failure rates of two arms on the same things asked. A difference is treated minus control: below 0 is better."""
-
-    asked: int
-    images: int
-    control: float | None
-    treated: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    upper: float | None
-    """One-sided: a larger rise is excluded at the level."""
-    p_value: float | None
-    by_seed: tuple[float | None, ...]
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
-    share: float | None = None
-    """Of the things asked that are in this row."""
-    p_harm: float | None = None
-    """That the rate rose by no more than the margin, corrected over the rows of its group (Holm)."""
-    worse: bool = False
-    """Whether a rise beyond the margin is shown."""
-    within_margin: bool | None = None
-    """Whether such a rise is excluded; None: nothing was asked."""
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one hypothesis."""
-
-    name: str
-    treated: str
-    control: str
-    expected: str
-    whole: Difference
-    as_expected: bool | None
-    """None: too little to tell."""
-    claims: dict[str, Difference] = {}
-    factors: dict[str, Difference] = {}
-    outcomes: dict[str, Difference] = {}
 
 
 IN_DETAIL = ("data", "targeting")
@@ -169,12 +128,6 @@ def rows_by_many(names: Sequence[Sequence[str]]) -> dict[str, list[int]]:
         for name in set(found):
             rows.setdefault(name, []).append(place)
     return dict(sorted(rows.items()))
-
-
-def plain(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """For `summary.json`."""
-    built: list[dict[str, Any]] = msgspec.to_builtins(list(comparisons))
-    return built
 
 
 def _p_above(found: CrossedDifference, plan: Plan) -> float | None:

@@ -1,6 +1,6 @@
 """The plan: what will be compared with what, on which images, at which sizes. Written and hashed before the first training.
 
-A run that is taken up again makes its plan anew and compares: what came out differently since (other outcomes in the pool, other
+A run that is resumed makes its plan again and compares: what came out differently since (other outcomes in the pool, other
 test images, another version's arms) is another run.
 """
 
@@ -18,7 +18,7 @@ from millrace.improve.arms import arm_name
 from millrace.improve.pool import facts_of
 from millrace.improve.settings import ImproveSettings
 from millrace.improve.trainers import trainer_settings
-from millrace.records.improve import Hypothesis, ImageMark, Plan, PoolItem, TestImage
+from millrace.records.improve import AskedHow, Hypothesis, ImageMark, Plan, PoolItem, TestImage
 from millrace.run.ids import content_id
 from millrace.run.journal import read_record, write_json
 
@@ -69,7 +69,7 @@ def make_plan(
         margin=settings.margin,
         level=settings.level,
         trainer=fingerprint_of(trainer_settings(settings.trainer)),
-        probing={name: probing[name] for name in ("claims", "enabled_claims", "judge", "seed", "baseline", "unanswerable_share")},
+        probing=msgspec.convert(dict(probing), AskedHow),
         pool=facts_of(items),
         tuning=tuple(sorted(tuning)),
         test=tuple(

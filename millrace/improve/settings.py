@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from millrace.config import Settings, ShippedPath, plugin_field
 from millrace.plugins.form_fields import SettingsOf
+from millrace.records.plugin_choice import PluginChoice
 
 ARMS = ("untargeted", "targeted", "shuffled", "untargeted_again")
 
@@ -51,7 +52,7 @@ class ImproveSettings(Settings):
     """Share of the probed images that go into no arm: a trainer gets their records to tune on."""
     test: TestLake = TestLake()
     """What the models are judged on."""
-    trainer: Annotated[dict[str, Any], SettingsOf("millrace.improve.trainers", "trainer", "embedded")] = Field(
+    trainer: Annotated[PluginChoice, SettingsOf("millrace.improve.trainers", "trainer", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.improve.trainers:trainer_settings"),
     )

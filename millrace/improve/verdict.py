@@ -8,13 +8,10 @@ which is a result. Whether *targeting* is worth anything (against as many record
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from millrace.improve.figures import Comparison, Difference
-
-Answer = Literal["helps", "no_evidence", "harms"]
+from millrace.records.improve_results import Answer, Comparison, Difference
 
 GROUPS = {"claims": "the claim", "factors": "images with", "outcomes": "the outcome"}
 
@@ -48,7 +45,7 @@ def decide(comparisons: Sequence[Comparison], *, margin: float, seeds: int) -> V
         because += harms(one, margin)
     because += [_control(one) for one in controls]
     if not controls:
-        because.append("There was no control arm: chance and the training itself are not told apart from the data.")
+        because.append("There was no control arm: chance and the training itself cannot be separated from the data.")
     if seeds < 10:
         because.append(f"{seeds} trainings of each arm are a first look; ten or more are needed to rely on it.")
     return Verdict(answers["data"], answers["targeting"], tuple(because))

@@ -62,8 +62,15 @@ def decode(data: bytes, kind: type[RecordT], where: str) -> RecordT:
     except msgspec.ValidationError as error:
         raise RunFailed(f"{where} {_what_is_wrong(data, kind, error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RunFailed(f"{where} is damaged ({error}); delete the file to have it made again") from error
+        raise RunFailed(f"{where} {damaged(error)}") from error
+    except RecursionError as error:
+        raise RunFailed(f"{where} {damaged('nested too deep')}") from error
     return record
+
+
+def damaged(why: object) -> str:
+    """The end of a message about something that is no JSON at all."""
+    return f"is damaged ({why}); delete the file to have it made again"
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +82,10 @@ def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 def _what_is_wrong(data: bytes, kind: Any, error: msgspec.ValidationError) -> str:
     """The message's end. A line of another shape fails at whichever field comes first: its own `schema` says more."""
     wanted = getattr(kind, "SCHEMA", None)
-    found = orjson.loads(data)
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as no_json:  # msgspec stops at the first field that does not fit; the rest is no JSON
+        return damaged(no_json)
     schema = found.get("schema") if isinstance(found, dict) else None
     if wanted is not None and isinstance(schema, str) and schema != wanted:
         return f"has the schema {schema!r} where this version reads {wanted!r}; {OTHER_VERSION}"

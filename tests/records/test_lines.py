@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from millrace.errors import RunFailed
+from millrace.records.improve import Plan
+from millrace.records.improve_results import ImproveSummary
 from millrace.records.outcome import PROBED_CLAIM, ForeignOutcome, OutcomeRecord
 from millrace.records.question import REFUSED_QUESTION, AskedQuestion, ExaminedQuestion, Item
 from millrace.records.record import decode, encode
@@ -40,7 +42,15 @@ def test_a_record_is_written_as_it_was_before_it_had_a_type(name: str, tmp_path:
     assert (tmp_path / "again.jsonl").read_bytes() == (LINES / f"{name}.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("probing_summary", ProbingSummary), ("dataset_manifest", DatasetReport)])
+FILES = {
+    "probing_summary": ProbingSummary,
+    "dataset_manifest": DatasetReport,
+    "improve_plan": Plan,
+    "improve_summary": ImproveSummary,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted(FILES.items()))
 def test_a_file_that_is_one_record_is_written_as_before(name: str, kind: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "again.json", read_record(LINES / f"{name}.json", kind))
     assert (tmp_path / "again.json").read_bytes() == (LINES / f"{name}.json").read_bytes()
