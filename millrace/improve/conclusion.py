@@ -21,7 +21,7 @@ def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Traine
     models = [f"{arm_name(one.arm)}-{one.number}" for one in trained]
     judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)})
     comparisons = compare_all(judged, plan)
-    verdict = decide(comparisons, margin=plan.margin, seeds=len(plan.seeds))
+    verdict = decide(comparisons, margin=plan.margin, level=plan.level, seeds=len(plan.seeds))
     times = sorted(one.seconds for one in trained if one.seconds is not None)
     summary = ImproveSummary(
         verdict=verdict.verdict,

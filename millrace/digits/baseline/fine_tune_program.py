@@ -1,9 +1,10 @@
 """What torchrun runs to train the embedded baseline on: `torchrun … -m millrace.digits.baseline.fine_tune_program SPEC.json`.
 
 Reads the base through the checkpoint reader that its settings name, trains all its weights on the answers of the records (batch
-norm as it is: AdamW, one cycle; where asked for, held to what the base gets right of them, and with the mean of its last weights
-as the result), and leaves a trained folder at the job's `result` by one rename. The same spec gives the same
-weights on the same machine. Prints `{"done", "total"}` lines. Exit codes: 0 there is a model, otherwise the error's own.
+norm as it is: AdamW, one cycle), and leaves a trained folder at the job's `result` by one rename. Where asked for, it holds the
+answers that the base gets right, and goes a part of the way back to the base's weights (Wortsman et al., Robust fine-tuning of
+zero-shot models, CVPR 2022). The same spec gives the same weights on the same machine. Prints `{"done", "total"}` lines. Exit
+codes: 0 there is a model, otherwise the error's own.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def train(spec_path: Path) -> None:
     model, card = load_trained(trained_folder(settings), storage_reader=settings.storage_reader)
     records = list(read_records(Path(job.dataset), TrainingRecord))
     book = write_book(records, Path(job.images), card.words, side=model.size.side, length=model.size.max_words)
-    fine_tune(model, book, job, Cycle(spec["rate"], spec["weight_decay"], spec["hold"], spec["average"]))
+    fine_tune(model, book, job, Cycle(spec["rate"], spec["weight_decay"], spec["hold"], spec["blend"]))
     part = Path(f"{job.result}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -142,7 +143,7 @@ class Cycle(NamedTuple):
     rate: float
     weight_decay: float
     hold: float
-    average: float
+    blend: float
 
 
 def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> None:
@@ -150,11 +151,9 @@ def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> 
     import torch
     from torch.nn import functional
     from torch.optim.lr_scheduler import OneCycleLR
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     model.eval()  # batch norm as it is: its statistics are the base's; nothing else in the network depends on the mode
-    base = copy.deepcopy(model) if cycle.hold else None
-    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(cycle.average)) if cycle.average else None
+    base = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=cycle.rate, weight_decay=cycle.weight_decay)
     rates = OneCycleLR(optimizer, cycle.rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
     questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
@@ -165,19 +164,19 @@ def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> 
         said_QA = functional.log_softmax(answers(model, *asked), -1)
         accepted_QA, weight_Q = book.accepted_QA[rows], book.weight_Q[rows] / book.weight_Q[rows].sum()
         loss = -(torch.logsumexp(said_QA.masked_fill(~accepted_QA, -1e4), -1) * weight_Q).sum()
-        if base is not None:
+        if cycle.hold:
             loss = loss + cycle.hold * (drift(base, asked, accepted_QA, said_QA) * weight_Q).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
         rates.step()
-        if mean is not None:
-            mean.update_parameters(model)
         if (step + 1) % 20 == 0 or step + 1 == job.steps:
             _print({"done": step + 1, "total": job.steps, "loss": round(loss.item(), 4)})
-    if mean is not None:
-        model.load_state_dict(mean.module.state_dict())
+    if cycle.blend < 1:
+        with torch.no_grad():
+            for weight, before in zip(model.parameters(), base.parameters(), strict=True):
+                weight.copy_(before.lerp(weight, cycle.blend))
 
 
 def drift(base: SceneModel, asked: tuple[Tensor, Tensor, Tensor], accepted_QA: Tensor, said_QA: Tensor) -> Tensor:
