@@ -38,17 +38,15 @@ def write_on_card(dataset: Path, summary: ImproveSummary) -> bool:
 
 def section(summary: ImproveSummary) -> str:
     """The section: two answers, what they rest on, and what was trained on."""
-    lines = [
-        "## Does it help?",
-        "",
+    answers = (
         f"The data: **{ANSWERS[summary.verdict]}**. Choosing it by failures, against as many records drawn at random: "
-        f"**{ANSWERS[summary.targeting]}**.",
-        "",
-        *(f"- {sentence}" for sentence in summary.because),
-        "",
-        f"Measured with {summary.models} trainings on {summary.records:,} records each, on {summary.images:,} images that no model "
-        f"was trained on, by the plan `{summary.plan}`. The records are the probed claims with their verified answers, drawn from "
-        "all that was asked about the probed images; the questions of this dataset were not trained on. `improve/report.html` has "
-        "the figures, `millrace improve verify` computes them again.",
-    ]
-    return "\n".join(lines)
+        f"**{ANSWERS[summary.targeting]}**."
+    )
+    measured = (
+        f"Measured with {summary.models} trainings on {summary.records:,} records each, on {summary.images:,} images that no "
+        f"model was trained on, by the plan `{summary.plan}`. The records are the probed claims with their verified answers, "
+        "drawn from all that was asked about the probed images; the questions of this dataset were not trained on. "
+        "`improve/report.html` has the figures, `millrace improve verify` computes them again."
+    )
+    because = [f"- {sentence}" for sentence in summary.because]
+    return "\n".join(["## Does it help?", "", answers, "", *because, "", measured])
