@@ -4,6 +4,7 @@ millrace NAME …            python -m flows.NAME …, wherever Millrace is inst
 millrace lake import …      pictures of your own as a lake
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
+millrace trace RUN ITEM    where a question of a run came from, and what became of models that were trained on it
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from millrace.config import shipped_configs
-from millrace.errors import UsageError
+from millrace.errors import MillraceError, UsageError
 from millrace.lake.importing import command as import_command
 from millrace.orchestration.flow_command import EXIT_CODES
 
@@ -26,7 +27,8 @@ from millrace.orchestration.flow_command import EXIT_CODES
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `millrace`: `millrace NAME …` is `python -m flows.NAME …`, wherever Millrace is installed.
 
-    Also `millrace configs [NAME]` (the shipped settings) and `millrace schema NAME` (for editors). Returns the exit code.
+    Also `millrace configs [NAME]` (the shipped settings), `millrace schema NAME` (for editors) and `millrace trace RUN ITEM` (an
+    item's lineage). Returns the exit code.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     package, names = flow_package()
@@ -42,6 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif options.command == "schema":
         with contextlib.suppress(SystemExit):
             _run_flow(f"{package}.{options.flow}", [options.flow, "schema"])
+    elif options.command == "trace":
+        if (options.run_dir / "trajectories.jsonl").exists() and "synthesis" in names:
+            _run_flow(f"{package}.synthesis", ["synthesis", "trace", str(options.run_dir), options.item])
+        return _trace(options.run_dir, options.item)
+    return 0
+
+
+def _trace(run_dir: Path, item: str) -> int:
+    from millrace.reporting.item_lineage import trace
+
+    try:
+        print("\n".join(trace(run_dir, item)))  # noqa: T201 - the command's answer
+    except MillraceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's message
+        return error.exit_code
     return 0
 
 
@@ -96,4 +113,7 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     listed.add_argument("flow", nargs="?", choices=flows)
     schema = commands.add_parser("schema", help="print the JSON Schema of a flow's settings, for an editor")
     schema.add_argument("flow", choices=flows)
+    traced = commands.add_parser("trace", help="where an item, an outcome or an image of a run came from, and what became of it")
+    traced.add_argument("run_dir", metavar="RUN", type=Path).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    traced.add_argument("item", metavar="ITEM", help="the id of an item, a selection, an outcome or an image")
     return parser

@@ -28,6 +28,10 @@ def check(config: ProbingConfig) -> ClaimSet:
     judge_settings(config.judge)
     if config.lake.path is not None:
         _lake(config.lake.path)
+    elif config.lake.recipe is not None:
+        from millrace.lake.embedded import plan_lake
+
+        plan_lake(images=config.lake.images, seed=config.lake.seed, rows_per_shard=1, recipe=config.lake.recipe)
     return claims
 
 
