@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,7 +90,7 @@ def parse_routes(data: dict[str, Any], *, where: str, annotation: str = ANY) -> 
     return Routes(routes, where)
 
 
-def _row(row: Any, where: str, known: Sequence[str]) -> tuple[str, Route]:
+def _row(row: Any, where: str, known: tuple[str, ...]) -> tuple[str, Route]:
     if not isinstance(row, dict):
         raise UsageError(f"{where}: must be a mapping with failure_id, pipeline_type and pipeline_name")
     failure_id = row.get("failure_id") or row.get("failure_key")
