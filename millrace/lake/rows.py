@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from millrace.errors import ItemFailed
-from millrace.lake.annotations import Annotation, annotation_columns, read_annotation
+from millrace.lake.annotations import ANY, Annotation, annotation_columns, read_annotation
 from millrace.lake.images import MAX_BYTES, REASONS, image_bytes
 from millrace.records.lake import ImageRef
 
@@ -62,8 +62,11 @@ class BadRow(msgspec.Struct, frozen=True):
     detail: str
 
 
-def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int) -> LakeRow | BadRow:
-    """Row `index` of `batch` as a record; refs call its file `name` and its number in it `row`. Raises nothing."""
+def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int, annotation: str = ANY) -> LakeRow | BadRow:
+    """Row `index` of `batch` as a record; refs call its file `name` and its number in it `row`. Raises nothing.
+
+    `annotation` names the kind that is looked for (`millrace.lake.annotations`).
+    """
     image_id = f"{file.stem}_{row}"
     try:
         cells = {column: batch.column(place)[index] for place, column in enumerate(batch.schema.names)}
@@ -74,12 +77,12 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
         image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         if data is None:
             data = read_file(source, file.parent)
-        metadata = cells.keys() - NOT_METADATA - annotation_columns()
+        metadata = cells.keys() - NOT_METADATA - annotation_columns(annotation)
         return LakeRow(
             ref=ImageRef(image_id, name, row, sha256(data).hexdigest()[:16]),
             image_bytes=data,
             path=None if source is None else str(_resolve(source, file.parent)),
-            annotation=read_annotation(lambda column: _value(cells.get(column))),
+            annotation=read_annotation(lambda column: _value(cells.get(column)), annotation),
             metadata={column: _metadata(cell) for column, cell in cells.items() if column in metadata},
             copy_group=_text(cells.get(COPY_GROUP)) or None,
         )

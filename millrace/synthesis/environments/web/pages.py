@@ -6,6 +6,7 @@ import html.parser
 import re
 import time
 
+from millrace.synthesis import marks
 from millrace.synthesis.environments.web.faults import ServerFault
 
 READ_WITHIN_S = 5.0
@@ -16,8 +17,6 @@ PIECE_CHARS = 200_000
 
 LAST_CHARS = 2_000
 """The longest piece at the end, opened and never closed, that is read as text. What is longer, browsers do not show either."""
-
-from millrace.synthesis import marks
 
 PAGE_MARKS = re.compile(r"<{3,}|>{3,}")
 """What opens and closes a page, as `marks.without_marks` reads a text."""
