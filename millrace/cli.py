@@ -2,6 +2,7 @@
 
 millrace NAME …            python -m flows.NAME …, wherever Millrace is installed
 millrace lake import …      pictures of your own as a lake
+millrace rejudge RUN …      another judge on the answers of a finished run
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
 millrace trace RUN ITEM    where a question of a run came from, and what became of models that were trained on it
@@ -22,6 +23,7 @@ from millrace.config import shipped_configs
 from millrace.errors import MillraceError, UsageError
 from millrace.lake.importing import command as import_command
 from millrace.orchestration.flow_command import EXIT_CODES
+from millrace.probing import rejudge_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = command_parser(names).parse_args(given)
     if options.command == "lake":
         return import_command.run(options)
+    if options.command == "rejudge":
+        return _rejudge(package, options)
     if options.command == "configs":
         flows = [options.flow] if options.flow else names
         lines = [f"millrace {flow} --config {name}" for flow in flows for name in shipped_configs(flow)]
@@ -48,6 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (options.run_dir / "trajectories.jsonl").exists() and "synthesis" in names:
             _run_flow(f"{package}.synthesis", ["synthesis", "trace", str(options.run_dir), options.item])
         return _trace(options.run_dir, options.item)
+    return 0
+
+
+def _rejudge(package: str, options: argparse.Namespace) -> int:
+    try:
+        call = rejudge_command.flow_call(options)
+    except MillraceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's message
+        return error.exit_code
+    _run_flow(f"{package}.{call.flow}", [call.flow, *call.arguments])
     return 0
 
 
@@ -105,6 +119,8 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
         one.add_argument("--run-dir", metavar="DIR").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         one.add_argument("--set", metavar="KEY=VALUE")
         one.add_argument("--dry-run", action="store_true")
+    again = commands.add_parser("rejudge", help="another judge on a finished run's answers", epilog=rejudge_command.EPILOG)
+    rejudge_command.add_arguments(again)
     lake = commands.add_parser("lake", help="make a lake of pictures of your own")
     kinds = lake.add_subparsers(dest="work", required=True, metavar="COMMAND")
     imported = kinds.add_parser("import", help="from folders, archives and data sets", epilog=import_command.EPILOG)

@@ -71,6 +71,9 @@ class ProbingConfig(Settings):
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("millrace.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""
+    answers_of: Path | None = None
+    """A finished run whose model's answers are kept and judged anew: only the judge is asked (`millrace rejudge`). Empty asks the
+    model."""
     target_failure_count: PositiveInt | None = 1000
     """Stop at exactly this many failures; empty probes `sample_size` images instead."""
     sample_size: PositiveInt = 200

@@ -94,6 +94,7 @@ def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str
         "dataset": {**to_builtins(qa.dataset), "path": str(folder / "dataset")},
         "time": to_builtins(_time(stages, seconds["stages"]["start and stop"]["wall"])),
         **({"judges": to_builtins(probing.judges)} if probing.judges else {}),
+        **({"judged_again": to_builtins(probing.judged_again)} if probing.judged_again else {}),
         **_proof(folder),
         "paid": [to_builtins(row) for row in ledger_of_run(folder)],
         "versions": versions(),
@@ -216,6 +217,7 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
         limits=LIMITS,
         paid=tuple(_paid(row) for row in summary["paid"]),
         judges=_judges(probing.judges),
+        judged_again=probing.judged_again or None,
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 from PIL import Image
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
@@ -21,7 +20,7 @@ from millrace.probing.annotated import Subject, claim_rules
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
-from millrace.probing.outcomes import decide, failure_id_of
+from millrace.probing.outcomes import decide, failure_id_of, judgement_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
 from millrace.records.lake import ImageRef
@@ -30,8 +29,6 @@ from millrace.records.outcome import (
     BaselineAnswer,
     DroppedClaim,
     ImagePlace,
-    Judgement,
-    Outcome,
     OutcomeRecord,
     ProbedClaim,
     count_failures,
@@ -195,18 +192,10 @@ def _outcome(
         prefilled=subject.values,
         selectors=subject.selectors,
         answerable=subject.answerable,
-        outcome=Outcome(verdict.outcome),
+        outcome=decision.outcome,
         failure_id=failure_id_of(verdict.outcome, claim),
         baseline=None if isinstance(completion, Exception) else _answer(probe.baseline, completion),
-        judge=Judgement(
-            by=verdict.by,
-            kind=verdict.kind,
-            correct=verdict.correct,
-            accepted={slot: tuple(values) for slot, values in verdict.accepted.items()},
-            explanation=verdict.explanation,
-            votes=verdict.votes or UNSET,
-            missing=verdict.missing or UNSET,
-        ),
+        judge=judgement_of(verdict),
         factors=rules.factors(row) if rules is not None else (),
         error=decision.error,
     )
