@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from millrace.orchestration.flow import flow
 from millrace.run.context import RunContext
 from millrace.run.journal import write_json
@@ -25,8 +27,8 @@ def stages(config: TrainingConfig) -> list[Stage]:
 @flow(TrainingConfig, stages, cluster=lambda config: None, subcommands={"doctor": doctor})
 def training(run: RunContext, config: TrainingConfig) -> dict[str, Any]:
     """Train, measure, compare."""
-    done = run.do(Training(config))
-    summary = {"status": run.status, **done, "seconds": run.timeline.seconds()}
+    done, spent = to_builtins(run.do(Training(config))), to_builtins(run.timeline.seconds())
+    summary = {"status": run.status, **done, "seconds": spent}
     write_json(run.folder.path / "summary.json", summary)
     return summary
 
