@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from millrace.improve.arms import arm_name
+from millrace.improve.card_section import write_on_card
 from millrace.improve.figures import compare_all
 from millrace.improve.judged import judged_together
 from millrace.improve.plan import BASE, plan_hash
@@ -21,7 +22,7 @@ def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Traine
     models = [f"{arm_name(one.arm)}-{one.number}" for one in trained]
     judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)})
     comparisons = compare_all(judged, plan)
-    verdict = decide(comparisons, margin=plan.margin, seeds=len(plan.seeds))
+    verdict = decide(comparisons, margin=plan.margin, level=plan.level, seeds=len(plan.seeds))
     times = sorted(one.seconds for one in trained if one.seconds is not None)
     summary = ImproveSummary(
         verdict=verdict.verdict,
@@ -42,6 +43,7 @@ def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Traine
     )
     gallery = gallery_of(judged, folder / "probes", models, test_lake, plan.seed)
     write_report(folder / "report.html", summary, comparisons, plan, gallery)
+    write_on_card(folder.parent / "dataset", summary)
     run.show_table("improve", table(comparisons), "Failure rates on images that no model was trained on")
     run.show_text("improve-verdict", as_markdown(verdict, folder), "Does the data help?")
     run.progress.say(f"improve: {verdict.verdict} (targeting: {verdict.targeting}), report in {folder / 'report.html'}")

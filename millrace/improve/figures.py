@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from millrace.improve.judged import Judged, by_image
@@ -38,11 +39,12 @@ def compare_all(judged: Judged, plan: Plan) -> list[Comparison]:
 
 def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
     """One hypothesis."""
-    whole = difference(judged, plan, hypothesis, judged.failed, None, DRAWS)
+    rows = None if hypothesis.on is UNSET else rows_of_rare_kinds(judged, plan)
+    whole = difference(judged, plan, hypothesis, judged.failed, rows, DRAWS)
     groups: dict[str, dict[str, Difference]] = {"claims": {}, "factors": {}, "outcomes": {}}
     if hypothesis.name in IN_DETAIL:
-        for group, rows in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
-            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in rows.items()}
+        for group, parts in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
+            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in parts.items()}
             groups[group] = corrected(found, plan)
         found = {name: difference(judged, plan, hypothesis, counting(judged, name), None) for name in sorted(FAILURES)}
         groups["outcomes"] = corrected(found, plan)
@@ -51,6 +53,7 @@ def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
         treated=hypothesis.treated,
         control=hypothesis.control,
         expected=hypothesis.expected,
+        on=hypothesis.on,
         whole=whole,
         as_expected=as_expected(whole, hypothesis.expected),
         **groups,
@@ -95,6 +98,12 @@ def difference(
         p_harm=_p_above(found, plan),
         within_margin=None if found.upper is None else found.upper < plan.margin,
     )
+
+
+def rows_of_rare_kinds(judged: Judged, plan: Plan) -> list[int]:
+    """What was asked about images of a rare kind."""
+    rare = set(plan.rare or ())
+    return [place for place, factors in enumerate(judged.factors) if rare & set(factors)]
 
 
 def models_of(arm: str, plan: Plan) -> list[str]:

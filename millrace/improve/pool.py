@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -86,6 +87,13 @@ def by_image(items: Iterable[PoolItem]) -> dict[str, list[PoolItem]]:
 def tuning_images(images: Iterable[str], share: float, seed: int) -> set[str]:
     """The images kept for tuning, by hash: the same whatever else is in the pool."""
     return {image for image in images if fraction_for(seed, "tuning", image) < share}
+
+
+def rare_kinds(items: Iterable[PoolItem], share: float) -> tuple[str, ...]:
+    """Factors that some of the images have, and at most `share` of them; sorted."""
+    factors = {item.sha256: item.factors for item in items}
+    counts = Counter(factor for found in factors.values() for factor in set(found))
+    return tuple(sorted(factor for factor, count in counts.items() if count <= share * len(factors)))
 
 
 def facts_of(items: Sequence[PoolItem]) -> PoolFacts:

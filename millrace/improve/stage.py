@@ -65,7 +65,7 @@ class Improve(Stage):
         settings, root = self.config, run.folder.path
         probing = self.asks.settings(root)
         items = read_pool(root / "probing")
-        test_lake = self.asks.lake(settings.test.path, settings.test.images, settings.test.seed, run)
+        test_lake = self.asks.lake(settings.test, probing, run)
         self._ask(run, folder, probing, {BASE: probing["baseline"]}, test_lake, "asking the base")
         split = self._split(run, folder, items, test_lake)
         preflight.check_size(settings, sum(len(found) >= settings.records_per_image for found in split.pool.values()))

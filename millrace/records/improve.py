@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from millrace.records.record import PluginChoice, Record
 
@@ -84,6 +85,8 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     """An arm, or `base`: the model before any training."""
     expected: Literal["fewer failures", "no difference", "not fewer failures"]
+    on: Literal["rare kinds"] | UnsetType = UNSET
+    """On which images: those of the plan's rare kinds; not there: on all."""
 
 
 class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +126,8 @@ class Plan(Record, frozen=True, kw_only=True):
     images_per_step: int
     steps: int
     failure_share: float
+    replay_share: float | UnsetType = UNSET
+    """Of the arm `targeted`, where it chooses images by their kind; not there: it chooses them by failures."""
     seeds: tuple[int, ...]
     margin: float
     level: float
@@ -131,6 +136,8 @@ class Plan(Record, frozen=True, kw_only=True):
     pool: PoolFacts
     tuning: tuple[str, ...]
     """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    rare: tuple[str, ...] | UnsetType = UNSET
+    """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import structs
 
 from millrace.records.summaries import StageSummary
 from millrace.run.folder import RunFolder
-from millrace.run.journal import read_json, read_record, write_json
+from millrace.run.journal import read_record, write_json
 from millrace.run.machines import Machines
 from millrace.run.progress import Progress
 from millrace.run.stage import Stage
@@ -61,9 +61,8 @@ class RunContext(ABC):
         """
         folder = self.folder.stage(stage.name)
         kept = folder / "summary.json"
-        typed = stage.summary_type
         if kept.exists():
-            found: Any = read_json(kept) if typed is None else read_record(kept, typed)
+            found = read_record(kept, stage.summary_type)
             self.progress.say(f"{stage.name}: already done")
         else:
             outer, self.stage_name = self.stage_name, stage.name
@@ -72,12 +71,12 @@ class RunContext(ABC):
             self.stage_name = outer
             spent = self.timeline.seconds().stages[stage.name]
             times = {"seconds": round(spent.wall, 3), "work_seconds": round(spent.work, 3)}
-            found = structs.replace(found, **times) if isinstance(found, StageSummary) else found | times
+            found = structs.replace(found, **times)
             write_json(kept, found)
         self.summaries[stage.name] = found
         if stage.is_short(found):
             self.short.add(stage.name)
-        return cast("StageSummary", found)
+        return found
 
     @property
     def status(self) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from millrace.errors import InputError
+from millrace.improve.asking import WantedLake
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import LakeRow
 from millrace.records.summaries import ProbingSummary
@@ -148,9 +149,9 @@ class FakeAsks:
     def check_model(self, probing: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         assert model["name"] == "fake", probing
 
-    def lake(self, path: Path | None, images: int, seed: int, run: RunContext) -> Path:
-        del images, seed, run
-        return path or self.test
+    def lake(self, wanted: WantedLake, probing: Mapping[str, Any], run: RunContext) -> Path:
+        del probing, run
+        return wanted.path or self.test
 
     def function(self) -> Any:
         return ask

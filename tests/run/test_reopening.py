@@ -12,6 +12,7 @@ from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
 from millrace.errors import UsageError
+from millrace.records.summaries import StageSummary
 from millrace.run.context import RunContext
 from millrace.run.folder import RunFolder, finished_state, stored_config
 from millrace.run.journal import reopen_journal, write_json
@@ -39,7 +40,7 @@ class Asking(Stage):
     def reopen(self, folder: Path) -> None:
         (folder / "shard").unlink(missing_ok=True)
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary:
         raise NotImplementedError
 
 
@@ -48,7 +49,7 @@ class Choosing(Stage):
     config: Config
     name = "choosing"
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary:
         raise NotImplementedError
 
 

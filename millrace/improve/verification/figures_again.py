@@ -78,9 +78,10 @@ def differing_figures(run_dir: Path) -> tuple[int, list[str]]:
     for model, kept in summary.rates.items():
         rate = sum(tables[model][key].outcome in WRONG for key in together) / len(together)
         check.same(f"the failure rate of {model}", kept, rate)
+    rare = [key for key in together if any(factor in plan.rare for factor in tables["base"][key].factors)]
     for comparison in summary.comparisons:
-        _check_comparison(check, comparison, plan, tables, together)
-    _check_answers(check, summary)
+        _check_comparison(check, comparison, plan, tables, rare if comparison.on == "rare kinds" else together)
+    _check_answers(check, summary, plan.level)
     return check.checked, check.differing
 
 
@@ -173,20 +174,25 @@ def _check_row(check: Checker, name: str, kept: RowKept, again: Again | None) ->
     check.same(f"{name}: p", kept.p_value, again.p_value, CLOSE_CHANCE)
 
 
-def _check_answers(check: Checker, summary: SummaryFile) -> None:
+def _check_answers(check: Checker, summary: SummaryFile, level: float) -> None:
     """The verdicts from the rows that are kept: those were compared with the journals above."""
     by_name = {one.name: one for one in summary.comparisons}
     controls = all(one.as_expected is True for one in summary.comparisons if one.expected != "fewer failures")
     for name, field, answer in (("data", "verdict", summary.verdict), ("targeting", "targeting", summary.targeting)):
-        one = by_name.get(name)
-        again = "no_evidence"
-        if one is not None:
-            low, high = one.whole.low, one.whole.high
-            worse = any(row.worse for rows in one.groups.values() for row in rows.values())
-            if worse or (low is not None and low > 0):
-                again = "harms"
-            elif controls and high is not None and high < 0:
-                again = "helps"
+        names = [name, "targeting, rare kinds"] if name == "targeting" else [name]
+        asked = [by_name[one] for one in names if one in by_name] if name in by_name else []
+        worse = any(row.worse for one in asked for rows in one.groups.values() for row in rows.values())
+        more = any(one.whole.low is not None and one.whole.low > 0 for one in asked)
+        if len(asked) > 1:
+            chances = holm_again({one.name: one.whole.p_value for one in asked})
+            fewer = any(
+                one.whole.difference is not None and one.whole.difference < 0 and (chances[one.name] or 0.0) <= level
+                for one in asked
+                if chances[one.name] is not None
+            )
+        else:
+            fewer = any(one.whole.high is not None and one.whole.high < 0 for one in asked)
+        again = "harms" if worse or more else "helps" if controls and fewer else "no_evidence"
         check.same(f"the answer '{field}'", answer, again)
 
 

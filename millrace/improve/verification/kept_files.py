@@ -31,6 +31,8 @@ class PlanFile(msgspec.Struct, frozen=True):
     seeds: list[int]
     level: float
     margin: float
+    rare: list[str] = []
+    """Factors; none in plans from before there were any."""
 
 
 class RowKept(msgspec.Struct, frozen=True):
@@ -58,6 +60,8 @@ class ComparisonKept(msgspec.Struct, frozen=True):
     claims: dict[str, RowKept]
     factors: dict[str, RowKept]
     outcomes: dict[str, RowKept]
+    on: str = ""
+    """`rare kinds`: on images with one of the plan's rare factors alone."""
 
     @property
     def groups(self) -> dict[str, dict[str, RowKept]]:

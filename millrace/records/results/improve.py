@@ -50,6 +50,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     treated: str
     control: str
     expected: str
+    on: str | UnsetType = UNSET
+    """`rare kinds`: on images of those alone; not there: on all."""
     whole: Difference
     as_expected: bool | None
     """None: too little to tell."""
