@@ -125,7 +125,7 @@ class Stage(ABC):
         """Whether it is complete, but short of its target. `summary` is of `summary_type`."""
         return bool(summary.is_short)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, str]:
         """What the manifest keeps beside the state of a finished run."""
         return {}
 

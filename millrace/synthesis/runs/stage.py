@@ -114,7 +114,7 @@ class Synthesis(Stage):
         """Whether a target was set and not reached."""
         return self.config.target_items is not None and summary.items.verified < self.config.target_items
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """The hash of the seeds, so that added seeds are noticed."""
         from millrace.synthesis.runs.shard_plan import seeds_digest
 
