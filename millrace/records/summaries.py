@@ -206,6 +206,27 @@ class QaSummary(StageSummary, frozen=True, kw_only=True):
     """The part of it in which at least one of its shards was worked on."""
 
 
+class StageSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a stage's time went in one attempt, in seconds. Source: `millrace.run.timeline`."""
+
+    wall: float
+    work: float
+    """The part in which at least one of its shards was worked on."""
+    orchestration: float
+    """The rest."""
+
+
+class RunSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run's time went in one attempt, in seconds, as `StageSpent` has it."""
+
+    wall: float
+    work: float
+    orchestration: float
+    stages: dict[str, StageSpent]
+    clock_step_s: float | UnsetType = UNSET
+    """There only if the wall clock was set meanwhile: by how many seconds, forward or (below 0) back."""
+
+
 class StageSeconds(msgspec.Struct, frozen=True, kw_only=True):
     """Where a stage's time went, in seconds; what is not work is orchestration."""
 

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.errors import UsageError
 from millrace.llm import ChatModel, Message, Reply, Request, Tool, ToolCall, assistant, system, tool, tool_result, user
@@ -21,6 +21,7 @@ from millrace.llm.open_chat import open_chat
 from millrace.llm.run_chats import JUDGE_FOLDER
 from millrace.llm.settings import ModelSettings
 from millrace.records.synthesis import SeedOutcome
+from millrace.records.trajectories import Arguments
 from millrace.synthesis.environments import Action, Environment
 from millrace.synthesis.marks import without_marks
 from millrace.synthesis.policies import Node, Proposal, Said, View
@@ -185,15 +186,15 @@ def _tried(node: Node) -> str:
     return f"{what}: {without_marks(node.observation.text[:300], MARKS)}" if node.observation.status == "error" else what
 
 
-def _arguments(call: ToolCall) -> dict[str, Any]:
+def _arguments(call: ToolCall) -> Arguments:
     """The arguments; what was no JSON object is passed on, so that the tool's error can be fed back."""
     return {"not_json": call.invalid} if call.invalid is not None else call.arguments
 
 
-def _written_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+def _written_calls(text: str) -> list[tuple[str, Arguments]]:
     """Calls in the plain-JSON form, anywhere in a text."""
     decoder = json.JSONDecoder()
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, Arguments]] = []
     place = 0
     while (start := text.find("{", place)) >= 0:
         try:
