@@ -31,7 +31,7 @@ def examine(settings: EnergySettings | None = None) -> HostMeans:
     """Everything that can be known, as one record."""
     settings = settings or EnergySettings()
     energy: dict[str, SourceMeans] = {}
-    for name in plugin_names(SOURCES):
+    for name in dict.fromkeys([*plugin_names(SOURCES), *settings.providers]):
         try:
             source = load_plugin(SOURCES, name, "energy source").open_source(settings)
         except Unavailable as reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace.plugins.loading import load_plugin
 from millrace.records.training.report import TrainingSummary
 from millrace.run.context import RunContext
 from millrace.run.stage import Forecast, Stage
@@ -26,10 +27,13 @@ class Training(Stage):
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
-        """See that every run can be planned."""
+        """See that every run can be planned, and that there are the energy sources that it names."""
         from millrace.training.campaign import plan_for
+        from millrace.training.meter import SOURCES
 
         plan_for(self.config)
+        for name in self.config.energy.providers:
+            load_plugin(SOURCES, name, "energy source")
 
     def run(self, run: RunContext, folder: Path) -> TrainingSummary:
         """See `Stage.run`."""
