@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from millrace.errors import UsageError
 from millrace.plugins.loading import load_plugin, plugin_files, plugin_names, settings_class
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
 
 log = logging.getLogger("millrace.plugins")
 
