@@ -43,8 +43,8 @@ def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
     whole = difference(judged, plan, hypothesis, judged.failed, rows, DRAWS)
     groups: dict[str, dict[str, Difference]] = {"claims": {}, "factors": {}, "outcomes": {}}
     if hypothesis.name in IN_DETAIL:
-        for group, rows in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
-            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in rows.items()}
+        for group, members in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
+            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in members.items()}
             groups[group] = corrected(found, plan)
         found = {name: difference(judged, plan, hypothesis, counting(judged, name), None) for name in sorted(FAILURES)}
         groups["outcomes"] = corrected(found, plan)

@@ -13,6 +13,22 @@ from millrace.records.plugin_choice import PluginChoice
 ARMS = ("untargeted", "targeted", "shuffled", "untargeted_again")
 
 
+class NewTest(Settings):
+    """What else models are judged on, to see how far a gain reaches: another kind of scenes, other words for the claims, both. No
+    training set has either."""
+
+    images: PositiveInt = 200
+    """Images of each kind, the known one and the new one."""
+    path: ShippedPath = None
+    """A folder of parquet files of another kind of scenes; empty makes an embedded lake of `recipe`."""
+    recipe: str | None = None
+    """Kind of the embedded lake of new scenes. With neither a path nor a kind there are no new scenes."""
+    seed: int = 2020
+    """Seed of the embedded lake of new scenes."""
+    wordings: dict[str, str] = {}
+    """Claim id → its sentence in other words, with the same slots. Empty: there is no new wording."""
+
+
 class TestLake(Settings):
     """The images that models are judged on. None of them may be among those that were probed for the training sets."""
 
@@ -24,6 +40,8 @@ class TestLake(Settings):
     """Seed of the embedded test lake, and of the order in which images are taken."""
     recipe: str | None = None
     """Kind of the embedded test lake; empty: that of the lake that was probed."""
+    new: NewTest | None = None
+    """New scenes and new wording, beside the test itself; empty: models are judged on the test alone."""
 
 
 class ImproveSettings(Settings):

@@ -140,6 +140,10 @@ class Plan(Record, frozen=True, kw_only=True):
     rare: tuple[str, ...] | UnsetType = UNSET
     """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]
+    new_scenes: tuple[TestImage, ...] | UnsetType = UNSET
+    """Images of another kind of scenes, that models are also judged on; not there when there are none."""
+    new_wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → the sentence in other words that models are also asked; not there when there are none."""
 
 
 class TrainingJob(Record, frozen=True, kw_only=True):

@@ -99,6 +99,9 @@ class ImproveSummary(StageSummary, frozen=True, kw_only=True):
     """Model → its failure rate, 0 to 1."""
     comparisons: tuple[Comparison, ...]
     pool: PoolFacts
+    cells: dict[str, dict[str, Difference]] | UnsetType = UNSET
+    """New scenes and new wording: which (`new scenes, known wording` …) → hypothesis → its difference there. Not there when only the
+    test itself was asked."""
     seconds: float | UnsetType = UNSET
     """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
     work_seconds: float | UnsetType = UNSET

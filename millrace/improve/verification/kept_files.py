@@ -31,6 +31,7 @@ class PlanFile(msgspec.Struct, frozen=True):
     seeds: list[int]
     level: float
     margin: float
+    new_scenes: list[TestImage] = []
     rare: list[str] = []
     """Factors; none in plans from before there were any."""
 
@@ -81,6 +82,8 @@ class SummaryFile(msgspec.Struct, frozen=True):
     rates: dict[str, float]
     """By model."""
     comparisons: list[ComparisonKept]
+    cells: dict[str, dict[str, RowKept]] = {}
+    """New scenes, new wording → hypothesis → its difference there."""
 
 
 class FlowEntry(msgspec.Struct, frozen=True):
