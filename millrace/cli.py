@@ -1,6 +1,7 @@
 """The command `millrace`, which leads to the flows and to what is beside them.
 
 millrace NAME …            python -m flows.NAME …, wherever Millrace is installed
+millrace lake import …      pictures of your own as a lake
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
 millrace trace RUN ITEM    where a question of a run came from, and what became of models that were trained on it
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from millrace.config import shipped_configs
 from millrace.errors import MillraceError, UsageError
+from millrace.lake.importing import command as import_command
 from millrace.orchestration.flow_command import EXIT_CODES
 
 
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given and given[0] in names:
         _run_flow(f"{package}.{given[0]}", given)
     options = command_parser(names).parse_args(given)
+    if options.command == "lake":
+        return import_command.run(options)
     if options.command == "configs":
         flows = [options.flow] if options.flow else names
         lines = [f"millrace {flow} --config {name}" for flow in flows for name in shipped_configs(flow)]
@@ -101,6 +105,10 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
         one.add_argument("--run-dir", metavar="DIR").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         one.add_argument("--set", metavar="KEY=VALUE")
         one.add_argument("--dry-run", action="store_true")
+    lake = commands.add_parser("lake", help="make a lake of pictures of your own")
+    kinds = lake.add_subparsers(dest="work", required=True, metavar="COMMAND")
+    imported = kinds.add_parser("import", help="from folders, archives and data sets", epilog=import_command.EPILOG)
+    import_command.add_arguments(imported)
     listed = commands.add_parser("configs", help="list the shipped settings, which `--config` takes by name")
     listed.add_argument("flow", nargs="?", choices=flows)
     schema = commands.add_parser("schema", help="print the JSON Schema of a flow's settings, for an editor")

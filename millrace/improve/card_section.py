@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from millrace.records.improve_results import ImproveSummary
+from millrace.records.results.improve import ImproveSummary
 from millrace.run.journal import write_atomic
 
 BEGIN, END = "<!-- improve: begin -->", "<!-- improve: end -->"

@@ -16,7 +16,7 @@ from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.report import gallery_of, write_report
 from millrace.improve.verdict import Verdict, decide, interval
 from millrace.records.improve import Plan, Trained
-from millrace.records.improve_results import Comparison, ImproveSummary, TrainingSeconds
+from millrace.records.results.improve import Comparison, ImproveSummary, TrainingSeconds
 from millrace.run.context import RunContext
 
 

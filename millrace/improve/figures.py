@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from millrace.improve.judged import Judged, by_image
 from millrace.improve.plan import BASE
 from millrace.records.improve import Hypothesis, Plan
-from millrace.records.improve_results import Comparison, Difference
 from millrace.records.outcome import FAILURES
+from millrace.records.results.improve import Comparison, Difference
 from millrace.statistics.crossed import CrossedDifference, crossed_difference
 from millrace.statistics.holm import holm
 
@@ -43,8 +43,8 @@ def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
     whole = difference(judged, plan, hypothesis, judged.failed, rows, DRAWS)
     groups: dict[str, dict[str, Difference]] = {"claims": {}, "factors": {}, "outcomes": {}}
     if hypothesis.name in IN_DETAIL:
-        for group, members in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
-            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in members.items()}
+        for group, parts in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
+            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in parts.items()}
             groups[group] = corrected(found, plan)
         found = {name: difference(judged, plan, hypothesis, counting(judged, name), None) for name in sorted(FAILURES)}
         groups["outcomes"] = corrected(found, plan)

@@ -14,8 +14,8 @@ from millrace.improve.judged import Judged, Key, read_outcomes
 from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.verdict import interval, points
 from millrace.records.improve import Plan
-from millrace.records.improve_results import Comparison, Difference, ImproveSummary
 from millrace.records.outcome import FAILURES, ImagePlace, OutcomeRecord
+from millrace.records.results.improve import Comparison, Difference, ImproveSummary
 from millrace.run.ids import fraction_for
 from millrace.run.journal import write_atomic
 

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 
 from millrace.config import Settings, ShippedPath, plugin_field
 from millrace.plugins.form_fields import SettingsOf
-from millrace.records.plugin_choice import PluginChoice
+from millrace.records.record import PluginChoice
 
 ARMS = ("untargeted", "targeted", "shuffled", "untargeted_again")
 

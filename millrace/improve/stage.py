@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.improve import preflight
 from millrace.improve.asking import AsksOthers
 from millrace.improve.settings import ImproveSettings
-from millrace.records.improve_results import ImproveSummary
+from millrace.records.results.improve import ImproveSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 

@@ -73,6 +73,7 @@ def write_sets(
         path = Path(job.dataset)
         if not path.exists():
             records = [training_record(one, names[one.item.sha256]) for one in drawn[job.arm, job.number]]
+            path.parent.mkdir(parents=True, exist_ok=True)
             form.write(records, Path(job.images), path)
     if jobs and not Path(jobs[0].tuning).exists():
         kept = [training_record(Drawn(item, item), names[item.sha256]) for item in tuning]

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from millrace.improve.plan import TARGETING_RARE
-from millrace.records.improve_results import Answer, Comparison, Difference
+from millrace.records.results.improve import Answer, Comparison, Difference
 from millrace.statistics.holm import holm
 
 GROUPS = {"claims": "the claim", "factors": "images with", "outcomes": "the outcome"}

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from millrace.records.plugin_choice import PluginChoice
-from millrace.records.record import Record
+from millrace.records.record import PluginChoice, Record
 
 
 class PoolItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """`millrace.<noun>/<version>`."""
 
 
+PluginChoice = dict[str, Any]
+"""A plug-in's `name`, or its dotted path, and its settings: `{"name": "huggingface", "model": "/models/one"}`.
+
+The one shape that no record can give fields to: which there are is known to the plug-in alone, whose settings class checks them
+when it is loaded. Source: a config, or the plug-in that trained a model.
+"""
+
 OTHER_VERSION = "continue with the version of Millrace that wrote it, or use a new run folder"
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)

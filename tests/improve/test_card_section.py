@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace.improve.card_section import write_on_card
-from millrace.records.improve_results import ImproveSummary
+from millrace.records.results.improve import ImproveSummary
 from millrace.run.journal import read_record
 
 CARD = "---\nlicense: mit\n---\n\n# Data\n\nQuestions.\n\n## Lineage\n\nWhere from.\n\n## Limits\n\nMany.\n"

@@ -26,8 +26,8 @@ class Apple(Record, frozen=True, kw_only=True):
 
 
 def all_records() -> list[type[Record]]:
-    for module in pkgutil.iter_modules(millrace.records.__path__):
-        importlib.import_module(f"millrace.records.{module.name}")
+    for module in pkgutil.walk_packages(millrace.records.__path__, "millrace.records."):
+        importlib.import_module(module.name)
     found, rest = [], [Record]
     while rest:
         below = rest.pop().__subclasses__()

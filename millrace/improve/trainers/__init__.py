@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from millrace.config import Settings
 from millrace.plugins.loading import load_plugin, plugin_settings
 from millrace.records.improve import TrainingJob
-from millrace.records.plugin_choice import PluginChoice
+from millrace.records.record import PluginChoice
 
 PACKAGE = "millrace.improve.trainers"
 

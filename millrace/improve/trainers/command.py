@@ -21,7 +21,7 @@ from millrace.config import OPERATIONAL, Settings
 from millrace.errors import InputError, UsageError
 from millrace.plugins.form_fields import NameOf
 from millrace.records.improve import TrainingJob
-from millrace.records.plugin_choice import PluginChoice
+from millrace.records.record import PluginChoice
 
 PLACES = ("dataset", "tuning", "images", "result", "folder", "arm", "number", "seed", "steps", "images_per_step")
 """What may stand in braces."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from millrace.config import Settings
 from millrace.errors import UsageError
 from millrace.records.improve import TrainingJob
-from millrace.records.plugin_choice import PluginChoice
+from millrace.records.record import PluginChoice
 
 FORMAT = "records"
 
