@@ -18,7 +18,7 @@ from millrace.improve.judged import judged_together
 from millrace.improve.plan import BASE
 from millrace.improve.settings import TestLake
 from millrace.records.improve import Plan
-from millrace.records.improve_results import Difference
+from millrace.records.results.improve import Difference
 
 if TYPE_CHECKING:
     from millrace.run.context import RunContext

@@ -14,6 +14,7 @@ from millrace.improve.figures import compare_all
 from millrace.improve.judged import judged_together
 from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.report import gallery_of, write_report
+from millrace.improve.scaling import curve, saved, sentences
 from millrace.improve.verdict import Verdict, decide, interval
 from millrace.records.improve import Plan, Trained
 from millrace.records.results.improve import Comparison, ImproveSummary, TrainingSeconds
@@ -28,11 +29,12 @@ def conclude(
     judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)}, plan.test)
     comparisons = compare_all(judged, plan)
     verdict = decide(comparisons, margin=plan.margin, level=plan.level, seeds=len(plan.seeds))
+    points = curve(judged, plan) if plan.scaling else ()
     times = sorted(one.seconds for one in trained if one.seconds is not None)
     summary = ImproveSummary(
         verdict=verdict.verdict,
         targeting=verdict.targeting,
-        because=verdict.because,
+        because=(*verdict.because, *sentences(saved(points))),
         plan=plan_hash(plan),
         asked=judged.asked,
         came_in=judged.asked,
@@ -45,6 +47,8 @@ def conclude(
         rates={name: float(judged.failed(name).mean()) for name in (BASE, *models)},
         comparisons=tuple(comparisons),
         pool=plan.pool,
+        scaling=points or UNSET,
+        saved=saved(points) or UNSET,
         cells=judge_cells(list(cells), folder, plan, models) if cells else UNSET,
     )
     gallery = gallery_of(judged, folder / "probes", models, test_lake, plan.seed)

@@ -84,6 +84,7 @@ def make_plan(
         probing=msgspec.convert(dict(probing), AskedHow),
         pool=facts_of(items),
         tuning=tuple(sorted(tuning)),
+        scaling=settings.scaling or UNSET,
         rare=rare or UNSET,
         test=named(test),
         new_scenes=named(new) or UNSET,

@@ -69,6 +69,9 @@ class ImproveSettings(Settings):
     """Images in a step, with all their records."""
     seeds: int = Field(default=3, ge=2, le=100)
     """Trainings of every arm, each with another draw and another order. Below ten a result is a first look."""
+    scaling: tuple[Annotated[float, Field(gt=0.0, le=16.0)], ...] = ()
+    """Further sizes, as multiples of `images`, for the scaling curve: below 1 for the arms `untargeted` and `targeted`, above 1
+    for `untargeted` alone. Each is trained as often as the arms. Empty: no curve."""
     margin: float = Field(default=0.02, gt=0.0, lt=1.0)
     """How much a failure rate may rise before it counts as harm: 0.02 is two points."""
     level: float = Field(default=0.05, gt=0.0, lt=0.5)

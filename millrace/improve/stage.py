@@ -90,8 +90,8 @@ class Improve(Stage):
             write_sets(jobs, drawn, split.tuning, format_name, names)
         begin_again(folder / "trainings")
         with run.progress.stage("training", len(jobs), "trainings") as bar:
-            records = settings.images * settings.records_per_image
-            trained = run.map(train_arm, jobs, Same(settings.trainer), Same(records), on_done=lambda one: bar.advance())
+            records = [len(drawn[job.arm, job.number]) for job in jobs]
+            trained = run.map(train_arm, jobs, Same(settings.trainer), records, on_done=lambda one: bar.advance())
         models = {f"{arm_name(one.arm)}-{one.number}": one.model for one in trained}
         for model in models.values():
             self.asks.check_model(probing, model)

@@ -136,6 +136,8 @@ class Plan(Record, frozen=True, kw_only=True):
     pool: PoolFacts
     tuning: tuple[str, ...]
     """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    scaling: tuple[float, ...] | UnsetType = UNSET
+    """Further sizes of training sets, as multiples of `images`; not there when there are none."""
     rare: tuple[str, ...] | UnsetType = UNSET
     """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]

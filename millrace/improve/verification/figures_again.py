@@ -82,6 +82,12 @@ def differing_figures(run_dir: Path) -> tuple[int, list[str]]:
     rare = [key for key in together if any(factor in plan.rare for factor in tables["base"][key].factors)]
     for comparison in summary.comparisons:
         _check_comparison(check, comparison, plan, tables, rare if comparison.on == "rare kinds" else together)
+    for point in summary.scaling:
+        size = point.images / plan.images
+        arm = point.arm if size == 1 else f"{point.arm}_x{size:g}".replace(".", "p")
+        rows = rare if point.on == "rare kinds" else together
+        check.same(f"records of {arm}", point.records, point.images * plan.records_per_image)
+        _check_row(check, f"{arm} on {point.on}", point.against_base, _again((arm, "base"), plan, tables, rows, WRONG))
     _check_cells(check, summary, plan, folder / "cells")
     _check_answers(check, summary, plan.level)
     return check.checked, check.differing
@@ -102,8 +108,10 @@ def _check_sets(check: Checker, folder: Path, plan: PlanFile) -> None:
     for path in sorted((folder / "trainings").glob("*/records.jsonl")):
         lines = list(lines_of(path, TrainingLine))
         images = {line.sha256 for line in lines}
-        check.same(f"records of {path.parent.name}", plan.images * plan.records_per_image, len(lines))
-        check.same(f"images of {path.parent.name}", plan.images, len(images))
+        sized = re.search(r"_x(\d+(?:p\d+)?)-\d+$", path.parent.name)
+        wanted = round(float(sized[1].replace("p", ".")) * plan.images) if sized else plan.images
+        check.same(f"records of {path.parent.name}", wanted * plan.records_per_image, len(lines))
+        check.same(f"images of {path.parent.name}", wanted, len(images))
         check.same(f"test images in {path.parent.name}", 0, len(images & test))
         check.same(f"tuning images in {path.parent.name}", 0, len(images & set(plan.tuning)))
 
