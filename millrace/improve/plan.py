@@ -81,7 +81,7 @@ def make_plan(
         margin=settings.margin,
         level=settings.level,
         trainer=fingerprint_of(trainer_settings(settings.trainer)),
-        probing=msgspec.convert(dict(probing), AskedHow),
+        probing=msgspec.convert({name: value for name, value in probing.items() if name != "wordings" or value}, AskedHow),
         pool=facts_of(items),
         tuning=tuple(sorted(tuning)),
         scaling=settings.scaling or UNSET,

@@ -111,6 +111,8 @@ class AskedHow(msgspec.Struct, frozen=True, kw_only=True):
     """The base itself."""
     unanswerable_share: float
     """0 to 1."""
+    wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → its sentence where that is not the set's; not there when all are."""
 
 
 class Plan(Record, frozen=True, kw_only=True):
