@@ -57,7 +57,7 @@ def cells_of(test: TestLake, test_lake: Path, probing: Mapping[str, Any], asks: 
             lake=lake,
             new_scenes=scenes,
             images=new.images if scenes else min(new.images, test.images),
-            probing={**probing, "wordings": new.wordings} if wording else probing,
+            probing={**probing, "wordings": {**probing.get("wordings", {}), **new.wordings}} if wording else probing,
         )
         for scenes, lake in lakes.items()
         for wording in sentences

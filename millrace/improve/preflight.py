@@ -40,6 +40,10 @@ def check(settings: ImproveSettings, run_dir: Path, asks: AsksOthers, *, probed_
     for model in models_named(own):
         asks.check_model(probing, model)
     check_test(settings, probing)
+    asks.check_way(settings.test, {}, probing)
+    if settings.test.new is not None:
+        check_new(settings, probing)
+        asks.check_way(settings.test.new, settings.test.new.wordings, probing)
     if not probed_before:
         from millrace.improve.pool import by_image, read_pool, tuning_images
 
@@ -72,6 +76,18 @@ def check_size(settings: ImproveSettings, usable: int) -> None:
             f"the arms need {needed} images with {settings.records_per_image} verified records each, and the run has "
             f"{usable} beside those for tuning; probe more images, or lower improve.images or improve.records_per_image"
         )
+
+
+def check_new(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
+    """Raises UsageError when there is nothing new to ask about, or when new scenes are those that were probed or tested."""
+    new = settings.test.new
+    assert new is not None
+    if new.path is None and new.recipe is None and not new.wordings:
+        raise UsageError(
+            "improve.test.new names nothing new: set its path or recipe, its wordings, or both"
+        )
+    if new.path is None and new.recipe is not None and new.seed in {probing["lake"]["seed"], settings.test.seed}:
+        raise UsageError(f"improve.test.new.seed is that of other images ({new.seed}), which may be the same; take another")
 
 
 def check_test(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
