@@ -83,9 +83,7 @@ def check_new(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
     new = settings.test.new
     assert new is not None
     if new.path is None and new.recipe is None and not new.wordings:
-        raise UsageError(
-            "improve.test.new names nothing new: set its path or recipe, its wordings, or both"
-        )
+        raise UsageError("improve.test.new names nothing new: set its path or recipe, its wordings, or both")
     if new.path is None and new.recipe is not None and new.seed in {probing["lake"]["seed"], settings.test.seed}:
         raise UsageError(f"improve.test.new.seed is that of other images ({new.seed}), which may be the same; take another")
 
