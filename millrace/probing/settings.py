@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
 from millrace.lake.annotations import ANY
 from millrace.plugins.form_fields import NameOf, SettingsOf
-from millrace.probing.claims import ClaimSet, load_claims
+from millrace.probing.claims import ClaimSet, load_claims, reworded
 from millrace.records.record import PluginChoice
 
 
@@ -26,8 +26,8 @@ class LakeSettings(Settings):
     seed: int = 20
     """Seed of the embedded lake."""
     recipe: str | None = None
-    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, or `rare`, in which what is hard is
-    rare."""
+    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, `rare` (what is hard is rare in it)
+    or `foreign` (the same on other papers)."""
 
 
 class TorchrunSettings(Settings):
@@ -59,6 +59,8 @@ class ProbingConfig(Settings):
     """The claim set: a name, or a path to a YAML or JSON file."""
     enabled_claims: tuple[str, ...] = ()
     """Claim ids to use; empty takes those that the set enables."""
+    wordings: dict[str, str] = {}
+    """Other sentences for claims, by their ids: the same slots in other words."""
     failure_reasons: Path | None = None
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
@@ -94,7 +96,7 @@ class ProbingConfig(Settings):
 
     def claim_set(self) -> ClaimSet:
         """The claims that are used; raises what `load_claims` raises."""
-        return load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons)
+        return reworded(load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons), self.wordings)
 
 
 class ComparedProbing(ProbingConfig):

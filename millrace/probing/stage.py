@@ -219,6 +219,12 @@ class AskAnother:
         del probing
         baseline_settings(model)
 
+    def check_way(self, wanted: Any, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        """See that the images of `lake` can be had and `wordings` are sentences of the claims; raises what `preflight` does."""
+        lake = _kind_of(wanted, probing)
+        words = {**probing.get("wordings", {}), **wordings}
+        preflight.check(ProbingConfig.model_validate({**probing, "lake": lake, "wordings": words}))
+
     def lake(self, wanted: Any, probing: Mapping[str, Any], run: RunContext) -> Path:
         """The folder of images to ask about: the one given, or an embedded one of the kind that was probed, or of the kind named.
 
@@ -227,11 +233,16 @@ class AskAnother:
             probing: how the run asked.
             run: draws the embedded lake.
         """
-        kind = wanted.recipe or probing["lake"].get("recipe")
-        return prepared_lake(LakeSettings(path=wanted.path, images=wanted.images, seed=wanted.seed, recipe=kind), run)
+        return prepared_lake(_kind_of(wanted, probing), run)
 
     def function(self) -> Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ProbingSummary]:
         """`probe_another`, which workers call for each model."""
         from millrace.probing.another_model import probe_another
 
         return probe_another
+
+
+def _kind_of(wanted: Any, probing: Mapping[str, Any]) -> LakeSettings:
+    """The lake wanted, of the kind that was probed where none is named."""
+    kind = wanted.recipe or probing["lake"].get("recipe")
+    return LakeSettings(path=wanted.path, images=wanted.images, seed=wanted.seed, recipe=kind)
