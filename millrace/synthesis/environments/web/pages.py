@@ -6,6 +6,7 @@ import html.parser
 import re
 import time
 
+from millrace.synthesis import marks
 from millrace.synthesis.environments.web.faults import ServerFault
 
 READ_WITHIN_S = 5.0
@@ -16,6 +17,9 @@ PIECE_CHARS = 200_000
 
 LAST_CHARS = 2_000
 """The longest piece at the end, opened and never closed, that is read as text. What is longer, browsers do not show either."""
+
+PAGE_MARKS = re.compile(r"<{3,}|>{3,}")
+"""What opens and closes a page, as `marks.without_marks` reads a text."""
 
 SKIPPED = {"script", "style", "noscript", "template", "svg", "head"}
 BREAKING = {"p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "tr", "div", "br", "ul", "ol", "table", "section", "article"}
@@ -82,7 +86,7 @@ def read_page(source: str) -> tuple[str, str, list[str]]:
 
 def without_marks(text: str) -> str:
     """Text from outside, unable to open or close the marks around it."""
-    return re.sub(r"<{3,}|>{3,}", "…", text)
+    return marks.without_marks(text, PAGE_MARKS)
 
 
 def as_data(url: str, text: str) -> str:
