@@ -20,6 +20,9 @@ SAID = [
     ("len()", "call `len()` now"),
     ("C++", "written in C++."), ("2020-05-03", "on May 3, 2020"), ("May 3, 2020", "on 2020-05-03, it"), ("12:30", "at 12:30"),
     ("Noether", "by Emmy Noether (1918)"), ("24", "24 wide\n24 high"),
+    ("24", '{"blades":24}'), ("24", "24 a day"), ("3", "it took 3 years"), ("2017", "2017年"),
+    ("Paris", "not only Paris but Rome"),
+    ("3 years", "it took 3 years"), ("12:30", "from 12:30 on"), ("24", "blades=24;spokes=7"),
 ]  # fmt: skip
 NOT_SAID = [
     ("1", "born in 2017"), ("7", "born in 2017"), ("5", "it is -5 here"), ("-5", "it is 5 here"), ("5", "2.5 m"),
@@ -28,7 +31,8 @@ NOT_SAID = [
     ("5", "5 km long"),
     ("5", "5% of all"), ("5%", "5 of all"), ("5", "it costs $5"), ("$5", "it costs 5"), ("10", "10 million"),
     ("5", "in 3-5 days"),
-    ("12", "at 12:30"), ("60", "+60001"), ("5", "the 5th place"), ("5", "room 5a"), ("5", "x5"), ("000", "1,000"),
+    ("12", "at 12:30"), ("60", "+60001"), ("3 years", "it took 3 months"), ("30", "at 12:30"), ("5", "a/5"),
+    ("5", "the 5th place"), ("5", "room 5a"), ("5", "x5"), ("000", "1,000"),
     ("1", "1,000"),
     ("100", "1e100"), ("5", "it is not 5"), ("7", "it isn't 7 but 8"), ("5", "never 5"), ("2020-05-03", "on May 30, 2020"),
     ("a", "a thing"), ("the", "the thing"), ("of the", "of the thing"), ("not", "it is not so"), ("一", "一个"),

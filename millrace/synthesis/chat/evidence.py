@@ -23,15 +23,14 @@ from millrace.synthesis.scoring.numbers import number
 from millrace.synthesis.scoring.places_and_dates import date_of
 
 UNITS = (
-    "km|m|cm|mm|µm|μm|nm|mi|miles?|ft|feet|yd|yards?|kg|g|mg|µg|lbs?|oz|t|tonnes?|l|ml|s|sec|seconds?|ms|µs|ns|min|minutes?|h|hours?"
-    "|days?|weeks?|months?|years?|hz|khz|mhz|ghz|kb|mb|gb|tb|kib|mib|gib|tib|bytes?|bits?|w|kw|mw|gw|v|a|j|kj|mj|n|pa|kpa|k|°c|°f|°"
-    "|%|‰|percent|per cent|usd|eur|gbp|dollars?|euros?|pounds?|yen|million|billion|trillion|thousand|hundred|dozen"
-    "|米|公里|千米|厘米|毫米|克|千克|公斤|吨|秒|分钟|小时|天|年|月|日|元|美元|万|亿|千|百|度"
+    "km|m|cm|mm|µm|μm|nm|mi|ft|yd|kg|g|mg|µg|μg|lbs?|oz|t|l|ml|s|sec|ms|µs|μs|ns|min|h|hz|khz|mhz|ghz|kb|mb|gb|tb|kib|mib|gib|tib"
+    "|w|kw|mw|gw|kwh|v|kv|j|kj|mj|pa|kpa|mpa|hpa|°c|°f|°|%|‰|percent|per cent|usd|eur|gbp|million|billion|trillion|thousand"
+    "|hundred|dozen|米|公里|千米|厘米|毫米|克|千克|公斤|吨|元|美元|万|亿|千|百|度|摄氏度"
 )
-"""What changes a number's meaning when it stands behind it. Other words behind a number are what is counted."""
+"""Signs that change what a number before them means. Words behind a number ("24 blades", "3 years") are what is counted."""
 
 NUMBER = re.compile(
-    r"(?<![\w.,/:~–-])(?<!\d[\u00a0 ])"
+    r"(?<![\w.–~-])(?<!\d[,:])(?<!\w/)(?<!\d[\u00a0 ])"
     r"(?P<number>[-+−]?(?:[$€£¥]\s?)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\s?[/⁄]\s?\d+)?)"
     rf"(?![\d/:~–]|-\d|[.,]\d)(?:[\u00a0 ]?(?P<unit>{UNITS})(?![a-zA-Z]))?(?![A-Za-z_])",
     re.IGNORECASE,
@@ -46,7 +45,8 @@ EMPTY = frozenset(EMPTY_WORDS.split())
 """Words that stand in every text."""
 
 BEFORE = re.compile(
-    r"(?:\b(?:not|never|no|nor|neither|without|except|excluding|unlike|cannot|rather than|instead of|other than)|n['’]t)"
+    r"(?:\b(?:not(?!\s+(?:only|just|merely)\b)|never|no|nor|neither|without|except|excluding|unlike|cannot|rather than"
+    r"|instead of|other than)|n['’]t)"
     r"(?:\s+[\w'’]+){0,3}\s*[\"'“‘(*_`\[]*$|(?:不是|并非|不为|没有|而非|并不|不在|不叫|未|非|除了|除)[\s“‘《\[]*$",
     re.IGNORECASE,
 )
