@@ -252,6 +252,9 @@ def _pattern(template: str, *, whole: bool = True) -> re.Pattern[str]:
         parts.append(re.escape(literal).replace(r"\ ", r"\s+"))
         if name is None:
             continue
+        if not name.isidentifier():  # an attribute of a constant: the words do not show the constant itself
+            parts.append(".+")
+            continue
         parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.+)" if whole else f"(?P<{name}>[^.。]+?)")
         seen.add(name)
     return re.compile("".join(parts))
