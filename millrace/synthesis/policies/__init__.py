@@ -140,6 +140,12 @@ class Policy(Protocol):
         return None
 
     @optional
+    def spent_on(self, seed: str) -> records.Spent | None:
+        """What chat models took for a seed that came to nothing; asked once. None: no model is asked."""
+        del self, seed
+        return None
+
+    @optional
     async def close(self) -> None:
         """Let go of what it holds."""
         del self

@@ -59,6 +59,10 @@ class Synthesis(Stage):
         finally:
             environment.close()
         load_plugin(POLICIES, self.config.policy, "policy")
+        if self.config.policy == "chat":
+            from millrace.synthesis.chat.judging import check_judge
+
+            check_judge(self.config)
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")
 
