@@ -107,7 +107,7 @@ def find_failures(run_dir: Path | str, *, images: Path | str | None = None, work
     selection = {"failures_per_image": None, "quota": 50, **parts["filtering"]}
     stages = [
         Probing(probing),
-        Filtering(_settings(FilteringSettings, selection, "find_failures, filtering")),
+        Filtering(_settings(FilteringSettings, selection, "find_failures, filtering"), annotation=probing.lake.annotation),
         WriteQuestions(_settings(QaSettings, parts["qa"], "find_failures, qa"), AskBaseline(probing)),
     ]
     return _do("full", stages, run_dir, workers, lambda run: conclude(run, probing.claim_set()))

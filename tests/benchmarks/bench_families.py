@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_families --seeds 200
 
-For each family: proven problems per hour and core (drawn, solved, verified, said in one language), the mean effort at each level,
+For each family: proven problems per hour of one core's time (drawn, solved, verified, said in one language), the mean effort at each level,
 the share of problems that were drawn before, the share of the most common answer, and the median similarity of two questions
 (Jaccard of word triples). How fast whole items are (with proofs, replays, journals and exports): `bench_synthesis overhead
 --environment families`.
@@ -35,9 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{options.seeds} problems a level\n")
-    print(
-        "| family | proven an hour and core (CPU time) | mean effort at levels 1 to 5 | drawn before | most common answer | similarity |"
-    )
+    print("| family | proven an hour and core | mean effort at levels 1 to 5 | drawn before | most common answer | similarity |")
     print("|---|---|---|---|---|---|")
     every: list[set[str]] = []
     answers: Counter[str] = Counter()
