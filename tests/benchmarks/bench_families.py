@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.bench_families --seeds 200
 
-For each family: proven problems per hour of one core's time (drawn, solved, verified, said in one language), the mean effort at each level,
+For each family: proven problems per hour of one core's time (drawn, solved, verified, said), the mean effort at each level,
 the share of problems that were drawn before, the share of the most common answer, and the median similarity of two questions
-(Jaccard of word triples). How fast whole items are (with proofs, replays, journals and exports): `bench_synthesis overhead
---environment families`.
+(Jaccard of word triples). How fast whole items are, with proofs, replays, journals and exports, says
+`bench_synthesis overhead --environment families`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.scoring.answers import score_answer
 from millrace.synthesis.scoring.reward import close_worlds, reward_of
 from millrace.synthesis.settings import SynthesisConfig
-from millrace.testing.kinds.family import PROMISES, Subject, mutants
+from millrace.testing.kinds.family import PROMISES, Subject
+from millrace.testing.kinds.family.mutants import mutants
 
 HERE = Path(__file__).parents[3] / "millrace" / "synthesis" / "families"
 TIGHT = {"finishing_order": 3, "cheapest_route": 6}

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import orjson
@@ -18,6 +17,7 @@ from millrace.synthesis.families.catalogue import load_family, problem_of
 from millrace.synthesis.families.contract import LEVELS, Problem
 from millrace.synthesis.scoring.answers import SCORERS, score_answer
 from millrace.testing.kinds import kept
+from millrace.testing.kinds.family.mutants import functions_of, mutants
 
 FOLDER = "millrace.synthesis.families.contract"
 WORD = "family"
@@ -79,7 +79,7 @@ def its_second_method_comes_to_the_same_answers(subject: Subject) -> None:
 
 def its_second_method_shares_no_function_with_the_first(subject: Subject) -> None:
     """What `verify` calls, and what that calls, is not what `solve` calls."""
-    shared = _called(subject.module, "verify") & _called(subject.module, "solve")
+    shared = functions_of(subject.module, "verify") & functions_of(subject.module, "solve")
     kept(not shared, f"solve and verify both call {', '.join(sorted(shared))}: a mistake there would not be seen")
 
 
@@ -128,35 +128,6 @@ def its_problems_and_answers_are_not_the_same_again_and_again(subject: Subject) 
     answer, count = Counter(str(answer) for _, _, answer in subject.drawn()).most_common(1)[0]
     share = count / problems.total()
     kept(share <= MOST_ALIKE, f"{share:.0%} of the answers are {answer}; at most {MOST_ALIKE:.0%}")
-
-
-def mutants(text: str, kind: str) -> list[str]:
-    """The answer with something changed, so that it is another answer."""
-    if kind in ("integer", "fraction"):
-        top, _, bottom = text.partition("/")
-        changed = [str(int(top) + step) + (f"/{bottom}" if bottom else "") for step in (-10, -1, 1, 10)]
-        return [*changed, f"{text}{'1' if not bottom else ''}"] if not bottom else [*changed, top, f"{bottom}/{top}"]
-    entries = text.split(", ")
-    shorter = [", ".join(entries[1:]), ", ".join([*entries, "Nobody"])]
-    return shorter if kind == "set" or len(entries) < 2 else [*shorter, ", ".join(entries[1:] + entries[:1])]
-
-
-def _called(module: ModuleType, start: str) -> set[str]:
-    """`start` and the module's own functions that it calls, directly or through others."""
-    found = {start}
-    waiting = [start]
-    while waiting:
-        function = vars(module)[waiting.pop()]
-        codes: list[CodeType] = [function.__code__]
-        while codes:
-            code = codes.pop()
-            codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-            for name in code.co_names:
-                other = vars(module).get(name)
-                if isinstance(other, FunctionType) and other.__module__ == module.__name__ and name not in found:
-                    found.add(name)
-                    waiting.append(name)
-    return found
 
 
 PROMISES = (
