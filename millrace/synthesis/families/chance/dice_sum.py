@@ -13,7 +13,7 @@ ANSWER_TYPE = "fraction"
 TOPIC = r"probab|chance|dice|die|condition|random|概率|几率|骰子|条件|随机"
 DIAL = "the throws that are possible"
 
-DICE = {1: (2, 6, 10), 2: (3, 5, 6), 3: (3, 7, 8), 4: (4, 5, 6), 5: (4, 7, 8)}
+DICE = {1: (2, 6, 12), 2: (3, 6, 8), 3: (3, 9, 12), 4: (4, 6, 8), 5: (4, 9, 12)}
 """Level → dice, their sides from, to."""
 
 
@@ -21,7 +21,7 @@ def draw(rng: random.Random, level: int) -> Problem:
     """A remainder of the sum, and a largest number that is known to have been thrown."""
     dice, low, high = DICE[level]
     while True:
-        sides, by = rng.randint(low, high), rng.randint(3, 8)
+        sides, by = rng.randint(low, high), rng.randint(3, 10)
         problem = {"dice": dice, "sides": sides, "by": by, "rest": rng.randrange(by), "highest": rng.randint(3, sides)}
         if 0 < Fraction(solve(problem)) < 1:
             return problem

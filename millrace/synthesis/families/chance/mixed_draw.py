@@ -15,7 +15,7 @@ ANSWER_TYPE = "fraction"
 TOPIC = r"probab|chance|urn|marble|draw|random|概率|几率|摸球|随机"
 DIAL = "the different hands that can be drawn"
 
-SIZES = {1: (2, 9, 3), 2: (3, 7, 4), 3: (3, 10, 5), 4: (4, 8, 6), 5: (4, 10, 8)}
+SIZES = {1: (2, 14, 3), 2: (3, 9, 4), 3: (3, 11, 5), 4: (4, 9, 6), 5: (4, 11, 8)}
 """Level → colours, most of one colour, marbles drawn at least."""
 COLOURS = {"en": ("red", "blue", "green", "yellow"), "zh": ("红", "蓝", "绿", "黄")}
 
