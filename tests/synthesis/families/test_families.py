@@ -25,6 +25,7 @@ from millrace.synthesis.scoring.reward import close_worlds, reward_of
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.testing.kinds.family import PROMISES, Subject
 from millrace.testing.kinds.family.mutants import mutants
+from millrace.testing.plugin_under_test import kind_of
 
 HERE = Path(__file__).parents[3] / "millrace" / "synthesis" / "families"
 TIGHT = {"finishing_order": 3, "cheapest_route": 6}
@@ -141,3 +142,15 @@ def test_a_run_over_families_gives_proven_items_with_their_level_and_rewards_tha
         assert reward_of(row["verifier_args"], f"Final answer: {row['answer']}") == 1
         assert all(reward_of(row["verifier_args"], wrong) == 0 for wrong in mutants(row["answer"], row["answer_type"]))
     close_worlds()
+
+
+def test_a_family_is_told_from_other_kinds_of_plug_in_also_when_a_part_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (HERE / "numbers" / "remainders.py").read_text()
+    (tmp_path / "halves").mkdir()
+    (tmp_path / "halves" / "family.py").write_text(source.replace("DIAL = ", "dial = "))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert kind_of("halves.family") == "family"
+    with pytest.raises(UsageError, match="DIAL"):
+        load_family("halves.family")
