@@ -81,7 +81,7 @@ class Quality(Part, frozen=True, kw_only=True):
     dup_cluster: str | None
     """The item that stands for all that ask the same; set when the run is assembled."""
     difficulty: int | None
-    """In hops."""
+    """In hops; of a problem of a family, its level."""
 
 
 class Provenance(Part, frozen=True, kw_only=True):

@@ -193,6 +193,10 @@ class Operator:
     """How often it is tried first, against the others."""
     rules: tuple[str, ...] = ()
     """The frames `rule:NAME` that its question must state: how the world is read, where a reader could do it otherwise."""
+    say: Callable[[Mapping[str, Any], str], str] | None = None
+    """The words for a use of it, by its constants and the language, where `en` and `zh` do not hold them."""
+    graded: bool = False
+    """Whether its constant `level` says how difficult a question with it is; else the number of hops does."""
     answer_type: str = ""
     """How an answer to it is scored (a name in `millrace.synthesis.scoring`); empty: by the form of the value."""
 
