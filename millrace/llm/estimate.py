@@ -55,13 +55,8 @@ def about_a_picture(stage: str, calls: int, *, pictures: int = 1) -> Planned:
     return Planned(stage=stage, calls=calls, input_tokens=PROMPT_TOKENS, output_tokens=ANSWER_TOKENS, pictures=pictures)
 
 
-def estimate_lines(settings: ModelSettings, planned: Sequence[Planned]) -> list[str]:
-    """The lines for `--dry-run` of one model: calls, tokens, cost and time per stage and in sum."""
-    return lines_of([(settings, stage) for stage in planned])
-
-
 def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[LedgerRow] = ()) -> list[str]:
-    """The same for the calls of several models: a line per stage and model, then what they come to together.
+    """The lines for `--dry-run`: calls, tokens, cost and time per stage and model, then what they come to together.
 
     Args:
         calls: the models with what each is asked.

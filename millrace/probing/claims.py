@@ -177,11 +177,6 @@ class ClaimSet:
         raise UsageError(f"no claim '{claim_id}' in use{did_you_mean(claim_id, [claim.claim_id for claim in self.claims])}")
 
 
-def claim_set_names() -> list[str]:
-    """The claim sets that have a name: shipped, or of an entry point."""
-    return list(plugin_files(PACKAGE, "yaml"))
-
-
 def load_claims(
     name_or_path: str | Path = "default", enabled: Sequence[str] = (), *, failure_reasons: Path | None = None
 ) -> ClaimSet:

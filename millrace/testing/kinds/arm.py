@@ -82,7 +82,7 @@ def it_draws_from_the_pool_alone(subject: Opened) -> None:
 def the_same_seed_draws_the_same(subject: Opened) -> None:
     """Also from a pool that comes in another order: a resumed run must not train on other data."""
     first = subject.module.draw(pool(), SIZE, 1)
-    backwards = dict(reversed(pool().items()))
+    backwards = dict(reversed(list(pool().items())))
     kept(list(first) == list(subject.module.draw(pool(), SIZE, 1)), "the second draw of one seed is another one")
     same = {one.item.id for one in first} == {one.item.id for one in subject.module.draw(backwards, SIZE, 1)}
     kept(same, "from a pool in another order it draws other records")
