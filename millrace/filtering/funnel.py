@@ -16,6 +16,7 @@ from millrace.filtering.selection_shards import ShardReport, write_array
 from millrace.filtering.settings import PRIORITY_WEIGHTS, FilteringSettings
 from millrace.lake.annotations import ANY
 from millrace.records.summaries import Balance
+from millrace.run.counted import counted
 
 
 class FilteringReport(msgspec.Struct):
@@ -85,4 +86,5 @@ def plan_lines(settings: FilteringSettings, annotation: str = ANY) -> list[str]:
     limits += [f"{settings.total} altogether"] if settings.total else []
     routes = checked_routes(settings, annotation)
     pipelines = len({route.pipeline_type for route in routes.by_failure.values()})
-    return [f"filtering: keep {', '.join(limits)}; {len(routes.by_failure)} failure ids go to {pipelines} question pipelines"]
+    ids = f"{counted(len(routes.by_failure), 'failure ids')} {'goes' if len(routes.by_failure) == 1 else 'go'}"
+    return [f"filtering: keep {', '.join(limits)}; {ids} to {counted(pipelines, 'question pipelines')}"]

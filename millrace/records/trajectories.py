@@ -17,7 +17,7 @@ SeedMatch = Literal["keyword", "text", "fallback"]
 
 CallStatus = Literal["ok", "error"]
 CallCause = Literal["", "refused", "ended"]
-"""Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
+"""Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that ended)."""
 
 Number = int | float
 """Written as it is: a whole number stays one."""

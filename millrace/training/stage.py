@@ -9,6 +9,7 @@ from typing import Any
 
 from millrace.plugins.loading import load_plugin
 from millrace.run.context import RunContext
+from millrace.run.counted import counted
 from millrace.run.stage import Forecast, Stage
 from millrace.training.settings import TrainingConfig
 
@@ -64,7 +65,7 @@ def plan_lines(config: TrainingConfig) -> list[str]:
     from millrace.training.parameters import spell
 
     plan = plan_for(config)
-    lines = [f"{len(plan.runs)} runs, at most {config.max_retries + 1} attempts each:"]
+    lines = [f"{counted(len(plan.runs), 'runs')}, at most {counted(config.max_retries + 1, 'attempts')} each:"]
     for run in plan.runs:
         lines.append(f"  {run.id}  {run.title}")
         fixed = {name: value for name, value in run.hyperparameters.items() if name not in run.mutated}

@@ -115,7 +115,7 @@ def told(url: str, *, wait_s: float = 0.0, key_env: str | None = None, **changed
 
 
 def test_the_preflight_says_that_nobody_answers() -> None:
-    assert "nobody answers at http://127.0.0.1:9/v1" in told("http://127.0.0.1:9/v1")
+    assert "no server answers at http://127.0.0.1:9/v1" in told("http://127.0.0.1:9/v1")
 
 
 def test_the_preflight_says_that_the_model_is_unknown_and_which_are_known() -> None:

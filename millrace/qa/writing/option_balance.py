@@ -172,7 +172,7 @@ def _presence(left: Mapping[Cell, float], shares: Mapping[str, float]) -> dict[s
 def capped(wanted: Mapping[str, float], most: float) -> dict[str, float]:
     """Cut amounts so that none is more than `most` of their sum, with the slack that chance has in a set of this size.
 
-    The slack, one standard deviation of a share, keeps small families from being cut to nothing for what nobody could notice.
+    The slack, one standard deviation of a share, keeps small families from being cut to nothing for an imbalance within chance.
     """
     total = sum(wanted.values())
     if not total:
