@@ -168,7 +168,7 @@ def synthesize(
     path = find_config("synthesis", Path(config)) if config is not None else None
     base = load_config(SynthesisConfig, path)
     whole = parse_config(SynthesisConfig, {**base.model_dump(), **settings}, where="synthesize")
-    return _do("synthesis", [Synthesis(whole)], run_dir, whole.max_workers, lambda run: conclude(run, whole))
+    return _do("synthesis", [Synthesis(whole)], run_dir, whole.workers, lambda run: conclude(run, whole))
 
 
 def _settings(model: type[S], given: Mapping[str, Any], where: str) -> S:

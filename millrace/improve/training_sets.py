@@ -44,7 +44,7 @@ def jobs_of(settings: ImproveSettings, base: Mapping[str, Any], folder: Path, fo
 
 def draw_all(settings: ImproveSettings, pool: Pool) -> dict[tuple[str, int], list[Drawn]]:
     """(arm, number) → its records. Raises InputError as `draw_arm` does."""
-    size = ArmSize(settings.images, settings.records_per_image, settings.failure_share)
+    size = ArmSize(settings.images, settings.records_per_image, settings.failure_share, settings.target, settings.replay_share)
     return {
         (arm, number): draw_arm(arm, pool, size, settings.seed * 1000 + number)
         for arm in settings.arms

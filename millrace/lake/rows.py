@@ -29,7 +29,10 @@ PATH_COLUMNS = ("image_path", "path", "file_path", "image_url")
 
 IMAGE_COLUMNS = (*BYTES_COLUMNS, *BASE64_COLUMNS, *PATH_COLUMNS)
 
-NOT_METADATA = frozenset({"image_id", *BYTES_COLUMNS, *BASE64_COLUMNS})
+COPY_GROUP = "copy_group"
+"""The column that near copies of one picture share: a dataset's splits keep them together."""
+
+NOT_METADATA = frozenset({"image_id", COPY_GROUP, *BYTES_COLUMNS, *BASE64_COLUMNS})
 """Columns that are kept elsewhere, as are those of annotations."""
 
 _PATH_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
@@ -46,6 +49,8 @@ class LakeRow(msgspec.Struct, frozen=True):
     """What is known about the picture, where the lake has it in a form that some kind of annotation reads."""
     metadata: dict[str, Any]
     """Every other column, `conversations` among them."""
+    copy_group: str | None = None
+    """What the picture shares with its near copies; None where it has none."""
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -71,7 +76,7 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
         path = path or source
         image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         if data is None:
-            data = _read_file(source, file.parent)
+            data = read_file(source, file.parent)
         metadata = cells.keys() - NOT_METADATA - annotation_columns(annotation)
         return LakeRow(
             ref=ImageRef(image_id, name, row, sha256(data).hexdigest()[:16]),
@@ -79,6 +84,7 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
             path=None if source is None else str(_resolve(source, file.parent)),
             annotation=read_annotation(lambda column: _value(cells.get(column)), annotation),
             metadata={column: _metadata(cell) for column, cell in cells.items() if column in metadata},
+            copy_group=_text(cells.get(COPY_GROUP)) or None,
         )
     except ItemFailed as failure:
         return BadRow(ImageRef(image_id, name, row, ""), failure.reason, failure.detail)
@@ -113,7 +119,12 @@ def _resolve(path: str, folder: Path) -> Path:
     return folder / (rest if sign and scheme.lower() == "file" else path)
 
 
-def _read_file(path: str | None, folder: Path) -> bytes:
+def read_file(path: str | None, folder: Path) -> bytes:
+    """The bytes of an image file; a relative path starts at `folder`.
+
+    Raises:
+        ItemFailed: it is not there, no regular file, empty, too large, or on another machine.
+    """
     assert path is not None
     scheme, sign, _ = path.partition("://")
     if sign and scheme.lower() != "file":

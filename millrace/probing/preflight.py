@@ -31,6 +31,10 @@ def check(config: ProbingConfig) -> ClaimSet:
     annotation_kinds(config.lake.annotation)
     if config.lake.path is not None:
         _lake(config.lake.path)
+    elif config.lake.recipe is not None:
+        from millrace.lake.embedded import plan_lake
+
+        plan_lake(images=config.lake.images, seed=config.lake.seed, rows_per_shard=1, recipe=config.lake.recipe)
     return claims
 
 

@@ -24,6 +24,9 @@ class LakeSettings(Settings):
     """Images in the embedded lake."""
     seed: int = 20
     """Seed of the embedded lake."""
+    recipe: str | None = None
+    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, or `rare`, in which what is hard is
+    rare."""
 
 
 class TorchrunSettings(Settings):

@@ -16,8 +16,9 @@ SeedMatch = Literal["keyword", "text", "fallback"]
 """How a seed led to its start: by a word in it, by its own text, or not at all (chosen by hash)."""
 
 CallStatus = Literal["ok", "error"]
-CallCause = Literal["", "refused", "ended"]
-"""Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that ended)."""
+CallCause = Literal["", "refused", "ended", "unavailable"]
+"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that ended), or a server that
+the tool asks was at fault. Only a refused call is a mistake of its caller."""
 
 Number = int | float
 """Written as it is: a whole number stays one."""
