@@ -218,7 +218,9 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
         keyed = f"api_key_env: CROWD_KEY, base_url: '{place}'"
         baseline = "probing.baseline={{name: endpoint, chat: {{{}}}}}".format
         cases = {
-            baseline("model: crowd, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]"): "nobody answers at http://127.0.0.1:9/v1",
+            baseline(
+                "model: crowd, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]"
+            ): "no server answers at http://127.0.0.1:9/v1",
             baseline(f"model: crowd, endpoints: [{{base_url: '{place}'}}]"): "it wants a key",
             baseline(f"model: crowd, endpoints: [{{base_url: '{place}', api_key_env: ANOTHER_KEY}}]"): "the key was refused",
             baseline(

@@ -48,7 +48,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Inst
 
 @pytest.fixture(scope="module")
 def undisturbed(here: Installation) -> Path:
-    """A main job that nobody disturbs."""
+    """A main job without a disturbance."""
     folder = here.folder / "full"
     assert here.worker.pid
     run = here.server.trigger("full", full_config(here.scheduler), folder)
