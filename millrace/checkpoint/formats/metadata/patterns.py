@@ -13,7 +13,7 @@ from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 
 from millrace.checkpoint.formats.item_pickle import leading_numbers
-from millrace.checkpoint.formats.metadata_records import ENUM, give_properties, record_of
+from millrace.checkpoint.formats.metadata.records import ENUM, give_properties, record_of
 from millrace.checkpoint.formats.pickle_machine import PickleMachine
 
 _G = rb"(h.|j....)"

@@ -14,7 +14,7 @@ import torch
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 
-from millrace.checkpoint.formats.metadata_patterns import NUMBER, SHAPE, SHAPE_END, PatternMachine, noted_of
+from millrace.checkpoint.formats.metadata.patterns import NUMBER, SHAPE, SHAPE_END, PatternMachine, noted_of
 from millrace.checkpoint.formats.pickle_machine import Symbol
 
 _FIELDS = rb"\)\x81\x94\}\x94\("
