@@ -37,12 +37,12 @@ def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -
     Raises:
         UsageError: what is wrong, in one sentence. See worker_check.py.
     """
-    if settings.class_path:
+    if settings.class_path and not settings.is_none:
         from millrace.orchestration.clusters.cluster_classes import cluster_class
 
         cluster_class(settings.class_path)
     if settings.scheduler is None:
-        if hosts > 1 and not settings.class_path:
+        if hosts > 1 and (settings.is_none or not settings.class_path):
             raise UsageError(
                 f"torchrun.nnodes is {hosts}, but without cluster.address the only Dask workers are on this machine; "
                 "start a Dask scheduler and a worker on each machine, and name it (docs/cluster.md)"
