@@ -10,8 +10,8 @@ import pytest
 
 from millrace.run.journal import read_json
 from tests.e2e.commands import Command, answer, run
+from tests.e2e.records import records
 from tests.e2e.services import wait_for
-from tests.e2e.test_full import records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ def slow_config(coin_config: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_ctrl_c_and_kill_minus_nine_leave_nothing_and_change_no_record(
-    tmp_path: Path, cache: Path, coin_config: Path, slow_config: Path, without_prefect: dict[str, str]
+    undisturbed: Path, tmp_path: Path, cache: Path, slow_config: Path, without_prefect: dict[str, str]
 ) -> None:
     """Ctrl-C while ranks are at work, `kill -9` while the pool is; then to the end, against an undisturbed run."""
     folder = tmp_path / "run"
@@ -60,9 +60,6 @@ def test_ctrl_c_and_kill_minus_nine_leave_nothing_and_change_no_record(
     code, printed = answer("full", *arguments, cache=cache)
     assert (code, "is finished" in printed) == (0, True)
 
-    undisturbed = tmp_path / "undisturbed"
-    code, printed = run("full", "--config", str(coin_config), "--run-dir", str(undisturbed), *NONE, cache=cache)
-    assert code == 0, printed
     assert records(folder) == records(undisturbed)
     assert read_json(folder / "manifest.json")["flows"]["full"]["state"] == "finished"
     assert "qa is done" in (folder / "logs" / "flow.log").read_text()
