@@ -10,7 +10,10 @@ a difference that is not shown is a result too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from msgspec import to_builtins
 
 from millrace.compare.commands import SUBCOMMANDS, flow_arguments
 from millrace.compare.settings import CompareSettings, SideSettings
@@ -45,7 +48,7 @@ def stages(config: CompareFlowConfig) -> list[Stage]:
 def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
     """The same, apart."""
     probed: list[Stage] = []
-    asked: dict[str, dict[str, Any]] = {}
+    asked: dict[str, Mapping[str, Any]] = {}
     compared: dict[str, SideSettings] = {}
     for name, side, stage in (("before", config.compare.before, ProbingBefore), ("after", config.compare.after, ProbingAfter)):
         if side.baseline:
@@ -66,7 +69,7 @@ def compare(run: RunContext, config: CompareFlowConfig) -> dict[str, Any]:
         run.progress.say(line)
     for stage in (*probed, comparison):
         run.do(stage)
-    return finish(run, config.compare, HowAsked(), sides_in(run.folder.path, config.compare))
+    return dict(to_builtins(finish(run, config.compare, HowAsked(), sides_in(run.folder.path, config.compare))))
 
 
 if __name__ == "__main__":

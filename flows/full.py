@@ -43,7 +43,8 @@ class FullConfig(Settings):
 
 def stages(config: FullConfig) -> list[Stage]:
     """The main job, in its order."""
-    made = [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline(config.probing))]
+    selecting = Filtering(config.filtering, annotation=config.probing.lake.annotation)
+    made = [Probing(config.probing), selecting, WriteQuestions(config.qa, AskBaseline(config.probing))]
     return [*made, Improve(config.improve, AskAnother(config.probing))] if config.improve.enabled else made
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from millrace.config import Settings, ShippedPath, plugin_field
 from millrace.plugins.form_fields import SettingsOf
+from millrace.records.record import PluginChoice
 
 ARMS = ("untargeted", "targeted", "shuffled", "untargeted_again")
 
@@ -21,6 +22,8 @@ class TestLake(Settings):
     """Images to judge on."""
     seed: int = 1020
     """Seed of the embedded test lake, and of the order in which images are taken."""
+    recipe: str | None = None
+    """Kind of the embedded test lake; empty: that of the lake that was probed."""
 
 
 class ImproveSettings(Settings):
@@ -35,8 +38,13 @@ class ImproveSettings(Settings):
     """Images in every arm's training set."""
     records_per_image: PositiveInt = 4
     """Claims about each of them: the same in every arm, so that every step sees as many images and as many records."""
+    target: Literal["kinds", "failures"] = "failures"
+    """What the arm `targeted` chooses images by: `kinds` (factors on whose images the base fails often) or `failures` (on the
+    image itself)."""
+    replay_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """With `kinds`: share of its images that are drawn without a look at the outcomes, so that what was right stays right."""
     failure_share: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Share of the base's failures that the arm `targeted` aims at; the rest is what it got right before."""
+    """With `failures`: share of the base's failures among its records; the rest is what it got right before."""
     steps: PositiveInt = 200
     """Steps of every training."""
     images_per_step: PositiveInt = 9
@@ -47,11 +55,14 @@ class ImproveSettings(Settings):
     """How much a failure rate may rise before it counts as harm: 0.02 is two points."""
     level: float = Field(default=0.05, gt=0.0, lt=0.5)
     """Level of the tests; intervals hold 1 minus this."""
+    rare_share: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """A kind of image (a factor) is rare when at most this share of the probed images are of it. Where there are such kinds,
+    targeting is judged on them alone as well as on all images. 0: it is not."""
     tuning_share: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Share of the probed images that go into no arm: a trainer gets their records to tune on."""
     test: TestLake = TestLake()
     """What the models are judged on."""
-    trainer: Annotated[dict[str, Any], SettingsOf("millrace.improve.trainers", "trainer", "embedded")] = Field(
+    trainer: Annotated[PluginChoice, SettingsOf("millrace.improve.trainers", "trainer", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.improve.trainers:trainer_settings"),
     )

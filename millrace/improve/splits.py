@@ -11,7 +11,8 @@ from millrace.improve.image_marks import find_leaks
 from millrace.improve.pool import by_image, tuning_images
 from millrace.improve.settings import ImproveSettings
 from millrace.records.improve import ImageMark, PoolItem
-from millrace.run.journal import read_jsonl
+from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
+from millrace.run.journal import read_records
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def rows_asked(probed: Path) -> dict[str, list[int]]:
     """Parquet file → rows of the images that a probing has outcomes for."""
     rows: dict[str, set[int]] = {}
     for shard in sorted(probed.glob("shard-*.jsonl")):
-        for record in read_jsonl(shard):
-            if record["kind"] == "outcome":
-                rows.setdefault(record["image"]["file"], set()).add(record["image"]["row"])
+        for record in read_records(shard, PROBED_CLAIM):
+            if isinstance(record, OutcomeRecord):
+                rows.setdefault(record.image.file, set()).add(record.image.row)
     return {file: sorted(found) for file, found in sorted(rows.items())}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.improve import preflight
 from millrace.improve.asking import AsksOthers
 from millrace.improve.settings import ImproveSettings
+from millrace.records.results.improve import ImproveSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 
@@ -27,29 +28,31 @@ class Improve(Stage):
     asks: AsksOthers
 
     name = "improve"
+    summary_type = ImproveSummary
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
         from millrace.errors import MillraceError
 
-        lines = [] if "probing" in forecast.stages else [f"pool: the outcomes in {run_dir / 'probing'}"]
+        workers = min(4, os.cpu_count() or 1)
         try:
-            probing: dict[str, Any] | None = self.asks.settings(run_dir)
+            probing = self.asks.settings(run_dir)
         except MillraceError as error:
-            lines, probing = [f"pool: {error}"], None
-        return lines + preflight.plan_lines(self.config, probing, min(4, os.cpu_count() or 1))
+            return [f"pool: {error}", *preflight.plan_lines(self.config, None, workers)]
+        lines = [] if "probing" in forecast.stages else [f"pool: the outcomes in {run_dir / 'probing'}"]
+        return lines + preflight.plan_lines(self.config, probing, workers)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See `Stage.check`."""
         preflight.check(self.config, run_dir, self.asks, probed_before="probing" in earlier)
 
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
+    def is_short(self, summary: ImproveSummary) -> bool:
         """Whether what is required was not shown."""
-        wanted = self.config.require
-        shown = {"helps": summary["verdict"] == "helps", "targeting": summary["targeting"] == summary["verdict"] == "helps"}
-        return not shown.get(wanted, True)
+        helps = summary.verdict == "helps"
+        shown = {"helps": helps, "targeting": helps and summary.targeting == "helps"}
+        return not shown.get(self.config.require, True)
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ImproveSummary:
         """Test images → plan → training sets → trainings → the same images asked again → figures and verdict."""
         from millrace.improve.arms import arm_name
         from millrace.improve.conclusion import conclude
@@ -62,7 +65,7 @@ class Improve(Stage):
         settings, root = self.config, run.folder.path
         probing = self.asks.settings(root)
         items = read_pool(root / "probing")
-        test_lake = self.asks.lake(settings.test.path, settings.test.images, settings.test.seed, run)
+        test_lake = self.asks.lake(settings.test, probing, run)
         self._ask(run, folder, probing, {BASE: probing["baseline"]}, test_lake, "asking the base")
         split = self._split(run, folder, items, test_lake)
         preflight.check_size(settings, sum(len(found) >= settings.records_per_image for found in split.pool.values()))

@@ -44,7 +44,7 @@ def jobs_of(settings: ImproveSettings, base: Mapping[str, Any], folder: Path, fo
 
 def draw_all(settings: ImproveSettings, pool: Pool) -> dict[tuple[str, int], list[Drawn]]:
     """(arm, number) → its records. Raises InputError as `draw_arm` does."""
-    size = ArmSize(settings.images, settings.records_per_image, settings.failure_share)
+    size = ArmSize(settings.images, settings.records_per_image, settings.failure_share, settings.target, settings.replay_share)
     return {
         (arm, number): draw_arm(arm, pool, size, settings.seed * 1000 + number)
         for arm in settings.arms
@@ -73,6 +73,7 @@ def write_sets(
         path = Path(job.dataset)
         if not path.exists():
             records = [training_record(one, names[one.item.sha256]) for one in drawn[job.arm, job.number]]
+            path.parent.mkdir(parents=True, exist_ok=True)
             form.write(records, Path(job.images), path)
     if jobs and not Path(jobs[0].tuning).exists():
         kept = [training_record(Drawn(item, item), names[item.sha256]) for item in tuning]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic import BaseModel
 
 from millrace.errors import UsageError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from millrace.orchestration.clusters.cluster import ClusterStart
 
 Subcommand = Callable[[Sequence[str]], int]
+FlowFunction = Callable[[RunContext, Any], msgspec.Struct | Mapping[str, Any]]
+"""Does the stages of a flow and returns its summary: a record, or plain JSON."""
 
 PARAMETERS = """
 
@@ -52,7 +55,7 @@ class Definition:
     """A flow's parts, as `flow` got them."""
 
     name: str
-    function: Callable[[RunContext, Any], dict[str, Any]]
+    function: FlowFunction
     config: type[BaseModel]
     stages: Callable[[Any], Sequence[Stage]]
     cluster: Callable[[Any], ClusterSettings | None]
@@ -129,7 +132,7 @@ class Definition:
     def _done(self, run: RunContext, config: BaseModel) -> dict[str, Any]:
         summary = self.function(run, config)
         run.finish(self.stages(config))
-        return {**summary, "status": run.status}
+        return {**msgspec.to_builtins(summary), "status": run.status}
 
 
 def flow(
@@ -139,7 +142,7 @@ def flow(
     cluster: Callable[[Any], ClusterSettings | None] = lambda config: config.cluster,
     arguments: Callable[[Sequence[str]], Sequence[str]] = list,
     subcommands: Mapping[str, Subcommand] | None = None,
-) -> Callable[[Callable[[RunContext, Any], dict[str, Any]]], Any]:
+) -> Callable[[FlowFunction], Any]:
     """Make a flow of a function that does its stages and returns its summary.
 
     Args:
@@ -150,7 +153,7 @@ def flow(
         subcommands: other things that the command does when its first argument names them.
     """
 
-    def decorate(function: Callable[[RunContext, Any], dict[str, Any]]) -> Any:
+    def decorate(function: FlowFunction) -> Any:
         module = sys.modules[function.__module__]
         package = module.__spec__.name.rpartition(".")[0] if module.__spec__ is not None else "flows"
         definition = Definition(

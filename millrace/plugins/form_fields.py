@@ -28,15 +28,18 @@ class NameOf:
     Args:
         package: its folder, as a dotted path.
         own: what the user may give instead.
+        instead: a word that stands for no single plug-in; empty: there is none.
     """
 
     package: str
     own: str = "dotted path of your own"
+    instead: str = ""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """A drop-down, or a text."""
         del core, handler
         names = sorted({*plugin_names(self.package), *plugin_files(self.package, "yaml")})
+        names = [self.instead, *names] if self.instead else names
         return {"anyOf": [{"title": "shipped", "type": "string", "enum": names}, {"title": self.own, "type": "string"}]}
 
 

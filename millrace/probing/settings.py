@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
+from millrace.lake.annotations import ANY
 from millrace.plugins.form_fields import NameOf, SettingsOf
 from millrace.probing.claims import ClaimSet, load_claims
 
@@ -17,10 +18,15 @@ class LakeSettings(Settings):
 
     path: ShippedPath = None
     """A folder of parquet files; empty makes the embedded lake of digit scenes."""
+    annotation: Annotated[str, NameOf("millrace.lake.annotations", instead=ANY)] = ANY
+    """What kind of annotation its images have: a name, or your own module. `any` tries every kind that is registered."""
     images: PositiveInt = 800
     """Images in the embedded lake."""
     seed: int = 20
     """Seed of the embedded lake."""
+    recipe: str | None = None
+    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, or `rare`, in which what is hard is
+    rare."""
 
 
 class TorchrunSettings(Settings):

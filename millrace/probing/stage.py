@@ -97,7 +97,7 @@ def prepared_lake(settings: LakeSettings, run: RunContext) -> Path:
         return settings.path
     from millrace.lake.embedded import build_shard, plan_lake
 
-    drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD)
+    drawing = plan_lake(images=settings.images, seed=settings.seed, rows_per_shard=IMAGES_PER_SHARD, recipe=settings.recipe)
     if drawing.missing:
         with run.progress.stage("drawing the lake", len(drawing.missing), "shards") as bar:
             run.map(build_shard, Same(drawing), drawing.missing, on_done=lambda path: bar.advance())
@@ -178,9 +178,16 @@ class AskAnother:
         del probing
         baseline_settings(model)
 
-    def lake(self, path: Path | None, images: int, seed: int, run: RunContext) -> Path:
-        """The folder of images to ask about: the one given, or an embedded one."""
-        return prepared_lake(LakeSettings(path=path, images=images, seed=seed), run)
+    def lake(self, wanted: Any, probing: Mapping[str, Any], run: RunContext) -> Path:
+        """The folder of images to ask about: the one given, or an embedded one of the kind that was probed, or of the kind named.
+
+        Args:
+            wanted: `path`, `images`, `seed` and `recipe`, as `LakeSettings` has them.
+            probing: how the run asked.
+            run: draws the embedded lake.
+        """
+        kind = wanted.recipe or probing["lake"].get("recipe")
+        return prepared_lake(LakeSettings(path=wanted.path, images=wanted.images, seed=wanted.seed, recipe=kind), run)
 
     def function(self) -> Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ProbingSummary]:
         """`probe_another`, which workers call for each model."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from millrace.records.record import Record
+from millrace.records.record import PluginChoice, Record
 
 
 class PoolItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +85,32 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     """An arm, or `base`: the model before any training."""
     expected: Literal["fewer failures", "no difference", "not fewer failures"]
+    on: Literal["rare kinds"] | UnsetType = UNSET
+    """On which images: those of the plan's rare kinds; not there: on all."""
+
+
+class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arms draw from. Source: the outcomes of the run's probing."""
+
+    outcomes: int
+    images: int
+    failures: int
+    sha256: str
+    """Over the ids, and which of them are failures."""
+
+
+class AskedHow(msgspec.Struct, frozen=True, kw_only=True):
+    """How every model is asked. Source: the settings of the run's probing."""
+
+    claims: str
+    """The claim set: a name or a path."""
+    enabled_claims: tuple[str, ...]
+    judge: PluginChoice
+    seed: int
+    baseline: PluginChoice
+    """The base itself."""
+    unanswerable_share: float
+    """0 to 1."""
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -99,16 +126,18 @@ class Plan(Record, frozen=True, kw_only=True):
     images_per_step: int
     steps: int
     failure_share: float
+    replay_share: float | UnsetType = UNSET
+    """Of the arm `targeted`, where it chooses images by their kind; not there: it chooses them by failures."""
     seeds: tuple[int, ...]
     margin: float
     level: float
-    trainer: dict[str, Any]
-    probing: dict[str, Any]
-    """How every model is asked: claims, judge, seed, and the base itself."""
-    pool: dict[str, Any]
-    """`outcomes`, `images`, `failures`, and a SHA-256 over the ids."""
+    trainer: PluginChoice
+    probing: AskedHow
+    pool: PoolFacts
     tuning: tuple[str, ...]
     """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    rare: tuple[str, ...] | UnsetType = UNSET
+    """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]
 
 
@@ -124,7 +153,7 @@ class TrainingJob(Record, frozen=True, kw_only=True):
     steps: int
     images_per_step: int
     records_per_image: int
-    base: dict[str, Any]
+    base: PluginChoice
     """The model before training, as probing's `baseline` names it."""
     folder: str
     """The training's own folder: the trainer may write in it."""
@@ -149,7 +178,7 @@ class Trained(Record, frozen=True, kw_only=True):
     SCHEMA: ClassVar[str] = "millrace.improve_trained/1"
     arm: str
     number: int
-    model: dict[str, Any]
+    model: PluginChoice
     """The trained model, as probing's `baseline` names it."""
     records: int
     seconds: float | None

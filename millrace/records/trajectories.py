@@ -16,8 +16,9 @@ SeedMatch = Literal["keyword", "text", "fallback"]
 """How a seed led to its start: by a word in it, by its own text, or not at all (chosen by hash)."""
 
 CallStatus = Literal["ok", "error"]
-CallCause = Literal["", "refused", "ended"]
-"""Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
+CallCause = Literal["", "refused", "ended", "unavailable"]
+"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that died), or a server that
+the tool asks was at fault. Only a refused call is a mistake of whoever made it."""
 
 Number = int | float
 """Written as it is: a whole number stays one."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import UnsetType, to_builtins
 
 from millrace.errors import ItemFailed
-from millrace.lake.annotations import factor_words
+from millrace.lake.annotations import factor_words, kind_named_in
 from millrace.lake.reader import LakeReader
 from millrace.llm.run_chats import ledger_of_run
 from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
@@ -170,6 +170,7 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
     stages = _Stages.read(folder)
     probing, qa = stages.probing, stages.qa
     config = read_json(folder / "config.json")
+    annotation = kind_named_in(config["probing"])
     total = rate_of(probing.outcomes)
     time = summary["time"]
     return ReportData(
@@ -187,7 +188,9 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
             for name, asks in [claims.get(claim, (claim, ""))]
         ),
         factors=tuple(
-            FactorResult(name, factor_words(name), present, Rate(total.failures - present.failures, total.n - present.n))
+            FactorResult(
+                name, factor_words(name, annotation), present, Rate(total.failures - present.failures, total.n - present.n)
+            )
             for name, outcomes in probing.factors.items()
             if name != "none"
             for present in [rate_of(outcomes)]

@@ -76,7 +76,7 @@ class RunContext(ABC):
             write_json(kept, found)
         summary = dict(to_builtins(found))
         self.summaries[stage.name] = summary
-        if found.is_short if isinstance(found, StageSummary) else stage.is_short(summary):
+        if stage.is_short(found):
             self.short.add(stage.name)
         return summary
 

@@ -121,10 +121,9 @@ class Stage(ABC):
             Its summary, which is kept as `summary.json` in the folder and says that the stage is complete.
         """
 
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
-        """Whether it is complete, but short of its target."""
-        del summary
-        return False
+    def is_short(self, summary: Any) -> bool:
+        """Whether it is complete, but short of its target. `summary` is of `summary_type`."""
+        return bool(getattr(summary, "is_short", False))
 
     def facts(self) -> dict[str, Any]:
         """What the manifest keeps beside the state of a finished run."""

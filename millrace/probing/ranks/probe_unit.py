@@ -13,6 +13,7 @@ from msgspec import UNSET
 from PIL import Image
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.lake.annotations import ANY
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow, LakeRow
@@ -52,6 +53,8 @@ class Probe(msgspec.Struct, frozen=True):
     lake: Path
     seed: int
     unanswerable_share: float
+    annotation: str = ANY
+    """The kind of annotation that is looked for."""
 
 
 def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[int], None]) -> int:
@@ -67,7 +70,7 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
         return count_failures(journal.records_of(PROBED_CLAIM))
     complete = _complete_images(journal.records_of(PROBED_CLAIM), len(probe.claims.claims))
     failures = sum(complete.values())
-    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake)
+    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake, annotation=probe.annotation)
     for records in _probed(probe, (row for row in rows if row.ref.row not in complete)):
         journal.append(*records)
         failed = count_failures(records)

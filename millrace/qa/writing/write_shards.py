@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.errors import ItemFailed, RunFailed
+from millrace.lake.annotations import ANY
 from millrace.llm.run_chats import chats_of_run
 from millrace.qa.checking.question_checks import Examination, examine, proof_of
 from millrace.qa.items import KEYS, build_item
@@ -35,10 +36,10 @@ class StageReport(msgspec.Struct):
     dropped: dict[str, int]
 
 
-def survey_shard(selection: Path, lake: Path | None, qa: QaSettings) -> Survey:
+def survey_shard(selection: Path, lake: Path | None, qa: QaSettings, annotation: str = ANY) -> Survey:
     """Count what a shard's failures offer, for `plan_questions`. Reads every image's annotation, writes nothing."""
     survey: Survey = Counter()
-    for case in read_cases(selection, lake):
+    for case in read_cases(selection, lake, annotation):
         if isinstance(case, Case):
             try:
                 survey[cell_of(choices_for(case, qa.seed)[0])] += 1
@@ -65,7 +66,7 @@ def examined_path(written: Path) -> Path:
     return written.parent / "examined" / written.name
 
 
-def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, plan: Plan) -> StageReport:
+def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, plan: Plan, annotation: str = ANY) -> StageReport:
     """Write the questions about a shard's failures to `out`, and the failures without one beside it with their reason.
 
     A shard that is there already is left alone and only counted.
@@ -76,11 +77,12 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
         lake: the folder of images; None when the selection embeds them.
         qa: the settings.
         plan: from `plan_questions`, over the whole selection.
+        annotation: the kind of annotation that the images have (`millrace.lake.annotations`).
     """
     if not out.exists():
         cases: list[Case] = []
         lost: list[DroppedQuestion] = []
-        for case in read_cases(selection, lake):
+        for case in read_cases(selection, lake, annotation):
             if isinstance(case, Case):
                 cases.append(case)
             else:

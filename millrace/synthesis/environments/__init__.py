@@ -36,6 +36,10 @@ class ToolError(MillraceError):
     """A tool says no: its message becomes an error observation for the policy."""
 
 
+class ToolUnavailable(ToolError):
+    """A tool cannot answer because something outside is at fault (a server that is down): no mistake of the policy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One tool call."""
@@ -51,7 +55,8 @@ class Observation:
     status: trajectories.CallStatus
     text: str
     cause: trajectories.CallCause = ""
-    """Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
+    """Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that died), or what the
+    tool needs out there did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,8 @@ def called(tool: Tool, parameters: Mapping[str, Any], max_chars: int) -> Observa
     try:
         text = tool.call(**parameters)
     except ToolError as error:
-        return Observation("error", f"{tool.name}: {error}"[:max_chars], "refused")
+        cause: trajectories.CallCause = "unavailable" if isinstance(error, ToolUnavailable) else "refused"
+        return Observation("error", f"{tool.name}: {error}"[:max_chars], cause)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation, never the end of a run

@@ -121,6 +121,8 @@ class Policy(Protocol):
     name: str
     many_seeds: bool = False
     """Whether several seeds may be worked on at the same time (`chat.seeds_in_flight`): it waits for others."""
+    goes_back: bool = False
+    """Whether a tree that would give no question may be asked for more, beyond its branching: it is free (see `going_back`)."""
 
     async def propose(self, environment: Environment, view: View, count: int) -> list[Proposal]:
         """Up to `count` different actions for the last node of `view.path`; none: this path ends here.

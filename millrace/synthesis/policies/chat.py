@@ -22,6 +22,7 @@ from millrace.llm.run_chats import JUDGE_FOLDER
 from millrace.llm.settings import ModelSettings
 from millrace.records.synthesis import SeedOutcome
 from millrace.synthesis.environments import Action, Environment
+from millrace.synthesis.marks import without_marks
 from millrace.synthesis.policies import Node, Proposal, Said, View
 from millrace.synthesis.settings import SynthesisConfig
 
@@ -53,13 +54,15 @@ NOT_TAKEN = "This call was not made on this path."
 PLAIN_ID = 64
 """Characters. A call's id that is longer than APIs allow holds more than a name: LiteLLM puts Gemini's signature into it."""
 
-MARKS = re.compile(r"\[\s*/?\s*DATA\s*\]", re.IGNORECASE)
+MARKS = re.compile(r"\[/*data/*\]")
+"""The marks around an observation, as `without_marks` reads a text."""
 
 
 class ChatPolicy:
     """Proposes what a chat model asks for."""
 
     many_seeds = True
+    goes_back = False
 
     def __init__(self, model: ChatModel, config: SynthesisConfig, judge: ChatModel | None = None) -> None:
         self.model = model
@@ -171,9 +174,7 @@ def _in_words(tools: Sequence[Tool]) -> str:
 
 def shown(text: str, limit: int) -> str:
     """An observation as the model sees it: bounded, and marked as data by marks it cannot write."""
-    clean = text
-    while (stripped := MARKS.sub("", clean)) != clean:  # what is left may form a mark again
-        clean = stripped
+    clean = without_marks(text, MARKS)
     cut = f"{clean[:limit]} [cut]" if len(clean) > limit else clean
     return f"[DATA]\n{cut}\n[/DATA]"
 
@@ -181,7 +182,7 @@ def shown(text: str, limit: int) -> str:
 def _tried(node: Node) -> str:
     assert node.action is not None
     what = f"- {node.action.tool_name} {json.dumps(node.action.parameters, ensure_ascii=False)[:300]}"
-    return f"{what}: {node.observation.text[:300]}" if node.observation.status == "error" else what
+    return f"{what}: {without_marks(node.observation.text[:300], MARKS)}" if node.observation.status == "error" else what
 
 
 def _arguments(call: ToolCall) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def plan_lines(config: SynthesisConfig) -> list[str]:
     if config.policy == "programmatic":
         each = SECONDS_PER_SEED.get(config.environment_mode)
         found.append("model calls: none; cost: nothing")
-        took = f"about {seeds * each / config.max_workers:,.0f} s of work (estimate)" if each else "unknown for this environment"
+        took = f"about {seeds * each / config.workers:,.0f} s of work (estimate)" if each else "unknown for this environment"
         found.append(f"time: {took}, plus the start of the flow")
     elif config.policy != "chat":
         found.append(f"model calls, cost and time: unknown for the policy '{config.policy}'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Synthesis(Stage):
         """Plan the shards → work through them → assemble. Returns the statistics."""
         from millrace.synthesis.runs.shard_plan import Plan, plan_shards
         from millrace.synthesis.runs.synthesis_run import assembled_when_short, finish_run
+        from millrace.synthesis.work_shard import WORKERS
 
         plan: Plan = run.call(plan_shards, self.config, folder)
 
@@ -104,8 +106,11 @@ class Synthesis(Stage):
             summary: dict[str, Any] = msgspec.to_builtins(statistics)  # a stage's summary is plain JSON
             return summary
 
-        with assembled_when_short(put_together):
-            self._work_through(run, plan)
+        try:
+            with assembled_when_short(put_together):
+                self._work_through(run, plan)
+        finally:
+            shutil.rmtree(folder / WORKERS, ignore_errors=True)  # its files say nothing once the workers are gone
         return put_together()
 
     def is_short(self, summary: Mapping[str, Any]) -> bool:
