@@ -10,6 +10,7 @@ a difference that is not shown is a result too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from millrace.compare.commands import SUBCOMMANDS, flow_arguments
@@ -20,6 +21,7 @@ from millrace.orchestration.flow import flow
 from millrace.probing.how_asked import HowAsked
 from millrace.probing.settings import ComparedProbing
 from millrace.probing.stage import ProbingAfter, ProbingBefore
+from millrace.records.results.compare import CompareSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -45,7 +47,7 @@ def stages(config: CompareFlowConfig) -> list[Stage]:
 def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
     """The same, apart."""
     probed: list[Stage] = []
-    asked: dict[str, dict[str, Any]] = {}
+    asked: dict[str, Mapping[str, Any]] = {}
     compared: dict[str, SideSettings] = {}
     for name, side, stage in (("before", config.compare.before, ProbingBefore), ("after", config.compare.after, ProbingAfter)):
         if side.baseline:
@@ -57,7 +59,7 @@ def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
 
 
 @flow(CompareFlowConfig, stages, arguments=flow_arguments, subcommands=SUBCOMMANDS)
-def compare(run: RunContext, config: CompareFlowConfig) -> dict[str, Any]:
+def compare(run: RunContext, config: CompareFlowConfig) -> CompareSummary:
     """Compare two models on the same images, claims and subjects."""
     from millrace.compare.results import finish, sides_in
 

@@ -9,8 +9,6 @@ Probes the model with claims under torchrun, selects and routes its failures, wr
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.config import Settings
 from millrace.filtering.settings import FilteringSettings
 from millrace.filtering.stage import Filtering
@@ -21,6 +19,7 @@ from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import AskAnother, AskBaseline, Probing
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
+from millrace.records.results.main_job import MainJobSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -43,12 +42,13 @@ class FullConfig(Settings):
 
 def stages(config: FullConfig) -> list[Stage]:
     """The main job, in its order."""
-    made = [Probing(config.probing), Filtering(config.filtering), WriteQuestions(config.qa, AskBaseline(config.probing))]
+    selecting = Filtering(config.filtering, annotation=config.probing.lake.annotation)
+    made = [Probing(config.probing), selecting, WriteQuestions(config.qa, AskBaseline(config.probing))]
     return [*made, Improve(config.improve, AskAnother(config.probing))] if config.improve.enabled else made
 
 
 @flow(FullConfig, stages)
-def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+def full(run: RunContext, config: FullConfig) -> MainJobSummary:
     """Find a model's failures and turn them into checked VQA data."""
     from millrace.reporting.full_results import conclude
 

@@ -1,4 +1,4 @@
-"""Training experiments: hyperparameter mutations, a foreground measured beside supervised backgrounds, honest energy figures.
+"""Training experiments: hyperparameter mutations, a foreground measured beside supervised backgrounds, and energy.
 
 python -m flows.training --config configs/training/parallel_example.yaml --run-dir runs/mine
 python -m flows.training doctor        what this host can measure and contain, and how to get more
@@ -6,13 +6,13 @@ python -m flows.training doctor        what this host can measure and contain, a
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.orchestration.flow import flow
+from millrace.records.training.report import TrainingRun, TrainingSummary
 from millrace.run.context import RunContext
 from millrace.run.journal import write_json
 from millrace.run.stage import Stage
 from millrace.training.doctor import main as doctor
+from millrace.training.results.shown import run_summary
 from millrace.training.settings import TrainingConfig
 from millrace.training.stage import Training
 
@@ -23,10 +23,11 @@ def stages(config: TrainingConfig) -> list[Stage]:
 
 
 @flow(TrainingConfig, stages, cluster=lambda config: None, subcommands={"doctor": doctor})
-def training(run: RunContext, config: TrainingConfig) -> dict[str, Any]:
+def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
     """Train, measure, compare."""
     done = run.do(Training(config))
-    summary = {"status": run.status, **done, "seconds": run.timeline.seconds()}
+    assert isinstance(done, TrainingSummary)
+    summary = run_summary(run.status, done, run.timeline.seconds())
     write_json(run.folder.path / "summary.json", summary)
     return summary
 

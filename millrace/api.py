@@ -107,7 +107,7 @@ def find_failures(run_dir: Path | str, *, images: Path | str | None = None, work
     selection = {"failures_per_image": None, "quota": 50, **parts["filtering"]}
     stages = [
         Probing(probing),
-        Filtering(_settings(FilteringSettings, selection, "find_failures, filtering")),
+        Filtering(_settings(FilteringSettings, selection, "find_failures, filtering"), annotation=probing.lake.annotation),
         WriteQuestions(_settings(QaSettings, parts["qa"], "find_failures, qa"), AskBaseline(probing)),
     ]
     return _do("full", stages, run_dir, workers, lambda run: conclude(run, probing.claim_set()))
@@ -168,7 +168,7 @@ def synthesize(
     path = find_config("synthesis", Path(config)) if config is not None else None
     base = load_config(SynthesisConfig, path)
     whole = parse_config(SynthesisConfig, {**base.model_dump(), **settings}, where="synthesize")
-    return _do("synthesis", [Synthesis(whole)], run_dir, whole.max_workers, lambda run: conclude(run, whole))
+    return _do("synthesis", [Synthesis(whole)], run_dir, whole.workers, lambda run: conclude(run, whole))
 
 
 def _settings(model: type[S], given: Mapping[str, Any], where: str) -> S:

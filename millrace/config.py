@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from millrace.errors import UsageError, did_you_mean
@@ -42,7 +43,7 @@ class Settings(BaseModel):
     )
 
 
-OPERATIONAL: dict[str, Any] = {"operational": True}
+OPERATIONAL: JsonDict = {"operational": True}
 """Marks a field (`Field(json_schema_extra=OPERATIONAL)`) that changes how a run is done and not what comes out of it.
 
 A run may be resumed with another value of it.
@@ -51,7 +52,7 @@ A run may be resumed with another value of it.
 
 def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
     """The JSON form of `settings` without its operational fields: what makes two runs the same run."""
-    whole: dict[str, Any] = settings.model_dump(mode="json")
+    whole = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if extra.get("operational"):
@@ -67,7 +68,7 @@ def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
     return whole
 
 
-def plugin_field(reader: str) -> dict[str, Any]:
+def plugin_field(reader: str) -> JsonDict:
     """Marks a field that holds a plug-in's settings as a mapping: `Field(json_schema_extra=plugin_field("module:function"))`.
 
     The function makes settings of the mapping, and with them known which of the plug-in's fields are operational.
@@ -83,7 +84,7 @@ def _plugin_settings(reader: str, value: Any) -> Any:
 S = TypeVar("S", bound=BaseModel)
 
 
-def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = (), *, base: dict[str, Any] | None = None) -> S:
+def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = (), *, base: Mapping[str, Any] | None = None) -> S:
     """Read a YAML or JSON file into `model`, with `overrides` of the form `dotted.key=value` on top.
 
     Args:
@@ -95,7 +96,7 @@ def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = ()
     Raises:
         UsageError: naming the file or the option, the key, what is wrong and what would be right.
     """
-    data: dict[str, Any] = dict(base or {})
+    data = dict(base or {})
     where = "the defaults"
     if path is not None:
         where = str(path)
@@ -192,12 +193,10 @@ def parse_override(text: str) -> dict[str, Any]:
         value = parse_yaml(raw)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {key}: '{raw}' is not a YAML value") from error
-    nested: dict[str, Any] = {}
     *parents, last = key.strip().split(".")
-    inner = nested
-    for part in parents:
-        inner = inner.setdefault(part, {})
-    inner[last] = value
+    nested = {last: value}
+    for part in reversed(parents):
+        nested = {part: nested}
     return nested
 
 
@@ -218,7 +217,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(under)
     for key, value in over.items():
         old = result.get(key)

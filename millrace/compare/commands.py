@@ -35,7 +35,7 @@ def flow_arguments(given: Sequence[str]) -> list[str]:
 
 def verify_command(argv: Sequence[str]) -> int:
     """Compute every figure of a finished comparison again, from the journals; returns the exit code."""
-    from millrace.compare.verify import verify
+    from millrace.compare.verification.verify import verify
 
     parser = argparse.ArgumentParser(
         prog="python -m flows.compare verify", description="Compute every figure again, from the journals, by other code."

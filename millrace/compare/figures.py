@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,48 +11,11 @@ import numpy as np
 from millrace.compare.pairing import Pair
 from millrace.compare.settings import CompareSettings
 from millrace.records.outcome import FAILURES, OUTCOMES, SUCCESSES
+from millrace.records.results.compare import Row
 from millrace.statistics.cluster_table import Stratum, cluster_table
 from millrace.statistics.differences import Difference, differences
 from millrace.statistics.holm import holm
 from millrace.statistics.power import pairs_for_no_harm, pairs_to_see, smallest_seen
-
-Verdict = Literal["better", "worse", "no_evidence", "not_compared"]
-"""Of one row: shown to fail less, shown to fail more, neither, no pair."""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the result. Rates and differences are shares; a difference is after minus before."""
-
-    pairs: int
-    images: int
-    failures_before: int
-    failures_after: int
-    """For an outcome: how often it occurred."""
-    rate_before: float | None
-    rate_after: float | None
-    worse: int
-    better: int
-    """Pairs that failed only after, and only before; for an outcome: that had it only after, and only before."""
-    difference: float | None
-    low: float | None
-    high: float | None
-    """Ends of the interval of level 1 - alpha."""
-    upper: float | None
-    """One-sided: a larger difference is excluded at the level alpha."""
-    p_value: float | None
-    p_holm: float | None
-    """Corrected over the rows of its group."""
-    p_no_harm: float | None
-    no_harm: bool | None
-    """Whether a rise by the margin is excluded; None where a rise is no harm, or nothing was compared."""
-    verdict: Verdict
-    design_effect: float | None
-    seen: float | None
-    """The smallest difference that this comparison would have shown with a chance of 80 %."""
-    images_to_see: int | None
-    """Images it takes to see `compare.difference` with that chance, from what was found here."""
-    images_for_no_harm: int | None
-    """Images it takes to exclude a rise by the margin where there is none."""
 
 
 class Figures(msgspec.Struct, frozen=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from millrace.compare.pairing import Pair
-from millrace.compare.runs import Side, whole_record
+from millrace.compare.runs import Answer, Side, answer_of
 from millrace.errors import ItemFailed, MillraceError
 from millrace.lake.reader import LakeReader
 from millrace.records.lake import ImageRef
@@ -42,8 +41,8 @@ def choose_flips(pairs: Sequence[Pair], kind: str, *, most: int, seed: int) -> l
     for pair in pairs:
         record = pair.record
         if record.flip == kind:
-            lot = fraction_for(seed, "flips", record.id)
-            by_claim.setdefault(pair.claim_id, []).append((lot, record.id, pair))
+            drawn = fraction_for(seed, "flips", record.id)
+            by_claim.setdefault(pair.claim_id, []).append((drawn, record.id, pair))
     order = sorted(by_claim, key=lambda claim: (-len(by_claim[claim]), claim))
     turns = [sorted(by_claim[claim], key=lambda one: one[:2]) for claim in order]
     chosen = [flips[turn][2] for turn in range(most) for flips in turns if turn < len(flips)]
@@ -54,46 +53,46 @@ def shown_flips(pairs: Sequence[Pair], kind: str, before: Side, after: Side) -> 
     """The chosen flips with answers and pictures."""
     readers = [LakeReader(side.lake) for side in (before, after)]
     for pair in pairs:
-        records = [whole_record(side, asked) for side, asked in zip((before, after), pair, strict=True)]
-        first, second = records
+        answers = [answer_of(side, asked) for side, asked in zip((before, after), pair, strict=True)]
+        first, second = answers
         yield Flip(
             kind=kind,
             claim_id=pair.claim_id,
-            claim=first["claim"],
-            image_id=first["image"]["image_id"],
-            image=_picture(records, readers),
-            before=first["outcome"],
-            before_answer=answer_of(first),
-            after=second["outcome"],
-            after_answer=answer_of(second),
+            claim=first.claim,
+            image_id=first.image.image_id,
+            image=_picture(answers, readers),
+            before=first.outcome,
+            before_answer=in_words(first),
+            after=second.outcome,
+            after_answer=in_words(second),
             right=_right(first, second),
             factors=pair.before.line.factors,
         )
 
 
-def answer_of(record: Mapping[str, Any]) -> str:
-    """What the model said, in words."""
-    said = record.get("baseline")
-    if not said:
+def in_words(answer: Answer) -> str:
+    """What the model answered."""
+    reply = answer.baseline
+    if reply is None:
         return "no answer"
-    if not said.get("related"):
+    if reply.related is not True:
         return "does not apply"
-    return ", ".join(said.get("values", {}).values()) or str(said.get("raw") or "cannot be read")[:120]
+    return ", ".join(reply.said.values()) or str(reply.raw or "cannot be read")[:120]
 
 
-def _right(*records: Mapping[str, Any]) -> str:
-    if not records[0]["answerable"]:
+def _right(*answers: Answer) -> str:
+    if not answers[0].answerable:
         return "does not apply"
-    found = [", ".join(((record.get("judge") or {}).get("correct") or {}).values()) for record in records]
+    found = [", ".join(answer.judge.correct.values()) for answer in answers if answer.judge is not None]
     return next((words for words in found if words), NOT_KNOWN)
 
 
-def _picture(records: Sequence[Mapping[str, Any]], readers: Sequence[LakeReader]) -> bytes | None:
+def _picture(answers: Sequence[Answer], readers: Sequence[LakeReader]) -> bytes | None:
     """From the first lake that still has it."""
-    for record, reader in zip(records, readers, strict=True):
-        place = record["image"]
+    for answer, reader in zip(answers, readers, strict=True):
+        place = answer.image
         try:
-            return reader.read(ImageRef(place["image_id"], place["file"], place["row"], place["sha256"])).image_bytes
+            return reader.read(ImageRef(place.image_id, place.file, place.row, place.sha256)).image_bytes
         except (ItemFailed, MillraceError, OSError):
             continue
     return None

@@ -12,10 +12,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
-from millrace.compare.runs import Asked, Image
-from millrace.records.compare import LeftOutRecord, PairRecord
+from millrace.compare.runs import Asked
+from millrace.records.compare import ComparedImage, LeftOutRecord, PairRecord
 from millrace.records.outcome import FAILURES, SUCCESSES
 from millrace.run.ids import content_id
 
@@ -49,7 +47,7 @@ class Pair(NamedTuple):
         failed_before, failed_after = self.failed
         return PairRecord(
             id=content_id("pair", self.before.line.id, self.after.line.id, length=16),
-            image=msgspec.to_builtins(self.before.line.image),
+            image=image_of(self.before),
             claim_id=self.claim_id,
             before=self.before.line.outcome,
             after=self.after.line.outcome,
@@ -78,7 +76,7 @@ class Pairing:
         return dict(sorted(Counter(one.reason for one in self.left_out if one.claim_id == claim_id).items()))
 
 
-def image_of(asked: Asked) -> Image:
+def image_of(asked: Asked) -> ComparedImage:
     """The image of an outcome; every outcome has one."""
     assert asked.line.image is not None
     return asked.line.image
@@ -153,7 +151,7 @@ def _leave_out(found: Pairing, reason: str, *, before: Asked | None = None, afte
     assert one is not None
     record = LeftOutRecord(
         id=content_id("out", reason, *(side.line.id for side in (before, after) if side), length=16),
-        image=msgspec.to_builtins(one.line.image),
+        image=image_of(one),
         claim_id=str(one.line.claim_id),
         reason=reason,
         before=before.line.outcome if before else None,

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from millrace.compare.figures import Figures, Row
+from millrace.compare.figures import Figures
 from millrace.compare.gallery import Flip
 from millrace.compare.settings import CompareSettings
 from millrace.lake.annotations import factor_words
 from millrace.records.outcome import FAILURES
+from millrace.records.results.compare import Row, SideFacts
 from millrace.reporting import charts
 from millrace.reporting.full_report import OUTCOMES, picture_uri
 from millrace.run.journal import write_atomic
@@ -43,7 +43,7 @@ class ReportData(msgspec.Struct, frozen=True):
     asked: int
     left_out: dict[str, int]
     left_out_file: str
-    sides: dict[str, dict[str, Any]]
+    sides: dict[str, SideFacts]
     differing: tuple[tuple[str, str, str], ...]
     """Settings of the two probings that differ: (name, before, after)."""
     settings: CompareSettings

@@ -3,83 +3,78 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from millrace.compare.figures import Figures, Row
+from millrace.compare.figures import Figures
 from millrace.compare.gallery import Flip, choose_flips, shown_flips
 from millrace.compare.pairing import pair_outcomes
 from millrace.compare.report import ReportData, write_report
 from millrace.compare.runs import Side, read_side
 from millrace.compare.settings import CompareSettings
 from millrace.compare.work import LEFT_OUT
+from millrace.records.results.compare import ComparedHow, CompareStageSummary, CompareSummary, Machine, Row
 from millrace.reporting.charts import percent, points
 from millrace.run.folder import versions
-from millrace.run.journal import read_json, write_json
+from millrace.run.journal import read_json, read_record, write_json
 
 if TYPE_CHECKING:
     from millrace.compare.asked import HowAsked
     from millrace.run.context import RunContext
 
-SUMMARY = "millrace.compare_summary/1"
 
-
-def finish(run: RunContext, settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side]) -> dict[str, Any]:
+def finish(run: RunContext, settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side]) -> CompareSummary:
     """Write summary and report of a finished comparison, and show both where the run is watched."""
     folder = run.folder.path
-    stage = read_json(folder / "compare" / "summary.json")
+    stage = read_record(folder / "compare" / "summary.json", CompareStageSummary)
     summary = summarise(stage, settings, run.status)
     write_json(folder / "summary.json", summary)
     data = report_data(summary, settings, how, sides)
     write_report(data, folder / "report.html")
     run.show_table("differences", table(data.figures), "Difference of failure rates, with intervals")
     run.show_text("report", "\n".join([f"# {data.title}", "", *(f"- {line}" for line in data.sentences)]), "What was found")
-    for line in summary["says"]:
+    for line in summary.says:
         run.progress.say(line)
     run.progress.say(f"report in {folder / 'report.html'}")
     return summary
 
 
-def summarise(stage: Mapping[str, Any], settings: CompareSettings, status: str) -> dict[str, Any]:
+def summarise(stage: CompareStageSummary, settings: CompareSettings, status: str) -> CompareSummary:
     """The content of `summary.json`: the stage's own figures, and with what they were made."""
-    kept = {key: value for key, value in stage.items() if key not in {"seconds", "work_seconds", "shards"}}
-    return {
-        "schema": SUMMARY,
-        "status": status,
+    kept = {name: getattr(stage, name) for name in CompareSummary.__struct_fields__ if name in stage.__struct_fields__}
+    return CompareSummary(
         **kept,
-        "settings": settings.model_dump(mode="json", exclude={"before", "after"}),
-        "versions": versions(),
-        "machine": {"system": platform.platform(), "processor": platform.machine()},
-    }
+        status=status,
+        settings=ComparedHow(**settings.model_dump(exclude={"before", "after"})),
+        versions=versions(),
+        machine=Machine(system=platform.platform(), processor=platform.machine()),
+    )
 
 
-def report_data(summary: Mapping[str, Any], settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side]) -> ReportData:
+def report_data(summary: CompareSummary, settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side]) -> ReportData:
     """What the report shows, from the summary and the journals."""
-    title, *sentences = summary["says"]
+    title, *sentences = summary.says
     names = how.claims(sides[0].config)
     return ReportData(
         title=title,
-        verdict=summary["verdict"],
-        no_harm=summary["no_harm"],
+        verdict=summary.verdict,
+        no_harm=summary.no_harm,
         sentences=tuple(sentences),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        labels=(summary["sides"]["before"]["label"], summary["sides"]["after"]["label"]),
-        figures=msgspec.convert({key: summary[key] for key in ("whole", "claims", "factors", "outcomes")}, Figures),
+        labels=(summary.sides["before"].label, summary.sides["after"].label),
+        figures=Figures(summary.whole, summary.claims, summary.factors, summary.outcomes),
         names={claim: name for claim, (name, _) in names.items()},
         asks={claim: sentence for claim, (_, sentence) in names.items()},
         flips=flips_of(settings, sides),
-        flips_found=summary["flips"],
-        asked=summary["in"],
-        left_out=summary["dropped"],
+        flips_found=summary.flips,
+        asked=summary.came_in,
+        left_out=summary.dropped,
         left_out_file=f"compare/{LEFT_OUT}",
-        sides=summary["sides"],
-        differing=tuple((name, old, new) for name, old, new in summary["differing"]),
+        sides=summary.sides,
+        differing=summary.differing,
         settings=settings,
-        versions={name: version for name, version in summary["versions"].items() if version},
+        versions={name: version for name, version in summary.versions.items() if version},
     )
 
 
@@ -92,10 +87,10 @@ def flips_of(settings: CompareSettings, sides: tuple[Side, Side]) -> tuple[Flip,
     return tuple(found)
 
 
-def table(figures: Figures) -> list[dict[str, Any]]:
+def table(figures: Figures) -> list[dict[str, str | int]]:
     """The differences as rows of a table."""
 
-    def line(name: str, row: Row) -> dict[str, Any]:
+    def line(name: str, row: Row) -> dict[str, str | int]:
         return {
             "what": name,
             "pairs": row.pairs,

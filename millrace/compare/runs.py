@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,12 @@ from typing import Any
 import msgspec
 
 from millrace.errors import InputError, MillraceError
+from millrace.records.compare import ComparedImage
+from millrace.records.outcome import BaselineAnswer, Judgement
+from millrace.records.record import decode, decoder
+from millrace.records.summaries import ProbingSummary
 from millrace.run.ids import canonical
-from millrace.run.journal import read_json
+from millrace.run.journal import read_json, read_record
 
 KINDS = "a run of probing or full"
 
@@ -27,8 +31,8 @@ class Side:
     """How messages call it."""
     folder: Path
     """Of the probing stage: its shards and its summary."""
-    config: dict[str, Any]
-    """The probing's settings, as its `config.json` has them."""
+    config: Mapping[str, Any]
+    """The probing's settings, as its `config.json` has them: of any version, read only by `HowAsked` and for messages."""
 
     @property
     def shards(self) -> list[Path]:
@@ -38,7 +42,12 @@ class Side:
     @property
     def lake(self) -> Path:
         """The folder of its images."""
-        return Path(str(read_json(self.folder / "summary.json")["lake"]))
+        return self.summary.lake_folder
+
+    @property
+    def summary(self) -> ProbingSummary:
+        """What its probing says of itself; raises RunFailed where it is of another version."""
+        return read_record(self.folder / "summary.json", ProbingSummary)
 
     def sha256(self) -> str:
         """Over all journals: what exactly was compared."""
@@ -48,17 +57,8 @@ class Side:
         return digest.hexdigest()
 
 
-class Image(msgspec.Struct):
-    """Where an image lies."""
-
-    image_id: str
-    file: str
-    row: int
-    sha256: str
-
-
-class Who(msgspec.Struct):
-    """Who answered."""
+class Model(msgspec.Struct):
+    """The model that answered."""
 
     name: str = ""
     fingerprint: str = ""
@@ -69,14 +69,25 @@ class Line(msgspec.Struct):
 
     id: str
     kind: str
-    image: Image | None = None
+    image: ComparedImage | None = None
     claim_id: str | None = None
     claim_set: str = ""
     prefilled: dict[str, str] = {}
     selectors: Any = None
     outcome: str = ""
-    baseline: Who | None = None
+    baseline: Model | None = None
     factors: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is shown of an outcome: the question, the reply, the right answer."""
+
+    image: ComparedImage
+    claim: str
+    answerable: bool
+    outcome: str
+    baseline: BaselineAnswer | None = None
+    judge: Judgement | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -119,15 +130,15 @@ def read_side(side: Side) -> Iterator[Asked]:
     Raises:
         InputError: a line is damaged or no outcome of this version; the message names file and line.
     """
-    decode = msgspec.json.Decoder(Line).decode
+    read = decoder(Line).decode
     for number, shard in enumerate(side.shards):
         offset = 0
         with shard.open("rb") as file:
             for count, raw in enumerate(file, 1):
                 start, offset = offset, offset + len(raw)
                 try:
-                    line = decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    line = read(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise InputError(f"{shard}, line {count}, is no outcome that can be read ({error})") from error
                 if line.kind != "outcome":
                     continue
@@ -136,12 +147,16 @@ def read_side(side: Side) -> Iterator[Asked]:
                 yield Asked(_key(line), line, number, start)
 
 
-def whole_record(side: Side, asked: Asked) -> dict[str, Any]:
-    """The record of an outcome, whole."""
-    with side.shards[asked.shard].open("rb") as file:
+def answer_of(side: Side, asked: Asked) -> Answer:
+    """What is shown of an outcome.
+
+    Raises:
+        RunFailed: the line is of another shape; the message names file, place and field.
+    """
+    shard = side.shards[asked.shard]
+    with shard.open("rb") as file:
         file.seek(asked.offset)
-        record: dict[str, Any] = msgspec.json.decode(file.readline())
-    return record
+        return decode(file.readline(), Answer, f"{shard}, byte {asked.offset}")
 
 
 def _key(line: Line) -> bytes:

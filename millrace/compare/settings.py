@@ -1,16 +1,17 @@
-"""What `flows.compare` can be told: which two models, and how much of a difference matters."""
+"""Settings of `compare`: which two models, and how much of a difference matters."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from millrace.config import Settings
 from millrace.plugins.form_fields import SettingsOf
+from millrace.records.record import PluginChoice
 
-Baseline = Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded", none="the run above")]
+Baseline = Annotated[PluginChoice, SettingsOf("millrace.probing.baselines", "baseline", "embedded", none="the run above")]
 
 
 class SideSettings(Settings):

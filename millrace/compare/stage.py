@@ -11,8 +11,9 @@ from millrace.compare.asked import HowAsked
 from millrace.compare.runs import Side, run_side
 from millrace.compare.settings import CompareSettings, SideSettings
 from millrace.errors import InputError, UsageError
+from millrace.records.results.compare import CompareStageSummary
 from millrace.run.context import RunContext
-from millrace.run.journal import read_json
+from millrace.run.journal import read_json, read_record
 from millrace.run.stage import Forecast, Stage
 
 SIDES = ("before", "after")
@@ -31,6 +32,7 @@ class Compare(Stage):
     """The sides that are probed in this run → how, as `config.json` keeps it."""
 
     name = "compare"
+    summary_type = CompareStageSummary
     on_cluster = False
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
@@ -53,7 +55,7 @@ class Compare(Stage):
         configs = [side.config for side in found] + list(self.asked.values())
         if not configs:
             return []
-        images = [planned_images] * bool(self.asked) + [read_json(side.folder / "summary.json").get("images") for side in found]
+        images = [planned_images] * bool(self.asked) + [side.summary.images for side in found]
         claims = self.config.claims or tuple(self.how.claims(configs[0]))
         return power_lines(self.config, max(1, len(claims)), min((one for one in images if one is not None), default=None))
 
@@ -79,32 +81,30 @@ class Compare(Stage):
         check_claims(matched(before, after, self.how, self.config.claims), before, after)
 
     def outdated(self, run_dir: Path) -> bool:
-        """See `Stage.outdated`: one of the two was probed anew since it was compared."""
+        """See `Stage.outdated`: one of the two was probed again since it was compared."""
         kept = run_dir / self.name / "summary.json"
         if not kept.exists():
             return False
-        compared = read_json(kept)["sides"]
+        compared = read_record(kept, CompareStageSummary).sides
         try:
-            return any(self._side(name, run_dir).sha256() != compared[name]["sha256"] for name in SIDES)
+            return any(self._side(name, run_dir).sha256() != compared[name].sha256 for name in SIDES)
         except (InputError, KeyError):  # a run that is gone, or no model named: what was found stays what it was
             return False
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> CompareStageSummary:
         """Read → pair → compute."""
         from millrace.compare.work import compare_sides
 
         before, after = (self._side(name, run.folder.path) for name in SIDES)
         with run.progress.stage("comparing", 3, "steps") as bar:
             summary = run.call(compare_sides, before, after, self.config, self.how, folder, bar.update)
-            bar.note = f"{summary['out']:,} pairs of {summary['images']:,} images"
+            bar.note = f"{summary.went_out:,} pairs of {summary.images:,} images"
         return summary
 
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
+    def is_short(self, summary: CompareStageSummary) -> bool:
         """Whether something was required and not shown."""
         require = self.config.require
-        return (require == "better" and summary["whole"]["verdict"] != "better") or (
-            require == "no_harm" and not summary["no_harm"]
-        )
+        return (require == "better" and summary.whole.verdict != "better") or (require == "no_harm" and not summary.no_harm)
 
     def _check_folder(self, run_dir: Path) -> None:
         """See that the folder is no other flow's, whose report and summary would be written over."""
@@ -127,7 +127,7 @@ class Compare(Stage):
         return None if path is None else run_side(name, path)
 
     def _side(self, name: str, run_dir: Path) -> Side:
-        return self._existing(name) or Side(name, f"the model '{name}'", run_dir / name, dict(self.asked[name]))
+        return self._existing(name) or Side(name, f"the model '{name}'", run_dir / name, self.asked[name])
 
     def _check_claim_set(self, before: Side, after: Side) -> None:
         """Before a model is asked: it will be asked what the run on the other side was."""

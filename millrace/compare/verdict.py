@@ -7,16 +7,14 @@ itself (Holm): a statement about a single row holds at the level of its group.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
-from millrace.compare.figures import Figures, Row
+from millrace.compare.figures import Figures
 from millrace.compare.settings import CompareSettings
 from millrace.records.outcome import FAILURES
+from millrace.records.results.compare import Row, Verdict
 from millrace.reporting.charts import NBSP, number, percent, points, span_points, words
-
-Says = Literal["better", "worse", "mixed", "no_evidence"]
 
 NAMED = 5
 """Rows that got better which are named in a sentence; what got worse is always named whole."""
@@ -25,8 +23,7 @@ NAMED = 5
 class Conclusion(msgspec.Struct, frozen=True):
     """The verdict and what stands out."""
 
-    verdict: Says
-    """`better` and `worse`: over all; `mixed`: better in one place and worse in another; `no_evidence`: no difference shown."""
+    verdict: Verdict
     no_harm: bool
     """Whether a rise by the margin is excluded over all, for every claim and for every kind of failure."""
     title: str
@@ -58,7 +55,7 @@ def conclude(
     return Conclusion(verdict, _harmless(figures), _title(verdict, labels), tuple(sentences))
 
 
-def _verdict(whole: Row, worse: Mapping[str, Row], better: Mapping[str, Row]) -> Says:
+def _verdict(whole: Row, worse: Mapping[str, Row], better: Mapping[str, Row]) -> Verdict:
     if whole.verdict == "better":
         return "mixed" if worse else "better"
     if whole.verdict == "worse":
@@ -66,7 +63,7 @@ def _verdict(whole: Row, worse: Mapping[str, Row], better: Mapping[str, Row]) ->
     return "mixed" if worse or better else "no_evidence"
 
 
-def _title(verdict: Says, labels: tuple[str, str]) -> str:
+def _title(verdict: Verdict, labels: tuple[str, str]) -> str:
     before, after = labels
     return {
         "better": f"“{after}” fails less often than “{before}”",

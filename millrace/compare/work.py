@@ -5,9 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from millrace.compare.asked import HowAsked
 from millrace.compare.figures import figures_of
@@ -16,6 +13,7 @@ from millrace.compare.pairing import Pairing
 from millrace.compare.runs import Side, read_side
 from millrace.compare.settings import CompareSettings
 from millrace.compare.verdict import conclude
+from millrace.records.results.compare import CompareStageSummary, SideFacts
 from millrace.run.journal import write_jsonl
 
 PAIRS_PER_SHARD = 5000
@@ -26,7 +24,7 @@ LEFT_OUT = "left-out.jsonl"
 
 def compare_sides(
     before: Side, after: Side, settings: CompareSettings, how: HowAsked, folder: Path, on_step: Callable[[int], object]
-) -> dict[str, Any]:
+) -> CompareStageSummary:
     """Compare two finished probings; returns the stage's summary.
 
     Everything is made anew from the two journals, so a run that is taken up again ends with the same files.
@@ -53,20 +51,23 @@ def compare_sides(
     conclusion = conclude(figures, settings, labels, {claim: name for claim, (name, _) in names.items()})
     on_step(3)
     flips = [pair.record.flip for pair in pairing.pairs]
-    return {
-        "verdict": conclusion.verdict,
-        "no_harm": conclusion.no_harm,
-        "says": [conclusion.title, *conclusion.sentences],
-        "in": len(pairing.pairs) + len(pairing.left_out),
-        "out": len(pairing.pairs),
-        "dropped": pairing.reasons,
-        "images": figures.whole.images,
-        "flips": {kind: flips.count(kind) for kind in ("worse", "better")},
-        **msgspec.to_builtins(figures),
-        "sides": {side.name: _facts(side, label) for side, label in zip((before, after), labels, strict=True)},
-        "differing": [list(one) for one in how.differences(before.config, after.config)],
-        "shards": shards,
-    }
+    return CompareStageSummary(
+        verdict=conclusion.verdict,
+        no_harm=conclusion.no_harm,
+        says=(conclusion.title, *conclusion.sentences),
+        came_in=len(pairing.pairs) + len(pairing.left_out),
+        went_out=len(pairing.pairs),
+        dropped=pairing.reasons,
+        images=figures.whole.images,
+        flips={kind: flips.count(kind) for kind in ("worse", "better")},
+        whole=figures.whole,
+        claims=figures.claims,
+        factors=figures.factors,
+        outcomes=figures.outcomes,
+        sides={side.name: _facts(side, label) for side, label in zip((before, after), labels, strict=True)},
+        differing=tuple(how.differences(before.config, after.config)),
+        shards=shards,
+    )
 
 
 def labels_of(before: Side, after: Side, settings: CompareSettings, how: HowAsked) -> tuple[str, str]:
@@ -127,16 +128,16 @@ def _write(pairing: Pairing, folder: Path) -> int:
     return shards
 
 
-def _facts(side: Side, label: str) -> dict[str, Any]:
+def _facts(side: Side, label: str) -> SideFacts:
     model, fingerprint = _model(side)
-    return {
-        "label": label,
-        "model": model,
-        "fingerprint": fingerprint,
-        "folder": str(side.folder.absolute()),
-        "sha256": side.sha256(),
-        "target_failure_count": side.config.get("target_failure_count"),
-    }
+    return SideFacts(
+        label=label,
+        model=model,
+        fingerprint=fingerprint,
+        folder=str(side.folder.absolute()),
+        sha256=side.sha256(),
+        target_failure_count=side.config.get("target_failure_count"),
+    )
 
 
 def _model(side: Side) -> tuple[str, str]:

@@ -18,9 +18,9 @@ from PIL import Image
 from millrace.config import cache_folder
 from millrace.digits.scenes.captions import converse
 from millrace.digits.scenes.compose import draw_scene
-from millrace.digits.scenes.recipes import RECIPES
+from millrace.digits.scenes.rare import LAKE_RECIPES
 from millrace.digits.scenes.scene import scene_to_json
-from millrace.errors import InputError
+from millrace.errors import InputError, UsageError, did_you_mean
 from millrace.run.ids import content_id, hash_files, random_for
 
 SCHEMA = pa.schema(
@@ -52,7 +52,7 @@ class LakePlan(msgspec.Struct, frozen=True):
     """Which handwritten digits the scenes are made of (`millrace.digits.scenes.scene.POOLS`); the pools share none."""
     seed: int = 20
     recipe: str = "broad"
-    """A name in `millrace.digits.scenes.recipes.RECIPES`."""
+    """A name in `millrace.digits.scenes.rare.LAKE_RECIPES`."""
     rows_per_shard: int = 200
 
     @property
@@ -79,6 +79,8 @@ def plan_lake(
 
     The folder's name is a hash over the settings and over the code that draws, so a changed program never meets an old lake.
     """
+    if recipe not in LAKE_RECIPES:
+        raise UsageError(f"no embedded lake of the kind '{recipe}'{did_you_mean(recipe, LAKE_RECIPES)}")
     plan = LakePlan(Path(), images, pool, seed, recipe, rows_per_shard)
     key = content_id(
         "lake", msgspec.to_builtins(plan, enc_hook=str), hash_files(Path(__file__), Path(__file__).parent / "scenes")
@@ -157,7 +159,7 @@ def _sweep(file: Path) -> None:
 def encode_scene(index: int, *, pool: str, seed: int, recipe: str) -> dict[str, object]:
     """Row number `index` of a lake, as the parquet file holds it."""
     rng = random_for(seed, "scene", pool, recipe, str(index))
-    drawn = draw_scene(rng, pool=pool, recipe=RECIPES[recipe])
+    drawn = draw_scene(rng, pool=pool, recipe=LAKE_RECIPES[recipe])
     as_png = rng.random() < PNG_SHARE
     picture = BytesIO()
     if as_png:

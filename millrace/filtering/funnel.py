@@ -15,6 +15,7 @@ from millrace.filtering.scan import scan_part
 from millrace.filtering.selection import Selection, select_failures
 from millrace.filtering.selection_shards import FetchImage, ShardReport, write_array, write_shard
 from millrace.filtering.settings import PRIORITY_WEIGHTS, FilteringSettings
+from millrace.lake.annotations import ANY
 from millrace.records.summaries import Balance
 
 
@@ -29,13 +30,17 @@ class FilteringReport(msgspec.Struct):
     shards: list[str]
 
 
-def checked_routes(settings: FilteringSettings) -> Routes:
+def checked_routes(settings: FilteringSettings, annotation: str = ANY) -> Routes:
     """The routing table of `settings`, and a look at the failure ids that its quotas and weights name.
+
+    Args:
+        settings: see there.
+        annotation: the kind of annotation that the images have, which may add question pipelines.
 
     Raises:
         UsageError: the table is wrong, or a quota or weight is given for a failure id that has no row in it.
     """
-    routes = load_routes(settings.routes)
+    routes = load_routes(settings.routes, annotation)
     for field in ("quotas", "weights"):
         for name in getattr(settings, field):
             if name not in routes.by_failure and name not in PRIORITY_WEIGHTS:
@@ -98,11 +103,11 @@ def filter_outcomes(
     return summarise(selection, reports, settings, out)
 
 
-def plan_lines(settings: FilteringSettings) -> list[str]:
+def plan_lines(settings: FilteringSettings, annotation: str = ANY) -> list[str]:
     """What the stage will do, for `--dry-run`."""
     limits = [f"{settings.failures_per_image or 'all'} per image"]
     limits += [f"{settings.quota} per failure id"] if settings.quota else []
     limits += [f"{settings.total} altogether"] if settings.total else []
-    routes = checked_routes(settings)
+    routes = checked_routes(settings, annotation)
     pipelines = len({route.pipeline_type for route in routes.by_failure.values()})
     return [f"filtering: keep {', '.join(limits)}; {len(routes.by_failure)} failure ids go to {pipelines} question pipelines"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from millrace.config import read_mapping
 from millrace.errors import UsageError, did_you_mean
-from millrace.lake.annotations import added_pipelines
+from millrace.lake.annotations import ANY, added_pipelines
 from millrace.plugins.loading import plugin_files
 
 PACKAGE = "millrace.filtering.routes"
@@ -52,8 +52,10 @@ def route_names() -> list[str]:
     return list(plugin_files(PACKAGE, "yaml"))
 
 
-def load_routes(name_or_path: str) -> Routes:
+def load_routes(name_or_path: str, annotation: str = ANY) -> Routes:
     """Read a routing table: a shipped one by name, or a YAML or JSON file of the user's (the original's JSON as it is).
+
+    `annotation` is the kind of annotation that the lake's images have; it may add question pipelines.
 
     Raises:
         UsageError: no such table, a row without failure id or pipeline, a pipeline that does not exist, one failure id twice.
@@ -64,10 +66,10 @@ def load_routes(name_or_path: str) -> Routes:
         path = Path(name_or_path)
     else:
         raise UsageError(f"no routing table named '{name_or_path}'{did_you_mean(name_or_path, route_names())}, or give a path")
-    return parse_routes(read_mapping(path), where=str(path))
+    return parse_routes(read_mapping(path), where=str(path), annotation=annotation)
 
 
-def parse_routes(data: dict[str, Any], *, where: str) -> Routes:
+def parse_routes(data: dict[str, Any], *, where: str, annotation: str = ANY) -> Routes:
     """Check a routing table's content; `where` is named in messages. See `load_routes`."""
     for key in data.keys() - {"version", "description", "pipelines"}:
         if key in ("default_pipeline_type", "default_pipeline_name"):
@@ -78,16 +80,17 @@ def parse_routes(data: dict[str, Any], *, where: str) -> Routes:
     rows = data.get("pipelines")
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"{where}: 'pipelines' must be a list of rows with failure_id, pipeline_type and pipeline_name")
+    known = (*PIPELINES, *added_pipelines(annotation))
     routes: dict[str, Route] = {}
     for number, row in enumerate(rows, 1):
-        failure_id, route = _row(row, f"{where}, row {number}")
+        failure_id, route = _row(row, f"{where}, row {number}", known)
         if failure_id in routes and routes[failure_id] != route:
             raise UsageError(f"{where}, row {number}: '{failure_id}' already goes to '{routes[failure_id].pipeline_type}'")
         routes[failure_id] = route
     return Routes(routes, where)
 
 
-def _row(row: Any, where: str) -> tuple[str, Route]:
+def _row(row: Any, where: str, known: tuple[str, ...]) -> tuple[str, Route]:
     if not isinstance(row, dict):
         raise UsageError(f"{where}: must be a mapping with failure_id, pipeline_type and pipeline_name")
     failure_id = row.get("failure_id") or row.get("failure_key")
@@ -96,7 +99,6 @@ def _row(row: Any, where: str) -> tuple[str, Route]:
         raise UsageError(f"{where}: unknown key '{key}'{did_you_mean(key, ('failure_id', 'pipeline_type', 'pipeline_name'))}")
     if not isinstance(failure_id, str) or not failure_id:
         raise UsageError(f"{where}: 'failure_id' is missing")
-    known = (*PIPELINES, *added_pipelines())
     if pipeline not in known:
         raise UsageError(f"{where}: no question pipeline named '{pipeline}'{did_you_mean(str(pipeline), known)}")
     return failure_id, Route(pipeline, str(row.get("pipeline_name") or pipeline.replace("_", " ").title() + " Pipeline"))

@@ -9,6 +9,7 @@ from millrace.errors import InputError
 from millrace.filtering.settings import FilteringSettings
 from millrace.records.summaries import FilteringSummary, ProbingSummary
 from millrace.run.context import RunContext, Same
+from millrace.run.folder import stored_config
 from millrace.run.journal import read_record
 from millrace.run.stage import Forecast, Stage
 
@@ -23,6 +24,8 @@ class Filtering(Stage):
     config: FilteringSettings
     outcomes: Path | None = None
     """Outcomes from elsewhere, a file or a folder; None takes those of the run's folder."""
+    annotation: str | None = None
+    """The kind of annotation that the probing of the same flow reads; None where the run's folder knows it."""
 
     name = "filtering"
     summary_type = FilteringSummary
@@ -32,7 +35,7 @@ class Filtering(Stage):
         """See `Stage.plan`."""
         from millrace.filtering import funnel
 
-        lines = funnel.plan_lines(self.config)
+        lines = funnel.plan_lines(self.config, self._kind(run_dir))
         if "probing" not in forecast.stages:
             return [f"outcomes: {self.outcomes or run_dir / 'probing'}", *lines]
         if forecast.failures is not None and forecast.images is not None:
@@ -45,13 +48,18 @@ class Filtering(Stage):
         from millrace.filtering.funnel import checked_routes
         from millrace.filtering.outcome_files import input_files
 
-        checked_routes(self.config)
+        checked_routes(self.config, self._kind(run_dir))
         if self.outcomes is not None:
             input_files(self.outcomes)
             return
         probed = run_dir / "probing"
         if "probing" not in earlier and not ((probed / "summary.json").exists() and any(probed.glob("shard-*.jsonl"))):
             raise InputError(f"there are no finished outcomes in {probed}; run flows.probing there first, or set `input`")
+
+    def _kind(self, run_dir: Path) -> str:
+        from millrace.lake.annotations import kind_named_in
+
+        return self.annotation or kind_named_in(stored_config(run_dir, "probing") or {})
 
     def run(self, run: RunContext, folder: Path) -> FilteringSummary:
         """Scan all outcomes → select → write shards."""
@@ -63,7 +71,7 @@ class Filtering(Stage):
 
         settings = self.config
         outcomes = self.outcomes or run.folder.path / "probing"
-        routes = checked_routes(settings)
+        routes = checked_routes(settings, self._kind(run.folder.path))
         parts = plan_parts(input_files(outcomes), PART_BYTES)
         quarantine = [quarantine_path(folder, part) for part in parts]
         with run.progress.stage("filtering", len(parts), "parts scanned") as bar:

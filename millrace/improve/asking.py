@@ -15,6 +15,30 @@ Ask = Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ob
 """(how the run asked, model, lake, images, folder, logs) → the probing's summary."""
 
 
+class WantedLake(Protocol):
+    """Which images to ask about."""
+
+    @property
+    def path(self) -> Path | None:
+        """A folder of parquet files; None: an embedded lake."""
+        ...
+
+    @property
+    def images(self) -> int:
+        """In the embedded lake."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the embedded lake."""
+        ...
+
+    @property
+    def recipe(self) -> str | None:
+        """Kind of the embedded lake."""
+        ...
+
+
 class AsksOthers(Protocol):
     """Asks models what a run asked its own."""
 
@@ -26,8 +50,12 @@ class AsksOthers(Protocol):
         """Raises UsageError for what is no model."""
         ...
 
-    def lake(self, path: Path | None, images: int, seed: int, run: RunContext) -> Path:
-        """The folder of test images, made if need be."""
+    def check_way(self, wanted: WantedLake, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        """Raises UsageError or InputError for images that cannot be had, and for sentences that are none of the claims'."""
+        ...
+
+    def lake(self, wanted: WantedLake, probing: Mapping[str, Any], run: RunContext) -> Path:
+        """The folder of test images, made if need be: of the kind that was probed, where none is named."""
         ...
 
     def function(self) -> Ask:

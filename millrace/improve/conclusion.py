@@ -4,58 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
+from msgspec import UNSET
 
 from millrace.improve.arms import arm_name
-from millrace.improve.figures import compare_all, plain
+from millrace.improve.card_section import write_on_card
+from millrace.improve.cells import Cell, judge_cells
+from millrace.improve.figures import compare_all
 from millrace.improve.judged import judged_together
 from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.report import gallery_of, write_report
+from millrace.improve.scaling import curve, saved, sentences
 from millrace.improve.verdict import Verdict, decide, interval
 from millrace.records.improve import Plan, Trained
+from millrace.records.results.improve import Comparison, ImproveSummary, TrainingSeconds
 from millrace.run.context import RunContext
 
 
-def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Trained], test_lake: Path) -> dict[str, Any]:
+def conclude(
+    run: RunContext, folder: Path, plan: Plan, trained: Sequence[Trained], test_lake: Path, cells: Sequence[Cell] = ()
+) -> ImproveSummary:
     """Compute, decide, write, show; returns the stage's summary."""
     models = [f"{arm_name(one.arm)}-{one.number}" for one in trained]
-    judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)})
+    judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)}, plan.test)
     comparisons = compare_all(judged, plan)
-    verdict = decide(comparisons, margin=plan.margin, seeds=len(plan.seeds))
+    verdict = decide(comparisons, margin=plan.margin, level=plan.level, seeds=len(plan.seeds))
+    points = curve(judged, plan) if plan.scaling else ()
     times = sorted(one.seconds for one in trained if one.seconds is not None)
-    summary: dict[str, Any] = {
-        "schema": "millrace.improve_summary/1",
-        "verdict": verdict.verdict,
-        "targeting": verdict.targeting,
-        "because": list(verdict.because),
-        "plan": plan_hash(plan),
-        "asked": judged.asked,
-        "in": judged.asked,
-        "out": len(judged.keys),
-        "dropped": {"not_decided_for_every_model": judged.left_out} if judged.left_out else {},
-        "images": judged.images,
-        "models": len(models),
-        "records": trained[0].records if trained else 0,
-        "training_s": {"least": times[0], "most": times[-1], "sum": round(sum(times), 1)} if times else None,
-        "rates": {name: float(judged.failed(name).mean()) for name in (BASE, *models)},
-        "comparisons": plain(comparisons),
-        "pool": plan.pool,
-    }
+    summary = ImproveSummary(
+        verdict=verdict.verdict,
+        targeting=verdict.targeting,
+        because=(*verdict.because, *sentences(saved(points))),
+        plan=plan_hash(plan),
+        asked=judged.asked,
+        came_in=judged.asked,
+        went_out=len(judged.keys),
+        dropped={"not_decided_for_every_model": judged.left_out} if judged.left_out else {},
+        images=judged.images,
+        models=len(models),
+        records=trained[0].records if trained else 0,
+        training_s=TrainingSeconds(least=times[0], most=times[-1], sum=round(sum(times), 1)) if times else None,
+        rates={name: float(judged.failed(name).mean()) for name in (BASE, *models)},
+        comparisons=tuple(comparisons),
+        pool=plan.pool,
+        scaling=points or UNSET,
+        saved=saved(points) or UNSET,
+        cells=judge_cells(list(cells), folder, plan, models) if cells else UNSET,
+    )
     gallery = gallery_of(judged, folder / "probes", models, test_lake, plan.seed)
     write_report(folder / "report.html", summary, comparisons, plan, gallery)
-    run.show_table("improve", table(summary), "Failure rates on images that no model was trained on")
+    write_on_card(folder.parent / "dataset", summary)
+    run.show_table("improve", table(comparisons), "Failure rates on images that no model was trained on")
     run.show_text("improve-verdict", as_markdown(verdict, folder), "Does the data help?")
     run.progress.say(f"improve: {verdict.verdict} (targeting: {verdict.targeting}), report in {folder / 'report.html'}")
     return summary
 
 
-def table(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def table(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
     """The comparisons as rows."""
-    from millrace.improve.figures import Comparison
-
-    found = msgspec.convert(summary["comparisons"], list[Comparison])
     return [
         {
             "question": one.name,
@@ -66,7 +72,7 @@ def table(summary: dict[str, Any]) -> list[dict[str, Any]]:
             "difference": interval(one.whole),
             "as expected": {True: "yes", False: "no", None: "not known"}[one.as_expected],
         }
-        for one in found
+        for one in comparisons
     ]
 
 

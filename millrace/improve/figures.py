@@ -5,16 +5,17 @@ and outcome of the two that the verdict is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from millrace.improve.judged import Judged, by_image
 from millrace.improve.plan import BASE
 from millrace.records.improve import Hypothesis, Plan
 from millrace.records.outcome import FAILURES
+from millrace.records.results.improve import Comparison, Difference
 from millrace.statistics.crossed import CrossedDifference, crossed_difference
 from millrace.statistics.holm import holm
 
@@ -25,47 +26,6 @@ GROUP_DRAWS = 10
 
 Events = Callable[[str], NDArray[np.float64]]
 """Model → 1 where what is counted happened."""
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Failure rates of two arms on the same things asked. A difference is treated minus control: below 0 is better."""
-
-    asked: int
-    images: int
-    control: float | None
-    treated: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    upper: float | None
-    """One-sided: a larger rise is excluded at the level."""
-    p_value: float | None
-    by_seed: tuple[float | None, ...]
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
-    share: float | None = None
-    """Of the things asked that are in this row."""
-    p_harm: float | None = None
-    """That the rate rose by no more than the margin, corrected over the rows of its group (Holm)."""
-    worse: bool = False
-    """Whether a rise beyond the margin is shown."""
-    within_margin: bool | None = None
-    """Whether such a rise is excluded; None: nothing was asked."""
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one hypothesis."""
-
-    name: str
-    treated: str
-    control: str
-    expected: str
-    whole: Difference
-    as_expected: bool | None
-    """None: too little to tell."""
-    claims: dict[str, Difference] = {}
-    factors: dict[str, Difference] = {}
-    outcomes: dict[str, Difference] = {}
 
 
 IN_DETAIL = ("data", "targeting")
@@ -79,11 +39,12 @@ def compare_all(judged: Judged, plan: Plan) -> list[Comparison]:
 
 def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
     """One hypothesis."""
-    whole = difference(judged, plan, hypothesis, judged.failed, None, DRAWS)
+    rows = None if hypothesis.on is UNSET else rows_of_rare_kinds(judged, plan)
+    whole = difference(judged, plan, hypothesis, judged.failed, rows, DRAWS)
     groups: dict[str, dict[str, Difference]] = {"claims": {}, "factors": {}, "outcomes": {}}
     if hypothesis.name in IN_DETAIL:
-        for group, rows in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
-            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in rows.items()}
+        for group, parts in (("claims", rows_by(judged.claims)), ("factors", rows_by_many(judged.factors))):
+            found = {name: difference(judged, plan, hypothesis, judged.failed, chosen) for name, chosen in parts.items()}
             groups[group] = corrected(found, plan)
         found = {name: difference(judged, plan, hypothesis, counting(judged, name), None) for name in sorted(FAILURES)}
         groups["outcomes"] = corrected(found, plan)
@@ -92,6 +53,7 @@ def compare(judged: Judged, plan: Plan, hypothesis: Hypothesis) -> Comparison:
         treated=hypothesis.treated,
         control=hypothesis.control,
         expected=hypothesis.expected,
+        on=hypothesis.on,
         whole=whole,
         as_expected=as_expected(whole, hypothesis.expected),
         **groups,
@@ -138,6 +100,12 @@ def difference(
     )
 
 
+def rows_of_rare_kinds(judged: Judged, plan: Plan) -> list[int]:
+    """What was asked about images of a rare kind."""
+    rare = set(plan.rare or ())
+    return [place for place, factors in enumerate(judged.factors) if rare & set(factors)]
+
+
 def models_of(arm: str, plan: Plan) -> list[str]:
     """The models of an arm, seed by seed; the base is one and the same under every seed."""
     return [BASE if arm == BASE else f"{arm}-{number}" for number in plan.seeds]
@@ -169,12 +137,6 @@ def rows_by_many(names: Sequence[Sequence[str]]) -> dict[str, list[int]]:
         for name in set(found):
             rows.setdefault(name, []).append(place)
     return dict(sorted(rows.items()))
-
-
-def plain(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """For `summary.json`."""
-    built: list[dict[str, Any]] = msgspec.to_builtins(list(comparisons))
-    return built
 
 
 def _p_above(found: CrossedDifference, plan: Plan) -> float | None:

@@ -1,41 +1,21 @@
-"""Recognising an image that was stored anew: another format, another quality, another size.
-
-The 64-bit hash of the low frequencies is the one that N. Krawetz describes as pHash ("Looks Like It", 2011,
-https://hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html); a thumbnail decides where hashes are near, for
-pictures of one kind (the same paper, the same light) have near hashes without being the same picture.
-
-Covers: re-encoding, resizing, slight changes of brightness. Does not cover: crops, mirrored or turned copies.
-"""
+"""Which images of a test were probed for the training sets, or are copies of such, by content and by `millrace.lake.copies`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from millrace.errors import InputError, ItemFailed
+from millrace.lake.copies import LARGEST_CHANGE, NEAR_BITS, largest_change, perceptual_hash, thumbnail_of
 from millrace.lake.files import file_name
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow
 from millrace.records.improve import ImageMark
 from millrace.run.journal import read_records, write_jsonl
-
-SIDE = 32
-"""Pixels on a side of the grey picture whose frequencies are hashed."""
-LOW = 8
-"""Frequencies on a side that are kept: 64 bits."""
-THUMBNAIL = 16
-NEAR_BITS = 12
-"""Hashes that differ in more bits are of different pictures."""
-LARGEST_CHANGE = 20.0
-"""Levels (of 255) by which every block of two thumbnails of one picture differs less. On the embedded lake a copy at half the
-size and JPEG quality 20 differs by 17 at most, and of 707 pairs of pictures with near hashes the nearest by 28."""
 
 
 class Leak(msgspec.Struct, frozen=True):
@@ -45,27 +25,6 @@ class Leak(msgspec.Struct, frozen=True):
     other: ImageMark
     how: str
     """`the same file`, or `nearly the same picture`."""
-
-
-def perceptual_hash(image: Image.Image) -> int:
-    """64 bits: which of the low frequencies lie above their median."""
-    grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
-    low = (_cosines() @ grey @ _cosines().T)[:LOW, :LOW]
-    bits = (low > np.median(low)).flatten()
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-@lru_cache(maxsize=1)
-def _cosines() -> NDArray[np.float64]:
-    """The rows of the discrete cosine transform that are needed."""
-    place = np.arange(SIDE)
-    rows: NDArray[np.float64] = np.cos(np.pi / SIDE * (place[None] + 0.5) * np.arange(LOW)[:, None])
-    return rows
-
-
-def thumbnail_of(image: Image.Image) -> bytes:
-    """`THUMBNAIL` × `THUMBNAIL` pixels, RGB."""
-    return image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()
 
 
 def mark_file(file: Path, rows: Sequence[int] | None, lake: Path, out: Path) -> Path:
@@ -122,16 +81,22 @@ def find_leaks(one: Sequence[ImageMark], other: Sequence[ImageMark]) -> list[Lea
             leaks.append(Leak(mark, by_content[mark.sha256], "the same file"))
             continue
         near = np.flatnonzero(np.bitwise_count(hashes ^ np.uint64(int(mark.hash, 16))) <= NEAR_BITS).tolist()
-        twin = next((other[place] for place in near if largest_change(mark, other[place]) < LARGEST_CHANGE), None)
+        twin = next((other[place] for place in near if _change(mark, other[place]) < LARGEST_CHANGE), None)
         if twin is not None:
             leaks.append(Leak(mark, twin, "nearly the same picture"))
     return leaks
 
 
-def largest_change(one: ImageMark, other: ImageMark) -> float:
+def _change(one: ImageMark, other: ImageMark) -> float:
     """How much the block that differs most differs, in levels."""
-    left, right = (np.frombuffer(bytes.fromhex(mark.thumbnail), np.uint8).astype(np.int16) for mark in (one, other))
-    return float(np.abs(left - right).reshape(-1, 3).mean(-1).max())
+    left, right = (np.frombuffer(bytes.fromhex(mark.thumbnail), np.uint8) for mark in (one, other))
+    return float(largest_change(left, right[None])[0])
+
+
+def without_leaks(test: Sequence[ImageMark], pool: Sequence[ImageMark]) -> list[ImageMark]:
+    """The test images that are not in the pool, for a lake that was drawn by chance: two empty sheets are one picture."""
+    leaking = {leak.one for leak in find_leaks(test, pool)}
+    return [mark for mark in test if mark not in leaking]
 
 
 def refuse_leaks(test: Sequence[ImageMark], pool: Sequence[ImageMark]) -> None:

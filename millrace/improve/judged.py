@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace.errors import RunFailed
-from millrace.records.outcome import FAILURES, SUCCESSES
+from millrace.records.improve import TestImage
+from millrace.records.outcome import FAILURES, PROBED_CLAIM, SUCCESSES, OutcomeRecord
 from millrace.run.ids import canonical
-from millrace.run.journal import read_jsonl
+from millrace.run.journal import read_records
 
 DECIDED = FAILURES | SUCCESSES
 
@@ -43,35 +43,35 @@ class Judged(msgspec.Struct, frozen=True):
         return np.array([outcome in FAILURES for outcome in self.outcomes[model]], dtype=np.float64)
 
 
-def read_outcomes(folder: Path) -> dict[Key, dict[str, Any]]:
+def read_outcomes(folder: Path) -> dict[Key, OutcomeRecord]:
     """The outcomes of one probing by what was asked."""
     found = {}
     for shard in sorted(folder.glob("shard-*.jsonl")):
-        for record in read_jsonl(shard):
-            if record["kind"] == "outcome":
-                image = record["image"]
-                found[image["sha256"], image["image_id"], record["claim_id"], canonical(record["prefilled"])] = record
+        for record in read_records(shard, PROBED_CLAIM):
+            if isinstance(record, OutcomeRecord):
+                image = record.image
+                found[image.sha256 or "", image.image_id, record.claim_id, canonical(record.prefilled)] = record
     return found
 
 
-def judged_together(base: str, folders: Mapping[str, Path]) -> Judged:
+def judged_together(base: str, folders: Mapping[str, Path], images: Iterable[TestImage]) -> Judged:
     """The table of all models.
 
     Args:
         base: the model that the others are compared with.
         folders: model → the folder of its probing.
+        images: the plan's test images; what was asked about others does not count.
 
     Raises:
         RunFailed: nothing was decided for all of them.
     """
-    first = read_outcomes(folders[base])
-    decided = {key: record["outcome"] for key, record in first.items() if record["outcome"] in DECIDED}
+    planned = {image.sha256 for image in images}
+    first = {key: record for key, record in read_outcomes(folders[base]).items() if key[0] in planned}
+    decided: dict[Key, str] = {key: record.outcome for key, record in first.items() if record.outcome in DECIDED}
     by_model: dict[str, dict[Key, str]] = {base: decided}
     for model, folder in folders.items():
         if model != base:
-            by_model[model] = {
-                key: record["outcome"] for key, record in read_outcomes(folder).items() if record["outcome"] in DECIDED
-            }
+            by_model[model] = {key: record.outcome for key, record in read_outcomes(folder).items() if record.outcome in DECIDED}
     keys = sorted(key for key in decided if all(key in outcomes for outcomes in by_model.values()))
     if not keys:
         raise RunFailed("no claim on a test image was decided for every model; see `error` in improve/probes/*/shard-*.jsonl")
@@ -81,7 +81,7 @@ def judged_together(base: str, folders: Mapping[str, Path]) -> Judged:
         image_N=np.array([places[key[:2]] for key in keys], dtype=np.int64),
         images=len(places),
         claims=tuple(key[2] for key in keys),
-        factors=tuple(tuple(first[key]["factors"]) for key in keys),
+        factors=tuple(first[key].factors for key in keys),
         outcomes={model: tuple(outcomes[key] for key in keys) for model, outcomes in by_model.items()},
         asked=len(first),
         left_out=len(first) - len(keys),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from millrace.errors import InputError
-from millrace.records.improve import PoolItem
-from millrace.records.outcome import FAILURES, SUCCESSES
+from millrace.records.improve import PoolFacts, PoolItem
+from millrace.records.outcome import FAILURES, PROBED_CLAIM, SUCCESSES, Judgement, OutcomeRecord
+from millrace.records.summaries import ProbingSummary
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_json, read_jsonl
+from millrace.run.journal import read_record, read_records
 
 DECIDED = FAILURES | SUCCESSES
 """Outcomes that say something about the model."""
@@ -25,7 +26,10 @@ def read_pool(probed: Path) -> list[PoolItem]:
     """
     check_probed(probed)
     items = [
-        item_of(record) for shard in sorted(probed.glob("shard-*.jsonl")) for record in read_jsonl(shard) if is_verified(record)
+        item
+        for shard in sorted(probed.glob("shard-*.jsonl"))
+        for record in read_records(shard, PROBED_CLAIM)
+        if isinstance(record, OutcomeRecord) and (item := item_of(record)) is not None
     ]
     if not items:
         raise InputError(
@@ -43,33 +47,33 @@ def check_probed(probed: Path) -> None:
 
 def lake_of(probed: Path) -> Path:
     """The folder of the images that were probed."""
-    return Path(read_json(probed / "summary.json")["lake"])
+    return read_record(probed / "summary.json", ProbingSummary).lake_folder
 
 
-def is_verified(record: Mapping[str, Any]) -> bool:
-    """Whether the line is a decided outcome whose right answer a program knows."""
-    judge = record.get("judge") or {}
-    known = judge.get("kind") == "verified" and (bool(judge.get("accepted")) or not record["answerable"])
-    return record.get("outcome") in DECIDED and known
-
-
-def item_of(record: Mapping[str, Any]) -> PoolItem:
-    """An outcome's line as an item."""
-    judge, image = record["judge"], record["image"]
+def item_of(record: OutcomeRecord) -> PoolItem | None:
+    """An outcome as an item; None unless it is decided and a program knows its right answer."""
+    judge, image = record.judge, record.image
+    if record.outcome not in DECIDED or judge is None or not knows_the_answer(judge, record.answerable):
+        return None
     return PoolItem(
-        id=record["id"],
-        image_id=image["image_id"],
-        file=image["file"],
-        row=image["row"],
-        sha256=image["sha256"],
-        claim_id=record["claim_id"],
-        claim=record["claim"],
-        answerable=record["answerable"],
-        correct=judge["correct"] or {},
-        accepted={slot: tuple(values) for slot, values in (judge["accepted"] or {}).items()},
-        failed=record["outcome"] in FAILURES,
-        factors=tuple(record["factors"]),
+        id=record.id,
+        image_id=image.image_id,
+        file=image.file,
+        row=image.row,
+        sha256=image.sha256 or "",
+        claim_id=record.claim_id,
+        claim=record.claim,
+        answerable=record.answerable,
+        correct=judge.correct,
+        accepted=judge.accepted,
+        failed=record.outcome in FAILURES,
+        factors=record.factors,
     )
+
+
+def knows_the_answer(judge: Judgement, answerable: bool) -> bool:
+    """Whether the judge is a program, and has said which answer is right."""
+    return judge.kind == "verified" and (bool(judge.accepted) or not answerable)
 
 
 def by_image(items: Iterable[PoolItem]) -> dict[str, list[PoolItem]]:
@@ -85,12 +89,18 @@ def tuning_images(images: Iterable[str], share: float, seed: int) -> set[str]:
     return {image for image in images if fraction_for(seed, "tuning", image) < share}
 
 
-def facts_of(items: Sequence[PoolItem]) -> dict[str, Any]:
+def rare_kinds(items: Iterable[PoolItem], share: float) -> tuple[str, ...]:
+    """Factors that some of the images have, and at most `share` of them; sorted."""
+    factors = {item.sha256: item.factors for item in items}
+    counts = Counter(factor for found in factors.values() for factor in set(found))
+    return tuple(sorted(factor for factor, count in counts.items() if count <= share * len(factors)))
+
+
+def facts_of(items: Sequence[PoolItem]) -> PoolFacts:
     """What the plan says of the pool."""
-    digest = hashlib.sha256("\n".join(f"{item.id} {item.failed}" for item in items).encode()).hexdigest()
-    return {
-        "outcomes": len(items),
-        "images": len({item.sha256 for item in items}),
-        "failures": sum(item.failed for item in items),
-        "sha256": digest,
-    }
+    return PoolFacts(
+        outcomes=len(items),
+        images=len({item.sha256 for item in items}),
+        failures=sum(item.failed for item in items),
+        sha256=hashlib.sha256("\n".join(f"{item.id} {item.failed}" for item in items).encode()).hexdigest(),
+    )

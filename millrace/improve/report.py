@@ -6,17 +6,16 @@ import base64
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from millrace.errors import ItemFailed
-from millrace.improve.figures import Comparison, Difference
 from millrace.improve.judged import Judged, Key, read_outcomes
 from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.verdict import interval, points
 from millrace.records.improve import Plan
-from millrace.records.outcome import FAILURES
+from millrace.records.outcome import FAILURES, ImagePlace, OutcomeRecord
+from millrace.records.results.improve import Comparison, Difference, ImproveSummary
 from millrace.run.ids import fraction_for
 from millrace.run.journal import write_atomic
 
@@ -29,7 +28,7 @@ RARE = 0.05
 
 
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing asked whose answer became right or wrong under every seed."""
+    """One thing asked whose answer became right, or wrong, under every seed."""
 
     better: bool
     claim_id: str
@@ -60,32 +59,34 @@ def gallery_of(judged: Judged, probes: Path, models: Sequence[str], lake: Path, 
     ]
 
 
-def _flip(better: bool, old: dict[str, Any], new: dict[str, Any], lake: Path) -> Flip:
-    correct = (old["judge"] or {}).get("correct") or {}
+def _flip(better: bool, old: OutcomeRecord, new: OutcomeRecord, lake: Path) -> Flip:
+    correct = old.judge.correct if old.judge is not None else {}
     return Flip(
         better=better,
-        claim_id=old["claim_id"],
-        asked=old["claim"],
+        claim_id=old.claim_id,
+        asked=old.claim,
         right=", ".join(correct.values()) or "does not apply",
-        before=_said(old),
-        after=_said(new),
-        picture=_picture(old["image"], lake),
+        before=_answer(old),
+        after=_answer(new),
+        picture=_picture(old.image, lake),
     )
 
 
-def _said(record: dict[str, Any]) -> str:
-    reply = record["baseline"] or {}
-    return ", ".join(reply.get("values", {}).values()) or ("does not apply" if not reply.get("related", True) else "nothing")
+def _answer(record: OutcomeRecord) -> str:
+    reply = record.baseline
+    if reply is None:
+        return "nothing"
+    return ", ".join(reply.said.values()) or ("does not apply" if reply.abstained else "nothing")
 
 
-def _picture(place: dict[str, Any], lake: Path) -> str | None:
+def _picture(place: ImagePlace, lake: Path) -> str | None:
     from millrace.lake.images import decode_image
     from millrace.lake.parquet import stream_rows
     from millrace.lake.rows import BadRow
 
-    file = lake if lake.is_file() else lake / place["file"]
+    file = lake if lake.is_file() else lake / place.file
     try:
-        row = next(iter(stream_rows(file, [place["row"]], lake=lake)))
+        row = next(iter(stream_rows(file, [place.row], lake=lake)))
         if isinstance(row, BadRow):
             return None
         image = decode_image(row.image_bytes)
@@ -98,7 +99,7 @@ def _picture(place: dict[str, Any], lake: Path) -> str | None:
 
 
 def write_report(
-    path: Path, summary: dict[str, Any], comparisons: Sequence[Comparison], plan: Plan, flips: Sequence[Flip]
+    path: Path, summary: ImproveSummary, comparisons: Sequence[Comparison], plan: Plan, flips: Sequence[Flip]
 ) -> None:
     """Write the page, all or nothing."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -11,7 +11,8 @@ from millrace.improve.image_marks import find_leaks
 from millrace.improve.pool import by_image, tuning_images
 from millrace.improve.settings import ImproveSettings
 from millrace.records.improve import ImageMark, PoolItem
-from millrace.run.journal import read_jsonl
+from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
+from millrace.run.journal import read_records
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -22,10 +23,17 @@ class Split(msgspec.Struct, frozen=True):
     """By image: what arms draw from."""
     tuning: list[PoolItem]
     test: list[ImageMark]
+    new: list[ImageMark]
+    """Of another kind of scenes: asked besides the test."""
 
 
 def split_pool(
-    items: Sequence[PoolItem], pool: Sequence[ImageMark], test: Sequence[ImageMark], lake: Path, settings: ImproveSettings
+    items: Sequence[PoolItem],
+    pool: Sequence[ImageMark],
+    test: Sequence[ImageMark],
+    new: Sequence[ImageMark],
+    lake: Path,
+    settings: ImproveSettings,
 ) -> Split:
     """Draw the tuning images by hash. One that has a copy among those for training is one of those, too."""
     images = by_image(items)
@@ -42,6 +50,7 @@ def split_pool(
         pool={image: found for image, found in sorted(images.items()) if image not in kept},
         tuning=[item for image, found in sorted(images.items()) if image in kept for item in found],
         test=list(test),
+        new=list(new),
     )
 
 
@@ -49,7 +58,7 @@ def rows_asked(probed: Path) -> dict[str, list[int]]:
     """Parquet file → rows of the images that a probing has outcomes for."""
     rows: dict[str, set[int]] = {}
     for shard in sorted(probed.glob("shard-*.jsonl")):
-        for record in read_jsonl(shard):
-            if record["kind"] == "outcome":
-                rows.setdefault(record["image"]["file"], set()).add(record["image"]["row"])
+        for record in read_records(shard, PROBED_CLAIM):
+            if isinstance(record, OutcomeRecord):
+                rows.setdefault(record.image.file, set()).add(record.image.row)
     return {file: sorted(found) for file, found in sorted(rows.items())}

@@ -2,19 +2,20 @@
 
 `helps`: the targeted arm fails less than the base, no claim, factor or outcome is shown to be worse by more than the margin, and
 the controls behave. `harms`: it is shown to fail more, over all or somewhere beyond the margin. Anything else is `no_evidence`,
-which is a result. Whether *targeting* is worth anything (against as many records drawn at random) is a question of its own.
+which is a result. Whether *targeting* is worth anything (against as many records drawn at random) is a question of its own; where
+some kinds of images are rare, it is also asked on those alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
-from millrace.improve.figures import Comparison, Difference
-
-Answer = Literal["helps", "no_evidence", "harms"]
+from millrace.improve.plan import TARGETING_RARE
+from millrace.records.results.improve import Answer, Comparison, Difference
+from millrace.statistics.holm import holm
 
 GROUPS = {"claims": "the claim", "factors": "images with", "outcomes": "the outcome"}
 
@@ -30,7 +31,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """One sentence for each fact that it rests on."""
 
 
-def decide(comparisons: Sequence[Comparison], *, margin: float, seeds: int) -> Verdict:
+def decide(comparisons: Sequence[Comparison], *, margin: float, level: float, seeds: int) -> Verdict:
     """The verdict of a run."""
     by_name = {one.name: one for one in comparisons}
     controls = [one for one in comparisons if one.expected != "fewer failures"]
@@ -43,22 +44,40 @@ def decide(comparisons: Sequence[Comparison], *, margin: float, seeds: int) -> V
             answers[name] = "no_evidence"
             because.append(f"Whether {what} helps was not asked: the arms for it are not in the plan.")
             continue
-        answers[name] = _answer(one, bool(broken))
-        because.append(sentence(one))
+        family = [one, *(other for other in comparisons if name == "targeting" and other.name == TARGETING_RARE)]
+        answers[name] = _answer(family, level, bool(broken))
+        because += [sentence(each) for each in family]
+        if len(family) > 1:
+            because.append("Whether targeting helps is asked twice, over all and on rare kinds: its tests are corrected (Holm).")
         because += harms(one, margin)
     because += [_control(one) for one in controls]
     if not controls:
-        because.append("There was no control arm: chance and the training itself are not told apart from the data.")
+        because.append("There was no control arm: chance and the training itself cannot be separated from the data.")
     if seeds < 10:
         because.append(f"{seeds} trainings of each arm are a first look; ten or more are needed to rely on it.")
     return Verdict(answers["data"], answers["targeting"], tuple(because))
 
 
-def _answer(one: Comparison, broken: bool) -> Answer:
-    whole = one.whole
-    if (whole.low is not None and whole.low > 0) or any(row.worse for row in _rows(one)):
+def _answer(family: Sequence[Comparison], level: float, broken: bool) -> Answer:
+    """Of a question that is asked in one way or in several. More failures in one of them are harm, whatever the others show."""
+    if any((one.whole.low is not None and one.whole.low > 0) or any(row.worse for row in _rows(one)) for one in family):
         return "harms"
-    return "helps" if one.as_expected and not broken else "no_evidence"
+    if len(family) == 1:
+        shown = family[0].as_expected is True
+    else:
+        chances = holm({one.name: one.whole.p_value for one in family})
+        shown = any(is_fewer(one.whole) and is_below(chances[one.name], level) for one in family)
+    return "helps" if shown and not broken else "no_evidence"
+
+
+def is_fewer(row: Difference) -> bool:
+    """Whether the treated side failed less, by whatever much."""
+    return row.difference is not None and row.difference < 0
+
+
+def is_below(chance: float | None, level: float) -> bool:
+    """Whether a test is significant."""
+    return chance is not None and chance <= level
 
 
 def _rows(one: Comparison) -> list[Difference]:
@@ -85,9 +104,9 @@ def sentence(one: Comparison) -> str:
         return f"{one.treated} against {one.control}: nothing was decided on both sides."
     what = "fewer" if whole.high is not None and whole.high < 0 else "more" if whole.low is not None and whole.low > 0 else ""
     shown = f"{what} failures" if what else "no difference shown"
-    return (
-        f"{one.treated} against {one.control}: {whole.treated:.1%} failed, {whole.control:.1%} there: {shown}, {interval(whole)}."
-    )
+    where = "" if one.on is UNSET else f" on {one.on}"
+    rates = f"{whole.treated:.1%} failed, {whole.control:.1%} there"
+    return f"{one.treated} against {one.control}{where}: {rates}: {shown}, {interval(whole)}."
 
 
 def _control(one: Comparison) -> str:

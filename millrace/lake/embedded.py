@@ -4,16 +4,17 @@
     default = "my_package.my_lake"
 
 The module named has two functions, `plan_lake(*, images, seed, rows_per_shard)` and `build_shard(plan, number)`. A plan can be
-pickled and has the fields of `LakePlan`.
+pickled and has the fields of `LakePlan`. One that makes several kinds of lakes takes `recipe`, the name of a kind, besides.
 """
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from millrace.errors import InputError
+from millrace.errors import InputError, UsageError
 from millrace.plugins.contracts import completed
 from millrace.plugins.entry_points import entry_points
 from millrace.plugins.loading import import_plugin
@@ -47,13 +48,23 @@ class Plugin(Protocol):
         ...
 
 
-def plan_lake(*, images: int, seed: int, rows_per_shard: int) -> LakePlan:
+def plan_lake(*, images: int, seed: int, rows_per_shard: int, recipe: str | None = None) -> LakePlan:
     """The plan of the embedded lake.
+
+    Args:
+        images: in it.
+        seed: of its pictures.
+        rows_per_shard: in a file.
+        recipe: which kind of lake, where the package makes several; None: its usual one.
 
     Raises:
         InputError: no package that makes one is installed.
+        UsageError: it makes none of this kind.
     """
-    plan: LakePlan = _maker().plan_lake(images=images, seed=seed, rows_per_shard=rows_per_shard)
+    maker, kind = _maker(), {} if recipe is None else {"recipe": recipe}
+    if kind and "recipe" not in inspect.signature(maker.plan_lake).parameters:
+        raise UsageError(f"the embedded lake of this installation has one kind only; leave out the kind '{recipe}'")
+    plan: LakePlan = maker.plan_lake(images=images, seed=seed, rows_per_shard=rows_per_shard, **kind)
     return plan
 
 

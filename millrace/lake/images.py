@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -40,6 +41,17 @@ MAX_BYTES = 256 * 1024 * 1024
 """Largest stored image that is opened at all."""
 
 _CUT_SHORT = ("truncated", "not enough image data", "eof", "broken data stream")
+_UNREAD = (
+    (re.compile(rb"....ftyp(heic|heix|hevc|hevx|heim|heis|mif1|msf1)", re.DOTALL), "HEIC"),
+    (re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL "), "JPEG XL"),
+    (re.compile(rb"....ftypcrx |II\x1a\x00\x00\x00HEAP|FUJIFILMCCD-RAW|IIRO|IIU\x00", re.DOTALL), "a camera's raw format"),
+    (re.compile(rb"....ftyp(isom|mp4|avc1|qt  |M4V)|\x1aE\xdf\xa3", re.DOTALL), "a video"),
+    (re.compile(rb"%PDF-|%!PS"), "a PDF or PostScript document"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", re.DOTALL), "SVG, a drawing"),
+    (re.compile(rb"\s*<(!doctype html|html|head)", re.IGNORECASE), "a web page"),
+)
+"""How files begin that people take for pictures and that are not decoded here, and what they are."""
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 # Pillow warns of odd metadata and of sizes that are checked here anyway; a million such lines would hide what matters.
@@ -104,6 +116,9 @@ def decode_image(data: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except UnidentifiedImageError as error:
         if raw.startswith(_MAGIC):
             raise ItemFailed("truncated_image", f"the header of the image is incomplete ({len(raw)} bytes)") from error
+        kind = next((name for begins, name in _UNREAD if begins.match(raw[:512])), None)
+        if kind is not None:
+            raise ItemFailed("not_an_image", f"this is {kind}, which is not decoded; store it as JPEG or PNG") from error
         raise ItemFailed("not_an_image", f"{len(raw)} bytes starting with {raw[:8]!r}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ItemFailed("image_too_large", str(error)) from error

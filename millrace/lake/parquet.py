@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import ANY, annotation_kinds
 from millrace.lake.files import (
     BATCH_ROWS,
     check_lake,
@@ -50,7 +51,9 @@ class DecodedRow(msgspec.Struct, frozen=True):
     """8-bit RGB, upright."""
 
 
-def stream_rows(file: Path, rows: Sequence[int] | None = None, *, lake: Path | None = None) -> Iterator[LakeRow | BadRow]:
+def stream_rows(
+    file: Path, rows: Sequence[int] | None = None, *, lake: Path | None = None, annotation: str = ANY
+) -> Iterator[LakeRow | BadRow]:
     """The rows of one parquet file in order, or those numbered in `rows`, a batch of `BATCH_ROWS` in memory at a time.
 
     A row that has no usable image comes as `BadRow`, so as many come out as were asked for. A damaged row group costs its own
@@ -60,11 +63,14 @@ def stream_rows(file: Path, rows: Sequence[int] | None = None, *, lake: Path | N
         file: the parquet file.
         rows: row numbers wanted, in any order; they come ascending, each once. None means all.
         lake: the folder that `ImageRef.file` is relative to; None means the file's own.
+        annotation: the kind of annotation that is looked for (`millrace.lake.annotations`).
 
     Raises:
         InputError: the file is not parquet, or has no column that could hold an image.
+        UsageError: no kind of annotation is called that.
         ValueError: `rows` names one that the file does not have.
     """
+    annotation_kinds(annotation)  # one that is not there is said now, and not of every row
     wanted = None if rows is None else np.unique(np.asarray(rows, dtype=np.int64))
     with open_parquet(file) as parquet:
         require_image_column(file, parquet)
@@ -76,7 +82,7 @@ def stream_rows(file: Path, rows: Sequence[int] | None = None, *, lake: Path | N
             stop = start + parquet.metadata.row_group(group).num_rows
             inside = np.arange(start, stop) if wanted is None else wanted[(wanted >= start) & (wanted < stop)]
             if len(inside):
-                yield from _stream_group(parquet, group, start, inside.tolist(), file=file, name=name)
+                yield from _stream_group(parquet, group, start, inside.tolist(), file=file, name=name, annotation=annotation)
             start = stop
 
 
@@ -95,7 +101,7 @@ def stream_images(
 
 
 def _stream_group(
-    parquet: pq.ParquetFile, group: int, start: int, inside: list[int], *, file: Path, name: str
+    parquet: pq.ParquetFile, group: int, start: int, inside: list[int], *, file: Path, name: str, annotation: str
 ) -> Iterator[LakeRow | BadRow]:
     done, position = 0, start
     try:
@@ -103,7 +109,7 @@ def _stream_group(
             while done < len(inside) and inside[done] < position + batch.num_rows:
                 row = inside[done]
                 done += 1
-                yield row_of(batch, row - position, file=file, name=name, row=row)
+                yield row_of(batch, row - position, file=file, name=name, row=row, annotation=annotation)
             position += batch.num_rows
             if done == len(inside):
                 return

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.errors import InputError, ItemFailed
+from millrace.lake.annotations import ANY, annotation_kinds
 from millrace.lake.files import BATCH_ROWS, first_line, open_parquet
 from millrace.lake.rows import BadRow, LakeRow, row_of
 from millrace.records.lake import ImageRef
@@ -57,10 +58,16 @@ class LakeReader:
 
     Small row groups are kept (the last two), so any order inside them is quick. A large one is read forward: ask in
     ascending order. Threads may share a reader; they take turns.
+
+    Args:
+        lake: the folder.
+        annotation: the kind of annotation that is looked for (`millrace.lake.annotations`).
     """
 
-    def __init__(self, lake: Path) -> None:
+    def __init__(self, lake: Path, annotation: str = ANY) -> None:
         self.lake = lake.parent if lake.is_file() else lake
+        annotation_kinds(annotation)  # one that is not there is said now, and not of every row
+        self._annotation = annotation
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._groups: OrderedDict[int, pa.Table] = OrderedDict()
@@ -86,7 +93,7 @@ class LakeReader:
             raise ItemFailed("unreadable_rows", f"{file}: {first_line(error)}") from error
         if batch is not None:
             started_ns = time.time_ns()
-            found = row_of(batch, index, file=file, name=ref.file, row=ref.row)
+            found = row_of(batch, index, file=file, name=ref.file, row=ref.row, annotation=self._annotation)
             if isinstance(found, BadRow):
                 raise ItemFailed(found.reason, found.detail)
             row = found

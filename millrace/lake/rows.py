@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from millrace.errors import ItemFailed
-from millrace.lake.annotations import Annotation, annotation_columns, read_annotation
+from millrace.lake.annotations import ANY, Annotation, annotation_columns, read_annotation
 from millrace.lake.images import MAX_BYTES, REASONS, image_bytes
 from millrace.records.lake import ImageRef
 
@@ -29,7 +29,10 @@ PATH_COLUMNS = ("image_path", "path", "file_path", "image_url")
 
 IMAGE_COLUMNS = (*BYTES_COLUMNS, *BASE64_COLUMNS, *PATH_COLUMNS)
 
-NOT_METADATA = frozenset({"image_id", *BYTES_COLUMNS, *BASE64_COLUMNS})
+COPY_GROUP = "copy_group"
+"""The column that near copies of one picture share: a dataset's splits keep them together."""
+
+NOT_METADATA = frozenset({"image_id", COPY_GROUP, *BYTES_COLUMNS, *BASE64_COLUMNS})
 """Columns that are kept elsewhere, as are those of annotations."""
 
 _PATH_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
@@ -46,6 +49,8 @@ class LakeRow(msgspec.Struct, frozen=True):
     """What is known about the picture, where the lake has it in a form that somebody understands."""
     metadata: dict[str, Any]
     """Every other column, `conversations` among them."""
+    copy_group: str | None = None
+    """What the picture shares with its near copies; None where it has none."""
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -57,8 +62,11 @@ class BadRow(msgspec.Struct, frozen=True):
     detail: str
 
 
-def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int) -> LakeRow | BadRow:
-    """Row `index` of `batch` as a record; refs call its file `name` and its number in it `row`. Raises nothing."""
+def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int, annotation: str = ANY) -> LakeRow | BadRow:
+    """Row `index` of `batch` as a record; refs call its file `name` and its number in it `row`. Raises nothing.
+
+    `annotation` names the kind that is looked for (`millrace.lake.annotations`).
+    """
     image_id = f"{file.stem}_{row}"
     try:
         cells = {column: batch.column(place)[index] for place, column in enumerate(batch.schema.names)}
@@ -68,14 +76,15 @@ def row_of(batch: pa.RecordBatch, index: int, *, file: Path, name: str, row: int
         path = path or source
         image_id = _text(cells.get("image_id")) or (Path(path).stem if path else "") or image_id
         if data is None:
-            data = _read_file(source, file.parent)
-        metadata = cells.keys() - NOT_METADATA - annotation_columns()
+            data = read_file(source, file.parent)
+        metadata = cells.keys() - NOT_METADATA - annotation_columns(annotation)
         return LakeRow(
             ref=ImageRef(image_id, name, row, sha256(data).hexdigest()[:16]),
             image_bytes=data,
             path=None if source is None else str(_resolve(source, file.parent)),
-            annotation=read_annotation(lambda column: _value(cells.get(column))),
+            annotation=read_annotation(lambda column: _value(cells.get(column)), annotation),
             metadata={column: _metadata(cell) for column, cell in cells.items() if column in metadata},
+            copy_group=_text(cells.get(COPY_GROUP)) or None,
         )
     except ItemFailed as failure:
         return BadRow(ImageRef(image_id, name, row, ""), failure.reason, failure.detail)
@@ -110,7 +119,12 @@ def _resolve(path: str, folder: Path) -> Path:
     return folder / (rest if sign and scheme.lower() == "file" else path)
 
 
-def _read_file(path: str | None, folder: Path) -> bytes:
+def read_file(path: str | None, folder: Path) -> bytes:
+    """The bytes of an image file; a relative path starts at `folder`.
+
+    Raises:
+        ItemFailed: it is not there, no regular file, empty, too large, or on another machine.
+    """
     assert path is not None
     scheme, sign, _ = path.partition("://")
     if sign and scheme.lower() != "file":

@@ -7,6 +7,7 @@ it gets into a message, because some servers repeat the key they were sent.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 
 from millrace.errors import UsageError
 from millrace.llm.secret_blocks import read_secret_block
@@ -17,10 +18,11 @@ HIDDEN = "[key]"
 class Secret:
     """A text that `str`, `repr`, formatting and pickling don't show."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_also", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, also: tuple[Secret, ...] = ()) -> None:
         self._text = text
+        self._also = also
 
     def reveal(self) -> str:
         """The text itself, for the header it belongs into and nothing else."""
@@ -28,6 +30,8 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """`text` without the secret, also where a server shows only its beginning or its end."""
+        for other in self._also:
+            text = other.redact(text)
         secret = self._text
         if len(secret) >= 4:
             text = text.replace(secret, HIDDEN)
@@ -35,6 +39,10 @@ class Secret:
             for part in (secret[:12], secret[-8:], secret[:8]):
                 text = text.replace(part, HIDDEN)
         return text
+
+    def beside(self, others: Iterable[Secret]) -> Secret:
+        """This secret, which also redacts `others`."""
+        return Secret(self._text, (*self._also, *others))
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -60,6 +68,25 @@ def read_key(variable: str | None, block: str | None = None) -> Secret | None:
             raise UsageError(f"{where} (api_key_block) is empty")
     else:
         return None
+    return _secret(text, where)
+
+
+def read_headers(variables: Mapping[str, str]) -> dict[str, Secret]:
+    """Header → what it carries, of `EndpointSettings.secret_headers`.
+
+    Raises:
+        UsageError: a variable is not set or empty, or what is there can be in no header.
+    """
+    found = {}
+    for header, variable in variables.items():
+        text = os.environ.get(variable, "").strip()
+        if not text:
+            raise UsageError(f"the environment variable {variable} (secret_headers: {header}) is not set: export {variable}=…")
+        found[header] = _secret(text, f"the environment variable {variable}")
+    return found
+
+
+def _secret(text: str, where: str) -> Secret:
     if not text.isascii() or not text.isprintable():
         raise UsageError(f"{where} holds characters that no key has; was something else pasted into it?")
     return Secret(text)

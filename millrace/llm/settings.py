@@ -33,6 +33,9 @@ class EndpointSettings(Settings):
     """Requests in flight at this endpoint, at most; null takes the model's."""
     headers: dict[str, str] = {}
     """More headers to send. Not for secrets: they are written to the run's config."""
+    secret_headers: dict[str, str] = {}
+    """More headers whose values are secrets: header → the environment variable that holds its value (`Ocp-Apim-Subscription-Key:
+    GATEWAY_KEY`). Only the variable's name is written to the run's config."""
 
     @field_validator("base_url")
     @classmethod
@@ -57,7 +60,7 @@ class EndpointSettings(Settings):
             raise ValueError(f"a base URL names a host and a port ({error})") from None
         return address.rstrip("/") + (f"?{query}" if query else "")
 
-    @field_validator("headers")
+    @field_validator("headers", "secret_headers")
     @classmethod
     def _can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
@@ -71,6 +74,9 @@ class EndpointSettings(Settings):
     def _has_one_key(self) -> EndpointSettings:
         if self.api_key_env and self.api_key_block:
             raise ValueError("name the key's place once: api_key_env or api_key_block")
+        twice = {name.lower() for name in self.headers} & {name.lower() for name in self.secret_headers}
+        if twice:
+            raise ValueError(f"the header {min(twice)} is in headers and in secret_headers; name it once")
         return self
 
 

@@ -1,17 +1,18 @@
 """A flow of Millrace: a Prefect flow where its file is imported, a command where its file is run.
 
-    @flow(FullConfig, stages)
-    def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+    @flow(TrainingConfig, stages)
+    def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
         for stage in stages(config):
             run.do(stage)
         …
 
     if __name__ == "__main__":
-        full.main()
+        training.main()
 
-`from flows.full import full` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.full` runs the
-file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts. The run's own
-Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost each of them 1 s.
+`from flows.training import training` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.training`
+runs the file as `__main__`, where `training` is the command line, and neither Prefect nor torch is imported until a run starts.
+The run's own Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost
+each of them 1 s.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic import BaseModel
 
 from millrace.errors import UsageError
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from millrace.orchestration.clusters.cluster import ClusterStart
 
 Subcommand = Callable[[Sequence[str]], int]
+FlowFunction = Callable[[RunContext, Any], msgspec.Struct | Mapping[str, Any]]
+"""Does the stages of a flow and returns its summary: a record, or plain JSON."""
 
 PARAMETERS = """
 
@@ -52,7 +56,7 @@ class Definition:
     """A flow's parts, as `flow` got them."""
 
     name: str
-    function: Callable[[RunContext, Any], dict[str, Any]]
+    function: FlowFunction
     config: type[BaseModel]
     stages: Callable[[Any], Sequence[Stage]]
     cluster: Callable[[Any], ClusterSettings | None]
@@ -107,7 +111,7 @@ class Definition:
         with open_prefect_run(self.name, folder, self.cluster(config), begun, self.tasks) as run:
             summary = self.function(run, config)
             run.finish(self.stages(config))
-            return {**summary, "status": run.status}
+            return {**msgspec.to_builtins(summary), "status": run.status}
 
 
 def flow(
@@ -117,7 +121,7 @@ def flow(
     cluster: Callable[[Any], ClusterSettings | None] = lambda config: config.cluster,
     arguments: Callable[[Sequence[str]], Sequence[str]] = list,
     subcommands: Mapping[str, Subcommand] | None = None,
-) -> Callable[[Callable[[RunContext, Any], dict[str, Any]]], Any]:
+) -> Callable[[FlowFunction], Any]:
     """Make a flow of a function that does its stages and returns its summary.
 
     Args:
@@ -128,7 +132,7 @@ def flow(
         subcommands: other things that the command does when its first argument names them.
     """
 
-    def decorate(function: Callable[[RunContext, Any], dict[str, Any]]) -> Any:
+    def decorate(function: FlowFunction) -> Any:
         module = sys.modules[function.__module__]
         package = module.__spec__.name.rpartition(".")[0] if module.__spec__ is not None else "flows"
         definition = Definition(
@@ -164,7 +168,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     from millrace.orchestration.flow_log import also_to_file
     from millrace.orchestration.run_name import run_name
 
-    def body(config: Any, run_dir: Path) -> dict[str, Any]:
+    def body(config: Any, run_dir: Path) -> Mapping[str, Any]:
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(_held(definition, config, run_dir, folder))
             if folder is None:  # the command line logs there already
@@ -175,7 +179,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     body.__name__ = body.__qualname__ = definition.function.__name__
     body.__module__ = definition.function.__module__
     body.__doc__ = (definition.function.__doc__ or "").rstrip() + PARAMETERS
-    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict[str, Any]}
+    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict}
     body.__defaults__ = (_default(definition.config), default)
     decorator: Any = prefect.flow(name=definition.name, flow_run_name=run_name)
     made = decorator(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from millrace.lake.annotations import has_annotations
-from millrace.lake.files import LakeFile, check_lake
+from millrace.lake.files import check_lake
 from millrace.llm.estimate import Planned, about_a_picture
 from millrace.llm.settings import ModelSettings, chats_in
 from millrace.probing.baselines import baseline_settings
@@ -33,14 +33,11 @@ def images_of(config: ProbingConfig) -> Images:
         there = Images(config.lake.images, 0)
     else:
         files = check_lake(config.lake.path).usable
-        there = Images(sum(map(_annotated, files)), sum(file.rows for file in files) - sum(map(_annotated, files)))
+        annotated = sum(file.rows for file in files if has_annotations(file.columns, config.lake.annotation))
+        there = Images(annotated, sum(file.rows for file in files) - annotated)
     if config.target_failure_count is not None:
         return there
     return Images(min(there.annotated, config.sample_size), min(there.bare, config.sample_size))
-
-
-def _annotated(file: LakeFile) -> int:
-    return file.rows if has_annotations(file.columns) else 0
 
 
 def expected_calls(config: ProbingConfig) -> Calls:
@@ -59,6 +56,11 @@ def expected_calls(config: ProbingConfig) -> Calls:
     if judged:
         calls += [(chat, about_a_picture("judge", judged * len(claims))) for chat in panel]
     return calls
+
+
+def expected_verdicts(config: ProbingConfig, outcomes: int) -> Calls:
+    """The calls of a judge that decides anew on so many outcomes."""
+    return [(chat, about_a_picture("judge", outcomes)) for chat in chats_in(judge_settings(config.judge))]
 
 
 def expected_questions(config: ProbingConfig, questions: int) -> Calls:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.errors import InputError, RunFailed, UsageError
+from millrace.lake.annotations import annotation_kinds
 from millrace.llm.trial import trials_in
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
@@ -18,7 +19,23 @@ if TYPE_CHECKING:
 
 
 def check(config: ProbingConfig) -> ClaimSet:
-    """See that claims, baseline, judge and lake are what the config says, before anything is started.
+    """See that claims, baseline, judge, kind of annotation and lake are what the config says, before anything is started.
+
+    Raises:
+        UsageError, InputError: what is wrong, in one sentence.
+    """
+    claims = check_models(config)
+    if config.lake.path is not None:
+        _lake(config.lake.path)
+    elif config.lake.recipe is not None:
+        from millrace.lake.embedded import plan_lake
+
+        plan_lake(images=config.lake.images, seed=config.lake.seed, rows_per_shard=1, recipe=config.lake.recipe)
+    return claims
+
+
+def check_models(config: ProbingConfig) -> ClaimSet:
+    """The same without the lake: claims, baseline, judge and kind of annotation.
 
     Raises:
         UsageError, InputError: what is wrong, in one sentence.
@@ -26,8 +43,7 @@ def check(config: ProbingConfig) -> ClaimSet:
     claims = config.claim_set()
     baseline_settings(config.baseline)
     judge_settings(config.judge)
-    if config.lake.path is not None:
-        _lake(config.lake.path)
+    annotation_kinds(config.lake.annotation)
     return claims
 
 
@@ -44,7 +60,8 @@ def reach(config: ProbingConfig) -> list[str]:
         if not torch.cuda.is_available():
             where = "run it on a GPU server, or set probing.torchrun.device=cpu"
             raise UsageError(f"torchrun.device is cuda, and torch sees no GPU here; {where}")
-    parts = (baseline_settings(config.baseline), judge_settings(config.judge))
+    judge = judge_settings(config.judge)
+    parts = (judge,) if config.answers_of is not None else (baseline_settings(config.baseline), judge)
     trials = [trial for part in parts for trial in trials_in(part)]
     if not trials:
         return []

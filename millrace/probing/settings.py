@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
+from millrace.lake.annotations import ANY
 from millrace.plugins.form_fields import NameOf, SettingsOf
-from millrace.probing.claims import ClaimSet, load_claims
+from millrace.probing.claims import ClaimSet, load_claims, reworded
+from millrace.records.record import PluginChoice
 
 
 class LakeSettings(Settings):
@@ -17,10 +19,15 @@ class LakeSettings(Settings):
 
     path: ShippedPath = None
     """A folder of parquet files; empty makes the embedded lake of digit scenes."""
+    annotation: Annotated[str, NameOf("millrace.lake.annotations", instead=ANY)] = ANY
+    """What kind of annotation its images have: a name, or your own module. `any` tries every kind that is registered."""
     images: PositiveInt = 800
     """Images in the embedded lake."""
     seed: int = 20
     """Seed of the embedded lake."""
+    recipe: str | None = None
+    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, `rare` (what is hard is rare in it)
+    or `foreign` (the same on other papers)."""
 
 
 class TorchrunSettings(Settings):
@@ -52,19 +59,24 @@ class ProbingConfig(Settings):
     """The claim set: a name, or a path to a YAML or JSON file."""
     enabled_claims: tuple[str, ...] = ()
     """Claim ids to use; empty takes those that the set enables."""
+    wordings: dict[str, str] = {}
+    """Other sentences for claims, by their ids: the same slots in other words."""
     failure_reasons: Path | None = None
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
+    baseline: Annotated[PluginChoice, SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.probing.baselines:baseline_settings"),
     )
     """The model under test: its plug-in's `name` and settings."""
-    judge: Annotated[dict[str, Any], SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
+    judge: Annotated[PluginChoice, SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("millrace.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""
+    answers_of: Path | None = None
+    """A finished run whose model's answers are kept and judged anew: only the judge is asked (`millrace rejudge`). Empty asks the
+    model."""
     target_failure_count: PositiveInt | None = 1000
     """Stop at exactly this many failures; empty probes `sample_size` images instead."""
     sample_size: PositiveInt = 200
@@ -84,7 +96,7 @@ class ProbingConfig(Settings):
 
     def claim_set(self) -> ClaimSet:
         """The claims that are used; raises what `load_claims` raises."""
-        return load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons)
+        return reworded(load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons), self.wordings)
 
 
 class ComparedProbing(ProbingConfig):

@@ -4,8 +4,8 @@
                ◀──status, output───             ◀──report──
 
 Started as `python -I -S -c …` so that it costs tens of milliseconds; standard library only. What it must know comes as JSON
-on its stdin. Whoever holds the lifeline's other end is its supervisor: when that end closes, or the supervisor's pidfd says it
-ended, everything is killed at once.
+on its stdin. The process that holds the lifeline's other end is its supervisor: when that end closes, or the supervisor's pidfd
+says it ended, everything is killed at once.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import select
 import signal
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from millrace.processes import containment, janitor, kernel
 from millrace.processes import inner_guard as inner
 from millrace.processes.log_pump import LogPump
+
+if TYPE_CHECKING:
+    from millrace.processes.messages import Ended, Failed, FromInnerGuard, Probed, StartedContained, WiredOrder
 
 DRAIN_LIMIT_S = 5.0
 """How long the last output may take to reach its log and its listener after the last process is dead."""
@@ -31,9 +34,9 @@ DRAIN_LIMIT_S = 5.0
 class OuterGuard:
     """One supervised tree, from its start to the proof that nothing of it is left."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: WiredOrder) -> None:
         self.spec = spec
-        self.status: int = spec["status"]
+        self.status = spec["status"]
         self.kill_at: float | None = None
         self.give_up_at: float | None = None
         self.stopping = self.killed = False
@@ -43,13 +46,16 @@ class OuterGuard:
         self.failed = False
         self.leftover: list[int] = []
         self.unread = b""
+        self.memory_limited_by: str | None = None
+        self.rlimit_data = 0
+        """Most bytes of data of each process; 0: no such limit."""
 
     def start(self) -> None:
         """Choose the containment, fork the inner guard into it."""
         spec = self.spec
         self.mode = containment.choose_mode(spec["mode"])
         self.cgroup = containment.make_cgroup(janitor.cgroup_name(spec["token"])) if spec["cgroup"] else None
-        limited_by = self._limit_memory()
+        self._limit_memory()
         output, output_in = os.pipe()
         report, report_in = os.pipe()
         orders, self.orders = os.pipe()
@@ -63,7 +69,7 @@ class OuterGuard:
         elif self.mode == "subreaper":
             kernel.become_subreaper()
         with contextlib.suppress(OSError):
-            # A guard that somebody has stopped sees nothing: its supervisor's end wakes it up to look.
+            # A guard that was sent SIGSTOP sees nothing: its supervisor's end continues it, so that it looks.
             # (The end of the thread that started us does so too; there is nothing to see then.)
             kernel.set_parent_death_signal(signal.SIGCONT)
         self.inner = os.fork()
@@ -71,9 +77,17 @@ class OuterGuard:
             try:
                 for end in (output, report, self.orders, self.wakeup, wakeup_in):
                     os.close(end)
-                inner.run(spec, mode=self.mode, cgroup=self.cgroup, orders=orders, report=report_in, output=output_in)
+                inner.run(
+                    spec,
+                    mode=self.mode,
+                    cgroup=self.cgroup,
+                    rlimit_data=self.rlimit_data,
+                    orders=orders,
+                    report=report_in,
+                    output=output_in,
+                )
             except BaseException as error:  # noqa: BLE001 (a forked child must end here whatever happens)
-                inner.tell(report_in, {"event": "failed", "errno": 0, "filename": "", "message": f"containment: {error}"})
+                inner.send(report_in, not_contained(error))
                 os._exit(70)
         for end in (output_in, report_in, orders):
             os.close(end)
@@ -82,19 +96,18 @@ class OuterGuard:
             signal.signal(number, lambda *_: self.stop(spec["grace_s"]))
         signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
         self.report = report
-        self.started = {"mode": self.mode, "cgroup": self.cgroup, "memory_limited_by": limited_by, "inner": self.inner}
 
-    def _limit_memory(self) -> str | None:
+    def _limit_memory(self) -> None:
         limit = self.spec["memory_bytes"]
-        self.spec["rlimit_data"] = 0
         if not limit:
-            return None
+            return
         if self.cgroup:
             with contextlib.suppress(OSError), open(f"{self.cgroup}/memory.max", "r+") as file:  # noqa: PTH123
                 file.write(str(limit))
-                return "cgroup memory.max (the whole tree)"
-        self.spec["rlimit_data"] = limit
-        return "RLIMIT_DATA (each process by itself)"
+                self.memory_limited_by = "cgroup memory.max (the whole tree)"
+                return
+        self.rlimit_data = limit
+        self.memory_limited_by = "RLIMIT_DATA (each process by itself)"
 
     def run(self) -> None:
         """Serve until the inner guard has ended, then prove that nothing is left and report the figures."""
@@ -184,20 +197,30 @@ class OuterGuard:
         data = os.read(self.report, 4096)
         *lines, self.unread = (self.unread + data).split(b"\n")
         for line in lines:
-            message = json.loads(line)
+            message: FromInnerGuard = json.loads(line)
             if message["event"] == "exit":
                 self.returncode = message["returncode"]
                 self.outlived = message["outlived"]
             elif message["event"] == "leftover":
                 self.leftover = message["pids"]
+            elif message["event"] == "failed":
+                self.failed = True
+                inner.send(self.status, message)
             else:
-                self.failed = self.failed or message["event"] == "failed"
-                self.main = message.get("pid")
-                inner.tell(self.status, message | self.started)
+                self.main = message["pid"]
+                started: StartedContained = {
+                    "event": "started",
+                    "pid": message["pid"],
+                    "mode": self.mode,
+                    "cgroup": self.cgroup,
+                    "memory_limited_by": self.memory_limited_by,
+                    "inner": self.inner,
+                }
+                inner.send(self.status, started)
 
     def _finish(self, alone: bool) -> None:
         if self.mode in {"subreaper", "group"}:
-            # Whatever the inner guard could not end, because it was killed, is our child now.
+            # What the inner guard could not end, because it was killed, is our child now.
             self.leftover = inner.kill_everything(
                 self.mode, self.main if self.returncode is None else None, self.cgroup, inner.KILL_LIMIT_S
             )
@@ -225,24 +248,22 @@ class OuterGuard:
             out_of_memory = int(self._cgroup_figure("memory.events", "oom_kill", 0))
             containment.remove_cgroup(self.cgroup)
         if not self.failed:
-            inner.tell(
-                self.status,
-                {
-                    "event": "end",
-                    # A command that was killed together with its namespace could not report its own status.
-                    "returncode": -signal.SIGKILL if self.returncode is None else self.returncode,
-                    "guard_lost": self.returncode is None and not self.killed,
-                    "stopped": self.stopping,
-                    "killed": self.killed,
-                    "cpu_s": cpu_s,
-                    "peak_bytes": peak_bytes,
-                    "oom_kills": out_of_memory,
-                    "log_bytes": self.pump.total,
-                    "log_bytes_lost": self.pump.lost,
-                    "leftover": self.leftover,
-                    "outlived": self.outlived,
-                },
-            )
+            end: Ended = {
+                "event": "end",
+                # A command that was killed together with its namespace could not report its own status.
+                "returncode": -signal.SIGKILL if self.returncode is None else self.returncode,
+                "guard_lost": self.returncode is None and not self.killed,
+                "stopped": self.stopping,
+                "killed": self.killed,
+                "cpu_s": cpu_s,
+                "peak_bytes": peak_bytes,
+                "oom_kills": out_of_memory,
+                "log_bytes": self.pump.total,
+                "log_bytes_lost": self.pump.lost,
+                "leftover": self.leftover,
+                "outlived": self.outlived,
+            }
+            inner.send(self.status, end)
 
     def _cgroup_figure(self, file_name: str, key: str, otherwise: float) -> float:
         with contextlib.suppress(OSError, ValueError), open(f"{self.cgroup}/{file_name}") as file:  # noqa: PTH123
@@ -253,24 +274,29 @@ class OuterGuard:
         return otherwise
 
 
+def not_contained(error: BaseException) -> Failed:
+    """The message about a containment that could not be made."""
+    return {"event": "failed", "errno": 0, "filename": "", "message": f"containment: {error}"}
+
+
 def main() -> None:
     """Read the order from stdin and guard its command."""
     if sys.argv[-1] == "--probe":
-        reasons = containment.reasons_against()
-        sys.stdout.write(json.dumps({"modes": reasons, "cgroup": containment.cgroup_folder()}))
+        found: Probed = {"modes": containment.reasons_against(), "cgroup": containment.cgroup_folder()}
+        sys.stdout.write(json.dumps(found))
         return
-    spec = json.loads(sys.stdin.buffer.read())
+    spec: WiredOrder = json.loads(sys.stdin.buffer.read())
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for name in ("lifeline", "control", "status", "forward", "supervisor"):
-        if spec[name] >= 0:
-            os.set_inheritable(spec[name], False)
+    for end in (spec["lifeline"], spec["control"], spec["status"], spec["forward"], spec["supervisor"]):
+        if end >= 0:
+            os.set_inheritable(end, False)
     guard = OuterGuard(spec)
     try:
         guard.start()
     except OSError as error:
-        inner.tell(spec["status"], {"event": "failed", "errno": 0, "filename": "", "message": f"containment: {error}"})
+        inner.send(spec["status"], not_contained(error))
         return
     guard.run()
 

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from millrace.processes.messages import Order, WiredOrder
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.processes.guard import main; main()"
@@ -29,16 +31,22 @@ class Wires(NamedTuple):
     lines: int
 
 
-def launch_guard(spec: dict[str, Any], *, listen: bool) -> Wires:
+def launch_guard(spec: Order, *, listen: bool) -> Wires:
     """Start a guard for `spec`. What the guard inherits are its pipes and a pidfd of ours, nothing else."""
-    theirs: dict[str, int] = {}
     lifeline, lifeline_in = os.pipe()
     control, control_in = os.pipe()
     status_out, status = os.pipe()
     lines_out, forward = os.pipe() if listen else (-1, -1)
-    theirs = {"lifeline": lifeline, "control": control, "status": status, "forward": forward}
-    theirs["supervisor"] = pidfd(os.getpid())
-    inherited = [end for end in theirs.values() if end >= 0]
+    supervisor = pidfd(os.getpid())
+    inherited = [end for end in (lifeline, control, status, forward, supervisor) if end >= 0]
+    wired: WiredOrder = {
+        **spec,
+        "lifeline": lifeline,
+        "control": control,
+        "status": status,
+        "forward": forward,
+        "supervisor": supervisor,
+    }
     wires = None
     try:
         guard = subprocess.Popen(
@@ -53,7 +61,7 @@ def launch_guard(spec: dict[str, Any], *, listen: bool) -> Wires:
         wires = Wires(guard, lifeline_in, control_in, status_out, lines_out)
         assert guard.stdin is not None
         with contextlib.suppress(BrokenPipeError), guard.stdin:
-            guard.stdin.write(json.dumps(spec | theirs).encode())
+            guard.stdin.write(json.dumps(wired).encode())
         return wires
     finally:
         for end in inherited:

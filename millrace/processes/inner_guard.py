@@ -14,15 +14,18 @@ import resource
 import select
 import signal
 import time
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from millrace.processes import containment, janitor, kernel
+
+if TYPE_CHECKING:
+    from millrace.processes.messages import Exited, Failed, FromGuard, FromInnerGuard, LeftOver, Started, WiredOrder
 
 KILL_LIMIT_S = 5.0
 """How long to wait for killed processes to go before they are reported as left over (a process in the kernel's D state)."""
 
 
-def run(spec: dict[str, Any], *, mode: str, cgroup: str | None, orders: int, report: int, output: int) -> NoReturn:
+def run(spec: WiredOrder, *, mode: str, cgroup: str | None, rlimit_data: int, orders: int, report: int, output: int) -> NoReturn:
     """Start the command, watch the tree until the command, the outer guard or the supervisor ends, then end all of it."""
     namespace = mode in {"pidns", "userns"}
     wakeup, wakeup_in = os.pipe()
@@ -41,16 +44,17 @@ def run(spec: dict[str, Any], *, mode: str, cgroup: str | None, orders: int, rep
 
     if not namespace:
         spec["env"][janitor.VARIABLE] = janitor.token_for(spec["token"], [os.getppid(), os.getpid()])
-    main, started = _spawn(spec, output, cgroup, outside_proc)
+    main, started = _spawn(spec, rlimit_data, output, cgroup, outside_proc)
     os.close(output)
-    tell(report, started)
+    send(report, started)
     if started["event"] == "failed":
         os._exit(0)
 
     _serve(spec, mode, main, orders, report, wakeup)
     if not namespace:
         leftover = kill_everything(mode, main, cgroup, KILL_LIMIT_S)
-        tell(report, {"event": "leftover", "pids": leftover})
+        left: LeftOver = {"event": "leftover", "pids": leftover}
+        send(report, left)
     os._exit(0)  # as pid 1 of a namespace this kills everything in it
 
 
@@ -58,7 +62,7 @@ ORDERS = {"T": (signal.SIGTERM, signal.SIGCONT), "S": (signal.SIGSTOP,), "C": (s
 """What the outer guard writes: stop (a paused process must wake up to obey), pause, continue; `K` means kill everything now."""
 
 
-def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int, wakeup: int) -> None:
+def _serve(spec: WiredOrder, mode: str, main: int, orders: int, report: int, wakeup: int) -> None:
     """Wait until the command, the outer guard or the supervisor has ended, obeying orders meanwhile."""
     stopping = False
     while True:
@@ -78,8 +82,9 @@ def _serve(spec: dict[str, Any], mode: str, main: int, orders: int, report: int,
         for pid, status in kernel.reap():
             if pid == main:
                 ended = True
-                message = {"event": "exit", "returncode": os.waitstatus_to_exitcode(status)}
-                tell(report, message | {"outlived": 0 if stopping else _living(mode)})
+                outlived = 0 if stopping else _living(mode)
+                message: Exited = {"event": "exit", "returncode": os.waitstatus_to_exitcode(status), "outlived": outlived}
+                send(report, message)
             empty = empty or pid == 0
         if empty or (ended and not stopping):
             return
@@ -98,7 +103,7 @@ def _living(mode: str) -> int:
     return 0 if mode == "group" else sum(stat.state not in "ZX" for stat in kernel.descendants(os.getpid()))
 
 
-def tell(pipe: int, message: dict[str, Any]) -> None:
+def send(pipe: int, message: FromInnerGuard | FromGuard) -> None:
     """Write one JSON line; a reader that is gone is fine."""
     with contextlib.suppress(OSError):
         os.write(pipe, json.dumps(message).encode() + b"\n")
@@ -148,7 +153,9 @@ def kill_everything(mode: str, main: int | None, cgroup: str | None, limit_s: fl
         time.sleep(0.001)
 
 
-def _spawn(spec: dict[str, Any], output: int, cgroup: str | None, outside_proc: int | None) -> tuple[int, dict[str, Any]]:
+def _spawn(
+    spec: WiredOrder, rlimit_data: int, output: int, cgroup: str | None, outside_proc: int | None
+) -> tuple[int, Started | Failed]:
     read_end, write_end = os.pipe()
     main = os.fork()
     if main == 0:
@@ -168,8 +175,8 @@ def _spawn(spec: dict[str, Any], output: int, cgroup: str | None, outside_proc: 
             if cgroup:
                 with open(f"{cgroup}/cgroup.procs", "w") as file:  # noqa: PTH123 (pathlib costs start-up time here)
                     file.write("0")
-            if spec["rlimit_data"]:
-                resource.setrlimit(resource.RLIMIT_DATA, (spec["rlimit_data"], spec["rlimit_data"]))
+            if rlimit_data:
+                resource.setrlimit(resource.RLIMIT_DATA, (rlimit_data, rlimit_data))
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
             os.dup2(output, 1)
@@ -181,12 +188,18 @@ def _spawn(spec: dict[str, Any], output: int, cgroup: str | None, outside_proc: 
             os.execvpe(spec["command"][0], spec["command"], spec["env"])  # noqa: S606 (an argv list and no shell: that is the point)
         except BaseException as error:  # noqa: BLE001 (a forked child must end here whatever happens)
             code = getattr(error, "errno", None) or errno.EINVAL
-            os.write(write_end, json.dumps([code, doing, str(error)]).encode())
+            os.write(write_end, json.dumps(_failed(code, doing, str(error))).encode())
         os._exit(127)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         pid_line, _, failure = pipe.read().partition(b"\n")
-    if failure or not pid_line:
-        number, doing, text = json.loads(failure) if failure else [errno.ECHILD, spec["command"][0], "killed while it started"]
-        return main, {"event": "failed", "errno": number, "filename": doing, "message": text}
+    if failure:
+        failed: Failed = json.loads(failure)
+        return main, failed
+    if not pid_line:
+        return main, _failed(errno.ECHILD, spec["command"][0], "killed while it started")
     return main, {"event": "started", "pid": int(pid_line)}
+
+
+def _failed(number: int, doing: str, text: str) -> Failed:
+    return {"event": "failed", "errno": number, "filename": doing, "message": text}

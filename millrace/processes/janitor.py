@@ -1,7 +1,7 @@
 """Removes what an earlier crash left behind: processes and cgroups whose guards are dead.
 
 Every contained process carries, in its environment, who guards it: boot, PID namespace, and pid with start time of both guards.
-Nothing else would ever stop a process whose guards are all gone.
+Nothing else stops a process whose guards are all gone.
 
 Covers: the one hole of the weaker modes (supervisor and both guards killed at once), and cgroups left empty or not.
 Does not cover: a process that escaped in such a crash *and* has cleared its environment; other users' processes.

@@ -27,12 +27,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from millrace.errors import RunFailed
 from millrace.processes import containment, janitor, kernel
 from millrace.processes.guard_launch import Wires, call_for_each_line, guard_command, launch_guard, pidfd
 from millrace.processes.log_pump import PAUSE_S
+from millrace.processes.messages import Failed, FromGuard, Order, Probed
 
 GRACE_S = 10.0
 """Seconds between TERM and KILL unless the caller says otherwise: what supervisord and Docker give as well."""
@@ -78,7 +78,7 @@ class Ending:
 
     `returncode` is the command's own (-N: killed by signal N). `killed`: the grace time was not enough. `guard_lost`: the guard
     itself was killed, and with it the tree. `peak_bytes` is the largest resident size of a single process, or of the whole tree
-    where a memory cgroup counts it. `leftover`: pids that would not die. `outlived`: how many processes were left when the
+    where a memory cgroup counts it. `leftover`: pids that could not be killed. `outlived`: how many processes were left when the
     command ended by itself (they were ended too): one that goes into the background by itself leaves some. None is unknown.
     """
 
@@ -98,10 +98,10 @@ class Ending:
 class SupervisedProcess:
     """A running, contained command. Made by `supervised`; every method may be called from any thread."""
 
-    def __init__(self, wires: Wires, spec: dict[str, Any], log: Path | None, on_line: Callable[[str], None] | None) -> None:
-        self.command: list[str] = spec["command"]
+    def __init__(self, wires: Wires, spec: Order, log: Path | None, on_line: Callable[[str], None] | None) -> None:
+        self.command = spec["command"]
         self.log = log
-        self.grace_s: float = spec["grace_s"]
+        self.grace_s = spec["grace_s"]
         self.pid = 0
         """The command's pid as this process sees it; inside its PID namespace it has another one."""
         self.containment = Containment("unknown", "the command has not started")
@@ -112,7 +112,7 @@ class SupervisedProcess:
         self._inner = 0
         self._lock = threading.Lock()
         self._began, self._ended = threading.Event(), threading.Event()
-        self._failure: dict[str, Any] | None = None
+        self._failure: Failed | None = None
         self._listener: threading.Thread | None = None
         if on_line is not None:
             self._listener = threading.Thread(target=call_for_each_line, args=(wires.lines, on_line), daemon=True, name="lines")
@@ -198,11 +198,11 @@ class SupervisedProcess:
         raise RunFailed(f"{program}: {failure['message']}")
 
     def _watch(self, status: int) -> None:
-        end: dict[str, Any] | None = None
+        ending: Ending | None = None
         inner = -1
         with os.fdopen(status, "rb") as lines:
             for line in lines:
-                message = json.loads(line)
+                message: FromGuard = json.loads(line)
                 if message["event"] == "started":
                     self.pid, self._inner = message["pid"], message["inner"]
                     name = f"cgroup+{message['mode']}" if message["cgroup"] else message["mode"]
@@ -213,20 +213,31 @@ class SupervisedProcess:
                 elif message["event"] == "failed":
                     self._failure = message
                 else:
-                    end = {key: value for key, value in message.items() if key != "event"}
+                    ending = Ending(
+                        returncode=message["returncode"],
+                        stopped=message["stopped"],
+                        killed=message["killed"],
+                        guard_lost=message["guard_lost"],
+                        cpu_s=message["cpu_s"],
+                        peak_bytes=message["peak_bytes"],
+                        oom_kills=message["oom_kills"],
+                        log_bytes=message["log_bytes"],
+                        log_bytes_lost=message["log_bytes_lost"],
+                        leftover=message["leftover"],
+                        outlived=message["outlived"],
+                    )
         self._guard.wait()
-        if end is None and self.pid:
+        if ending is None and self.pid:
             # The outer guard was killed. The inner one ends the tree; its end is the proof.
             if inner >= 0:
                 select.select([inner], [], [], 10.0)
             janitor.sweep(self._token)
-            end = {"returncode": -9, "guard_lost": True, "killed": True}
+            ending = Ending(returncode=-9, guard_lost=True, killed=True)
         if inner >= 0:
             os.close(inner)
         if self._listener is not None:
             self._listener.join(10.0)
-        if end is not None:
-            self.ending = Ending(**end)
+        self.ending = ending
         self._ended.set()
         self._began.set()
 
@@ -273,7 +284,7 @@ def supervised(
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
     limits = limits or Limits()
-    spec: dict[str, Any] = {
+    spec: Order = {
         "command": [os.fspath(part) for part in command],
         "env": dict(os.environ if env is None else env),
         "cwd": str(cwd) if cwd else "",
@@ -306,7 +317,7 @@ def available_containment(timeout_s: float = START_LIMIT_S) -> dict[str, str | N
     answer = subprocess.run(
         guard_command("--probe"), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=True
     )
-    found = json.loads(answer.stdout)
-    reasons: dict[str, str | None] = dict(found["modes"])
+    found: Probed = json.loads(answer.stdout)
+    reasons = dict(found["modes"])
     reasons["cgroup"] = None if found["cgroup"] else "no cgroup-2 folder that this user may write to"
     return reasons

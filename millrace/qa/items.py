@@ -18,7 +18,7 @@ KEYS = "ABCD"
 def build_item(draft: Draft, request: Request, position: int, qa: QaSettings, writer: str) -> Item:
     """A draft as a record, its right option at `position` (0 to 3, used by multiple choice alone)."""
     case, record = request.case, request.case.record
-    pipeline = load_pipelines()[case.pipeline]
+    pipeline = load_pipelines(case.annotation)[case.pipeline]
     options = arranged(draft, position)
     keyed = dict(zip(KEYS, options, strict=False))
     right_key = next((key for key, option in keyed.items() if option.kind == "right"), None)

@@ -107,6 +107,7 @@ class WriteQuestions(Stage):
 
     def run(self, run: RunContext, folder: Path) -> QaSummary:
         """Survey → write → ask the baseline → check → settle → dataset."""
+        from millrace.lake.annotations import kind_named_in
         from millrace.qa.checking.check_shards import check_shard
         from millrace.qa.checking.whole_set import settle
         from millrace.qa.dataset.write_dataset import write_dataset
@@ -119,15 +120,15 @@ class WriteQuestions(Stage):
         selected = sorted((root / "filtering").glob("shard-*.jsonl"))
         written, asked, checked = ([folder / step / shard.name for shard in selected] for step in ("written", "asked", "checked"))
         refused = [folder / "rejected" / shard.name for shard in selected]
-        the_lake, the_settings = Same(lake), Same(settings)
+        the_lake, the_settings, kind = Same(lake), Same(settings), Same(kind_named_in(model))
 
         with run.progress.stage("surveying", len(selected), "shards") as bar:
-            surveys = run.map(survey_shard, selected, the_lake, the_settings, on_done=lambda survey: bar.advance())
+            surveys = run.map(survey_shard, selected, the_lake, the_settings, kind, on_done=lambda survey: bar.advance())
             plan = Same(run.call(plan_questions, surveys, settings))
         to_write = read_record(root / "filtering" / "summary.json", FilteringSummary).went_out
         here = runs_here(writer_settings(settings.writer))
         with run.progress.stage("writing", to_write, "failures") as bar, run.on_gpus(here):
-            arguments = (selected, written, the_lake, the_settings, plan)
+            arguments = (selected, written, the_lake, the_settings, plan, kind)
             drafts = run.map(write_shard, *arguments, on_done=lambda report: bar.advance(report.seen))
         check_yield(drafts, settings)
         baseline, device = model["baseline"], model["torchrun"]["device"]
@@ -140,7 +141,7 @@ class WriteQuestions(Stage):
             run.map(ask_shard, written, asked, the_lake, Same(baseline), Same(device), on_done=bar.advance)
         with run.progress.stage("checking", sum(draft.seen for draft in drafts), "questions") as bar:
             files = (written, asked, checked, refused)
-            reports = run.map(check_shard, *files, the_lake, the_settings, on_done=lambda report: bar.advance(report.seen))
+            reports = run.map(check_shard, *files, the_lake, the_settings, kind, on_done=lambda report: bar.advance(report.seen))
         with run.progress.stage("writing the dataset", 0, "rows") as bar:
             settlement = run.call(settle, checked, folder, folder / "rejected" / "settled.jsonl", settings)
             facts = card_facts(root, probed, settlement.blind, settlement.moved)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import msgspec
 
 from millrace.records.record import Record
+
+
+class ComparedImage(msgspec.Struct, frozen=True):
+    """Where an image is. Source: the first run's outcome."""
+
+    image_id: str
+    file: str
+    row: int
+    sha256: str
+    """16 hex digits over the stored bytes: what makes it the same image in two runs."""
 
 
 class PairRecord(Record, frozen=True, kw_only=True):
@@ -13,8 +25,7 @@ class PairRecord(Record, frozen=True, kw_only=True):
     SCHEMA: ClassVar[str] = "millrace.pair/1"
     schema: Literal["millrace.pair/1"] = "millrace.pair/1"
     id: str
-    image: dict[str, Any]
-    """Where it is (file, row, sha256, image_id), as the first run has it."""
+    image: ComparedImage
     claim_id: str
     before: str
     """The outcome of the first model."""
@@ -34,7 +45,7 @@ class LeftOutRecord(Record, frozen=True, kw_only=True):
     SCHEMA: ClassVar[str] = "millrace.left_out/1"
     schema: Literal["millrace.left_out/1"] = "millrace.left_out/1"
     id: str
-    image: dict[str, Any]
+    image: ComparedImage
     claim_id: str
     reason: str
     """Why, as counted in `left_out` of the summary."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from millrace.records.record import Record
+from millrace.records.record import PluginChoice, Record
 
 
 class PoolItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +85,34 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     """An arm, or `base`: the model before any training."""
     expected: Literal["fewer failures", "no difference", "not fewer failures"]
+    on: Literal["rare kinds"] | UnsetType = UNSET
+    """On which images: those of the plan's rare kinds; not there: on all."""
+
+
+class PoolFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arms draw from. Source: the outcomes of the run's probing."""
+
+    outcomes: int
+    images: int
+    failures: int
+    sha256: str
+    """Over the ids, and which of them are failures."""
+
+
+class AskedHow(msgspec.Struct, frozen=True, kw_only=True):
+    """How every model is asked. Source: the settings of the run's probing."""
+
+    claims: str
+    """The claim set: a name or a path."""
+    enabled_claims: tuple[str, ...]
+    judge: PluginChoice
+    seed: int
+    baseline: PluginChoice
+    """The base itself."""
+    unanswerable_share: float
+    """0 to 1."""
+    wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → its sentence where that is not the set's; not there when all are."""
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -99,17 +128,25 @@ class Plan(Record, frozen=True, kw_only=True):
     images_per_step: int
     steps: int
     failure_share: float
+    replay_share: float | UnsetType = UNSET
+    """Of the arm `targeted`, where it chooses images by their kind; not there: it chooses them by failures."""
     seeds: tuple[int, ...]
     margin: float
     level: float
-    trainer: dict[str, Any]
-    probing: dict[str, Any]
-    """How every model is asked: claims, judge, seed, and the base itself."""
-    pool: dict[str, Any]
-    """`outcomes`, `images`, `failures`, and a SHA-256 over the ids."""
+    trainer: PluginChoice
+    probing: AskedHow
+    pool: PoolFacts
     tuning: tuple[str, ...]
     """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    scaling: tuple[float, ...] | UnsetType = UNSET
+    """Further sizes of training sets, as multiples of `images`; not there when there are none."""
+    rare: tuple[str, ...] | UnsetType = UNSET
+    """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]
+    new_scenes: tuple[TestImage, ...] | UnsetType = UNSET
+    """Images of another kind of scenes, that models are also judged on; not there when there are none."""
+    new_wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → the sentence in other words that models are also asked; not there when there are none."""
 
 
 class TrainingJob(Record, frozen=True, kw_only=True):
@@ -124,7 +161,7 @@ class TrainingJob(Record, frozen=True, kw_only=True):
     steps: int
     images_per_step: int
     records_per_image: int
-    base: dict[str, Any]
+    base: PluginChoice
     """The model before training, as probing's `baseline` names it."""
     folder: str
     """The training's own folder: the trainer may write in it."""
@@ -143,13 +180,28 @@ class TrainingJob(Record, frozen=True, kw_only=True):
         return f"{self.arm}-{self.number}"
 
 
+class FineTuning(Record, frozen=True, kw_only=True):
+    """`fine_tune.json`: what the embedded trainer's program does. Source: the job, and the trainer's settings."""
+
+    SCHEMA: ClassVar[str] = "millrace.fine_tuning/1"
+
+    job: TrainingJob
+    rate: float
+    """The learning rate at the top of the one cycle."""
+    weight_decay: float
+    hold: float
+    """Weight of the divergence from the model before; 0: none."""
+    blend: float
+    """How far the result lies between the weights before (0) and after (1)."""
+
+
 class Trained(Record, frozen=True, kw_only=True):
     """What became of one training."""
 
     SCHEMA: ClassVar[str] = "millrace.improve_trained/1"
     arm: str
     number: int
-    model: dict[str, Any]
+    model: PluginChoice
     """The trained model, as probing's `baseline` names it."""
     records: int
     seconds: float | None

@@ -33,6 +33,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """`millrace.<noun>/<version>`."""
 
 
+PluginChoice = dict[str, Any]
+"""A plug-in's `name`, or its dotted path, and its settings: `{"name": "huggingface", "model": "/models/one"}`.
+
+The one shape that no record can give fields to: which there are is known to the plug-in alone, whose settings class checks them
+when it is loaded. Source: a config, or the plug-in that trained a model.
+"""
+
 OTHER_VERSION = "continue with the version of Millrace that wrote it, or use a new run folder"
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
@@ -62,8 +69,15 @@ def decode(data: bytes, kind: type[RecordT], where: str) -> RecordT:
     except msgspec.ValidationError as error:
         raise RunFailed(f"{where} {_what_is_wrong(data, kind, error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RunFailed(f"{where} is damaged ({error}); delete the file to have it made again") from error
+        raise RunFailed(f"{where} {damaged(error)}") from error
+    except RecursionError as error:
+        raise RunFailed(f"{where} {damaged('nested too deep')}") from error
     return record
+
+
+def damaged(why: object) -> str:
+    """The end of a message about something that is no JSON at all."""
+    return f"is damaged ({why}); delete the file to have it made again"
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +89,10 @@ def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 def _what_is_wrong(data: bytes, kind: Any, error: msgspec.ValidationError) -> str:
     """The message's end. A line of another shape fails at whichever field comes first: its own `schema` says more."""
     wanted = getattr(kind, "SCHEMA", None)
-    found = orjson.loads(data)
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as no_json:  # msgspec stops at the first field that does not fit; the rest is no JSON
+        return damaged(no_json)
     schema = found.get("schema") if isinstance(found, dict) else None
     if wanted is not None and isinstance(schema, str) and schema != wanted:
         return f"has the schema {schema!r} where this version reads {wanted!r}; {OTHER_VERSION}"

@@ -104,7 +104,7 @@ async def sample_trajectories(tree: Tree, environment: Environment, policy: Poli
         grown: dict[str, list[Node]] = {node.node_id: [] for node in level}
         for attempt in range(limits.max_retries):
             asking = [node for node in level if len(grown[node.node_id]) < wanted[node.node_id]]
-            views = [_view(tree, node, used, limits, run_seed, attempt) for node in asking]
+            views = [view_of(tree, node, used, limits, run_seed, attempt) for node in asking]
             answers = await asyncio.gather(
                 *(
                     policy.propose(environment, view, wanted[node.node_id] - len(grown[node.node_id]))
@@ -120,12 +120,12 @@ async def sample_trajectories(tree: Tree, environment: Environment, policy: Poli
                         todo.append((node, proposal))
             if not any(answers):
                 break
-            for (node, proposal), observation in zip(todo, await _execute(environment, todo, limits), strict=True):
+            for (node, proposal), observation in zip(todo, await execute(environment, todo, limits), strict=True):
                 child = tree.add(node, proposal, observation)
                 ended += observation.cause == "ended"
                 if ended >= MAX_ENDED:
                     raise ItemFailed("tools_ended", f"{ended} calls had to be ended, the last: {observation.text[:200]}")
-                _read(environment, tree, child)
+                read_value(environment, tree, child)
                 if child.usable:
                     grown[node.node_id].append(child)
         level = [child for node in level for child in grown[node.node_id]]
@@ -134,7 +134,8 @@ async def sample_trajectories(tree: Tree, environment: Environment, policy: Poli
     return tree
 
 
-def _view(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: int, attempt: int) -> View:
+def view_of(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: int, attempt: int) -> View:
+    """What the policy is shown of a node, for one attempt at what comes next."""
     return View(
         seed=tree.seed,
         start=tree.start,
@@ -148,7 +149,8 @@ def _view(tree: Tree, node: Node, used: set[bytes], limits: Limits, run_seed: in
     )
 
 
-async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal]], limits: Limits) -> list[Observation]:
+async def execute(environment: Environment, todo: Sequence[tuple[Node, Proposal]], limits: Limits) -> list[Observation]:
+    """What the tools answer to the proposals, in their order."""
     actions = [proposal.action for _, proposal in todo]
     if not environment.concurrent:
         return run_together(environment.tools, actions, timeout_s=limits.tool_timeout_s)
@@ -158,7 +160,7 @@ async def _execute(environment: Environment, todo: Sequence[tuple[Node, Proposal
     return [observation for answers in await asyncio.gather(*work) for observation in answers]
 
 
-def _read(environment: Environment, tree: Tree, node: Node) -> None:
+def read_value(environment: Environment, tree: Tree, node: Node) -> None:
     """Read the hop's value out of the observation; a value that is none or old news makes the node a dead end."""
     if node.observation.status != "ok" or node.op is None:
         return

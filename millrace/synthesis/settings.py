@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psutil
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from millrace.config import OPERATIONAL, Settings, configs_folder
@@ -15,6 +13,7 @@ from millrace.errors import UsageError
 from millrace.llm.settings import ModelSettings
 from millrace.plugins.form_fields import NameOf
 from millrace.plugins.loading import load_plugin, plugin_names
+from millrace.processes.machine_load import most_workers, usable_cores
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.synthesis.sampling import Limits
 
@@ -87,9 +86,9 @@ class SynthesisConfig(Settings):
     """The most questions from one seed."""
     max_retries: PositiveInt = 3
     """Attempts for each action."""
-    max_workers: PositiveInt = Field(default=1, le=1024, json_schema_extra=OPERATIONAL)
-    """Worker processes, each at one seed at a time; 1 is serial; `auto`: as many as this machine has cores and memory free for
-    when the config is read. The result is the same for any number."""
+    max_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(default=1, json_schema_extra=OPERATIONAL)
+    """Worker processes, each at one seed at a time; 1 is serial; `auto`: one per core, of which as many work at once as the
+    machine has room for, measured again every two seconds. The result is the same for any number."""
     number_of_seed: PositiveInt | None = None
     """Take only the first so many seeds; empty: all."""
 
@@ -134,9 +133,14 @@ class SynthesisConfig(Settings):
     """Where shards are worked on; `max_workers` sets its number of workers."""
 
     @property
+    def workers(self) -> int:
+        """Worker processes that a run starts."""
+        return most_workers() if self.max_workers == "auto" else self.max_workers
+
+    @property
     def workers_cluster(self) -> ClusterSettings:
         """`cluster` with `max_workers` workers: what a run asks for."""
-        return self.cluster.model_copy(update={"workers": self.max_workers})
+        return self.cluster.model_copy(update={"workers": self.workers})
 
     @model_validator(mode="before")
     @classmethod
@@ -145,11 +149,6 @@ class SynthesisConfig(Settings):
         if isinstance(value, dict) and isinstance(value.get("synthesis"), dict):
             return {**value["synthesis"], **{key: other for key, other in value.items() if key != "synthesis"}}
         return value
-
-    @field_validator("max_workers", mode="before")
-    @classmethod
-    def _as_many_as_fit(cls, value: Any) -> Any:
-        return free_workers() if value == "auto" else value
 
     @field_validator("environment_mode")
     @classmethod
@@ -248,20 +247,6 @@ def _say_unknown(package: str, name: str, kind: str) -> None:
         raise ValueError(str(error)) from error
 
 
-MEMORY_PER_WORKER = 2**30
-"""What a worker and its tools' process take, with room: measured 0.4 to 0.6 GB each with the shipped configs."""
-
-
-def free_workers() -> int:
-    """How many workers this machine has cores and memory for, beside what runs on it now; at least 1.
-
-    More workers than free cores only take turns: 16 on two cores took 141 s where 4 took 59 s.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    idle = cores - round(os.getloadavg()[0])
-    return max(1, min(idle, int(psutil.virtual_memory().available // MEMORY_PER_WORKER)))
-
-
 def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) -> list[str]:
     """What the user should know about a config that works, though not as its author may think."""
     found = []
@@ -269,14 +254,18 @@ def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) 
         found.append(
             "max_trajectories has no effect (it had none in the original either); max_selected_traj limits the questions per seed"
         )
-    cores = os.cpu_count() or 1
-    if config.max_workers > 2 * cores and config.policy == "programmatic" and not config.cluster.address:
-        found.append(f"max_workers is {config.max_workers} on {cores} cores: they will take turns; `auto` takes what is free")
+    cores = usable_cores()
+    if config.workers > 2 * cores and config.policy == "programmatic" and not config.cluster.address:
+        found.append(f"max_workers is {config.workers} on {cores} cores: they will take turns; `auto` takes what is free")
     for name in raw_tools or []:
         if name in MENDED_TOOLS:
             found.append(f"available_tools: '{name}' is no tool; taken as '{MENDED_TOOLS[name]}'")
     if config.policy == "chat" and config.chat.judge and config.chat.judge_model is None:
         found.append("chat.judge_model is not set: what no program can prove stays unverified, nothing is judged")
+    if config.policy == "chat":
+        from millrace.synthesis.chat.judging import doubts_about
+
+        found += [doubts_about(config)] if doubts_about(config) else []
     if config.policy == "programmatic" and (config.sampling_tips or config.synthesis_tips or config.qa_examples):
         found.append(
             "sampling_tips, synthesis_tips and qa_examples are for a chat model; policy 'programmatic' does not read them"

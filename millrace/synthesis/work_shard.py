@@ -21,6 +21,7 @@ from millrace.errors import ItemFailed, MillraceError
 from millrace.llm.run_chats import chat_folder
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
+from millrace.processes.turns import Turns
 from millrace.records.synthesis import Cost, QAItem, Rejected, SeedOutcome
 from millrace.records.synthesis_counts import ShardTally
 from millrace.records.trajectories import Chain, Seed, Trajectory
@@ -28,6 +29,7 @@ from millrace.run.ids import canonical, content_id, random_for
 from millrace.run.journal import Journal, read_records
 from millrace.synthesis.checks import signature_of
 from millrace.synthesis.environments import Environment
+from millrace.synthesis.going_back import go_back
 from millrace.synthesis.lines import failed, item_record, nothing, steps_of, trajectory_record
 from millrace.synthesis.policies import Policy
 from millrace.synthesis.runs.tally import Clock, Tally, tally_of
@@ -43,6 +45,9 @@ MAX_TRIES = 3
 
 TRACEBACK_CHARS = 4_000
 """How much of a traceback a failure keeps: its end, where the cause is."""
+
+WORKERS = "workers"
+"""The folder beside the shards' in which workers agree how many of them work at once, while a run with `auto` goes on."""
 
 _open: dict[bytes, Environment] = {}
 
@@ -104,8 +109,11 @@ async def _work(config: SynthesisConfig, waiting: list[Seed], journal: Journal, 
     policy = policy_of(config, chat_folder(journal.path), journal.path.stem)
     slots = asyncio.Semaphore(config.chat.seeds_in_flight)
     stopped = asyncio.Event()
+    turns = Turns(journal.path.parents[1] / WORKERS) if config.max_workers == "auto" else None
 
     async def one(seed: Seed) -> None:
+        if turns is not None:
+            await turns.wait()
         if counted.get(seed.source_id, 0) >= MAX_TRIES:
             record = failed(seed, "seed_ends_worker", f"its worker process ended {MAX_TRIES} times; the seed is set aside")
         else:
@@ -138,6 +146,8 @@ async def _work(config: SynthesisConfig, waiting: list[Seed], journal: Journal, 
                     raise trouble
     finally:
         os.close(starts)
+        if turns is not None:
+            turns.close()
         await policy.close()
 
 
@@ -168,6 +178,9 @@ async def synthesise_seed(config: SynthesisConfig, environment: Environment, pol
     except TypeError as error:  # a plug-in's value: said as what it is, and not as a worker that died
         detail = f"the environment '{environment.name}' gave a value that JSON cannot hold: {error}"
         record = failed(seed, "value_not_json", detail)
+    spent = policy.spent_on(seed.content)  # a seed that came to nothing was paid for too
+    if spent is not None and not record.spent:
+        record = replace(record, spent=spent)
     return replace(record, seconds=round(time.monotonic() - began, 4))
 
 
@@ -185,6 +198,8 @@ async def _synthesise(config: SynthesisConfig, environment: Environment, policy:
     start = environment.start(content, random_for(config.seed, source_id, "start"))
     tree = Tree(content, source_id, start, config.seed_description)
     await sample_trajectories(tree, environment, policy, config.limits, run_seed=config.seed)
+    if policy.goes_back:
+        await go_back(tree, environment, policy, config.limits, run_seed=config.seed, wanted=config.max_selected_traj)
     clock.lap("exploring")
     record = await policy.write(config, environment, tree)
     if record is not None:  # a chat model writes its own questions

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from millrace.config import configs_folder
 from millrace.filtering.routing import load_routes
 from millrace.filtering.selection_shards import selection_record
+from millrace.lake.annotations import ANY
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow, LakeRow
@@ -58,19 +59,19 @@ def lake() -> Path:
     return configs_folder() / "full" / "photographs"
 
 
-def rows(folder: Path | None = None) -> list[LakeRow]:
-    """The pictures of a lake; None: the photographs."""
+def rows(folder: Path | None = None, annotation: str = ANY) -> list[LakeRow]:
+    """The pictures of a lake, read for annotations of a kind; None: the photographs."""
     found: list[LakeRow] = []
     for file in sorted((folder or lake()).glob("*.parquet")):
-        found += [row for row in stream_rows(file) if not isinstance(row, BadRow)]
+        found += [row for row in stream_rows(file, annotation=annotation) if not isinstance(row, BadRow)]
     return found
 
 
 @lru_cache(maxsize=4)
-def asked(folder: Path | None = None, claims: str = "objects") -> tuple[Asked, ...]:
+def asked(folder: Path | None = None, claims: str = "objects", annotation: str = ANY) -> tuple[Asked, ...]:
     """Every claim of the set on every picture whose annotation offers it a subject."""
     found: list[Asked] = []
-    for row in rows(folder):
+    for row in rows(folder, annotation):
         rules = claim_rules(row)
         for claim in load_claims(claims).claims if rules is not None else ():
             assert rules is not None

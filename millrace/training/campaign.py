@@ -5,31 +5,27 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from msgspec import structs
 
 from millrace.errors import RunFailed
 from millrace.processes import janitor
-from millrace.records.training import IdleBaseline, Setting
+from millrace.records.training.attempt import AttemptRecord, known
+from millrace.records.training.machine import IdleBaseline, Setting
+from millrace.records.training.report import TrainingSummary
 from millrace.run.folder import versions
 from millrace.run.journal import read_record, write_json
 from millrace.training.experiments import Plan, PlannedRun, plan_runs
 from millrace.training.foreground import run_attempt
 from millrace.training.judgement import RESUMABLE
-from millrace.training.machine import cool_down, describe, governor, load_now, strangers
+from millrace.training.machine import cool_down, describe, governor, load_now, load_of_others
 from millrace.training.meter import EnergyMeter
-from millrace.training.results.attempt_files import (
-    all_attempts,
-    attempt_record,
-    attempts_of,
-    earlier_sets,
-    final_attempts,
-    save_attempt,
-    write_tables,
-)
+from millrace.training.results.attempt_files import all_attempts, attempts_of, final_attempts, save_attempt
+from millrace.training.results.earlier_results import earlier_sets
+from millrace.training.results.table_files import write_tables
 from millrace.training.results.tables import figure, seconds
 from millrace.training.settings import TrainingConfig
 
@@ -57,9 +53,9 @@ class Campaign:
         if not attempts:
             return False
         last = attempts[-1]
-        return bool(last["ok"] or last.get("final"))
+        return last.ok or last.final
 
-    def run_one(self, run: PlannedRun, said: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    def run_one(self, run: PlannedRun, say: Callable[[str], None] = lambda _: None) -> AttemptRecord:
         """Attempt `run` until it succeeds, fails for good, or has no attempts left; the last attempt's record.
 
         An attempt that was cut off by a crash of ours left no record: its folder is moved aside and its number used again. Where
@@ -71,17 +67,15 @@ class Campaign:
             number = len(attempts_of(self.folder, run.id)) + 1
             place = self.folder / run.id / f"attempt-{number}"
             resumed = self._take_checkpoint(run, number, place)
-            said(f"{run.short_title}: {'training' if number == 1 else f'attempt {number}'}{', from its checkpoint' * resumed}")
-            attempt = run_attempt(run, self.config, place, self.meter, self.setting.idle_w)
+            say(f"{run.short_title}: {'training' if number == 1 else f'attempt {number}'}{', from its checkpoint' * resumed}")
+            attempt = run_attempt(run, number, self.config, place, self.meter, self.setting.idle_w)
             again = attempt.verdict.worth_retrying and number <= self.config.max_retries
-            record = attempt_record(
-                run, attempt, number, {"cool_down": calm and structs.asdict(calm), "final": not again, "resumed": resumed}
-            )
-            save_attempt(self.folder, record)
+            found = structs.replace(attempt.record, cool_down=calm, final=not again, resumed=resumed)
+            record = save_attempt(self.folder, found)
             if attempt.verdict.ok:
-                said(f"{run.short_title}: done in {seconds(record['duration_s'])}{_told(record)}")
+                say(f"{run.short_title}: done in {seconds(known(record.duration_s))}{_metrics(record)}")
                 return record
-            said(f"{run.short_title}: {attempt.verdict.failure} ({attempt.verdict.detail}){'; trying again' if again else ''}")
+            say(f"{run.short_title}: {attempt.verdict.failure} ({attempt.verdict.detail}){'; trying again' if again else ''}")
             if not again:
                 return record
             time.sleep(self.config.retry_wait_s)
@@ -95,9 +89,9 @@ class Campaign:
             place.rename(aside)
             earlier.append(aside)
         for record in reversed(attempts_of(self.folder, run.id)):
-            if record["failure"] not in RESUMABLE:
+            if record.failure not in RESUMABLE:
                 break
-            earlier.append(place.with_name(f"attempt-{record['attempt']}"))
+            earlier.append(place.with_name(f"attempt-{record.attempt}"))
         names = ("checkpoint", "checkpoint.old")
         wanted = earlier if run.job.checkpoint_every and run.program.external is None else []
         found = next((one for one in wanted if any((one / name / ".metadata").exists() for name in names)), None)
@@ -106,7 +100,7 @@ class Campaign:
                 shutil.copytree(found / name, place / name)
         return found is not None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> TrainingSummary:
         """Write the tables, and say how the runs ended.
 
         Raises:
@@ -114,37 +108,34 @@ class Campaign:
         """
         attempts = all_attempts(self.folder)
         planned = {run.id for run in self.plan.runs}
-        final = [record for record in final_attempts(attempts) if record["id"] in planned]
+        final = [record for record in final_attempts(attempts) if record.id in planned]
         write_tables(self.folder, attempts, original=self.config.original_columns)
-        failed = [record for record in final if not record["ok"]]
-        reasons: dict[str, int] = {}
-        for record in failed:
-            reasons[record["failure"]] = reasons.get(record["failure"], 0) + 1
-        summary = {
-            "runs": len(planned),
-            "ok": len(final) - len(failed),
-            "failed": len(failed),
-            "attempts": len(attempts),
-            "failures": reasons,
-            "notes": self.plan.notes,
-        }
+        failed = [record for record in final if not record.ok]
+        summary = TrainingSummary(
+            runs=len(planned),
+            ok=len(final) - len(failed),
+            failed=len(failed),
+            attempts=len(attempts),
+            failures=dict(Counter(str(record.failure) for record in failed)),
+            notes=self.plan.notes,
+        )
         if len(failed) > self.config.max_failure_rate * len(planned):
             first = failed[0]
             raise RunFailed(
-                f"{len(failed)} of {len(planned)} trainings failed, the first with {first['failure']}: "
-                f"{first['failure_detail']}; see {self.folder / first['id']}"
+                f"{len(failed)} of {len(planned)} trainings failed, the first with {first.failure}: "
+                f"{first.failure_detail}; see {self.folder / first.id}"
             )
         return summary
 
 
-def _told(record: dict[str, Any]) -> str:
-    """Its metrics, for a log line."""
-    return "".join(f", {name} {figure(value)}" for name, value in sorted((record.get("metrics") or {}).items()))
+def _metrics(record: AttemptRecord) -> str:
+    """An attempt's metrics, for a log line."""
+    return "".join(f", {name} {figure(value)}" for name, value in sorted((record.metrics or {}).items()))
 
 
-def run_experiment(campaign: Campaign, run: PlannedRun, said: Callable[[str], None]) -> dict[str, Any]:
+def run_experiment(campaign: Campaign, run: PlannedRun, say: Callable[[str], None]) -> AttemptRecord:
     """`Campaign.run_one`, as the one step of a run."""
-    return campaign.run_one(run, said)
+    return campaign.run_one(run, say)
 
 
 @contextlib.contextmanager
@@ -172,11 +163,11 @@ def open_campaign(config: TrainingConfig, folder: Path, plan: Plan | None = None
 
 
 def measure_idle(meter: EnergyMeter, seconds: float) -> IdleBaseline:
-    """Watts by domain with nothing of ours running, and how busy strangers were meanwhile. None where unknown or not taken."""
+    """Watts by domain with nothing of ours running, and what other processes did meanwhile. None where unknown or not taken."""
     if not seconds:
         return IdleBaseline(seconds=0.0, watts={}, host=None)
     before, load = meter.snapshot(), load_now()
     time.sleep(seconds)
     readings = meter.between(before, meter.snapshot())
     watts = {reading.domain: reading.joules / reading.window_s for reading in readings if reading.joules is not None}
-    return IdleBaseline(seconds=seconds, watts=watts, host=strangers(load, load_now(), 0.0))
+    return IdleBaseline(seconds=seconds, watts=watts, host=load_of_others(load, load_now(), 0.0))

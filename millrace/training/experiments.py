@@ -134,7 +134,7 @@ def _runs_of(
     return runs
 
 
-ADDED: dict[str, Any] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None}
+ADDED: dict[str, float | None] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None}
 """Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
 
 LABELS = {"original"}
@@ -158,10 +158,10 @@ def _without_effect(job: TrainingJob, program: Program, name: str) -> list[str]:
     found = [
         f"{name}: {key} {value} has no effect: the command of {program.name} has no {{{key}}}"
         for key, value in asked.items()
-        if value is not None and not program.is_told(key)
+        if value is not None and not program.takes(key)
     ]
     if job.checkpoint_every and program.external is not None:
-        found.append(f"{name}: checkpoint_every has no effect: {program.name} saves what and when it likes")
+        found.append(f"{name}: checkpoint_every has no effect: {program.name} decides itself what it saves and when")
     return found
 
 

@@ -6,25 +6,30 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.records.training.attempt import AttemptRecord, ClockSteps
+from millrace.records.training.backgrounds import BackgroundsAlone
+from millrace.records.training.comparison import Comparison
+from millrace.records.training.events import TrainingEvent
+from millrace.records.training.machine import ForegroundLoad
 from millrace.run import clock
 from millrace.training.backgrounds.background_group import Backgrounds
 from millrace.training.backgrounds.colocation import adjusted, compare
 from millrace.training.backgrounds.windows import Windows
 from millrace.training.experiments import PlannedRun
 from millrace.training.judgement import Verdict, judge
-from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
-from millrace.training.machine import free_memory_bytes, load_now, run_delay_s, strangers
+from millrace.training.launch import check_free_memory, containment_of, environment_for, keep_command, limits_for
+from millrace.training.machine import free_memory_bytes, load_now, load_of_others, run_delay_s
 from millrace.training.meter import EnergyMeter, attribute, estimate, total
 from millrace.training.observation import Observation
 from millrace.training.programs import build_command
+from millrace.training.results.attempt_files import new_record
 from millrace.training.settings import TrainingConfig
 
 CHECK_EVERY_S = 0.5
@@ -32,19 +37,20 @@ CHECK_EVERY_S = 0.5
 
 @dataclass
 class Attempt:
-    """What came of one attempt, on its way to the results."""
+    """What came of one attempt, and its record, which is written when it is known whether another one follows."""
 
     verdict: Verdict
-    record: dict[str, Any] = field(default_factory=dict)
+    record: AttemptRecord
 
 
 def run_attempt(
-    run: PlannedRun, config: TrainingConfig, folder: Path, meter: EnergyMeter, idle_w: Mapping[str, float | None]
+    run: PlannedRun, number: int, config: TrainingConfig, folder: Path, meter: EnergyMeter, idle_w: Mapping[str, float | None]
 ) -> Attempt:
     """Train `run` once, in `folder`. Never raises for a failed training: its failure is the attempt's verdict.
 
     Args:
         run: what to train.
+        number: of the attempt, from 1.
         config: limits and measuring.
         folder: empty; gets commands, logs, events.
         meter: a running energy meter.
@@ -52,40 +58,50 @@ def run_attempt(
     """
     folder.mkdir(parents=True, exist_ok=True)
     seen = Observation(run.program, folder / "events.jsonl")
-    attempt = Attempt(Verdict("start_failed"))
+    record = new_record(run, number)
+    verdict = Verdict("start_failed")
     began, stepped = clock.now(), clock.stepped_s()
     with Backgrounds(run.backgrounds, config, folder / "backgrounds") as beside:
         try:
             alone = _measure_alone(beside, config, meter) if beside.loops else None
             check_free_memory(run.job)
-            attempt = _train(run, config, folder, meter, seen, beside, idle_w)
-            attempt.record["background_alone"] = alone
+            verdict, record = _train(run, record, config, folder, meter, seen, beside, idle_w)
+            record = structs.replace(record, background_alone=alone)
         except ItemFailed as reason:
-            attempt = Attempt(Verdict(reason.reason, reason.detail))
+            verdict = Verdict(reason.reason, reason.detail)
         except FileNotFoundError as error:
-            attempt = Attempt(Verdict("command_missing", str(error)))
+            verdict = Verdict("command_missing", str(error))
         except (OSError, RunFailed) as error:
-            attempt = Attempt(Verdict("start_failed", str(error)))
+            verdict = Verdict("start_failed", str(error))
         finally:
             seen.close()
         ended = clock.now()
         start = seen.ready_at or began
         beside.stop()
-        record = attempt.record
-        record["backgrounds"] = beside.report(start, record.get("ended", ended))
-        record["stop_backgrounds_s"] = beside.stop_s
-        record.setdefault("duration_s", ended - began)
-        steps = {"machine_s": clock.stepped_s(stepped), "program_s": round(seen.clock.step_s, 3)}
-        if any(steps.values()):
-            record["clock_steps"] = steps
-    if attempt.record.get("epochs") and run.backgrounds:
-        record["comparison"] = compare(record["epochs"], record.get("background_alone"), config.seed)
-        if config.colocation.max_foreground_slowdown is not None:
-            record["comparison"]["adjusted"] = adjusted(record["epochs"], config.colocation.max_foreground_slowdown)
-    return attempt
+        steps = ClockSteps(machine_s=clock.stepped_s(stepped), program_s=round(seen.clock.step_s, 3))
+        record = structs.replace(
+            record,
+            ok=verdict.ok,
+            failure=verdict.failure,
+            failure_detail=verdict.detail,
+            backgrounds=beside.report(start, ended if isinstance(record.ended, UnsetType) else record.ended),
+            stop_backgrounds_s=beside.stop_s,
+            duration_s=ended - began if isinstance(record.duration_s, UnsetType) else record.duration_s,
+            clock_steps=steps if steps.machine_s or steps.program_s else UNSET,
+        )
+    return Attempt(verdict, structs.replace(record, comparison=_comparison(record, config) if run.backgrounds else UNSET))
 
 
-def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMeter) -> dict[str, Any] | None:
+def _comparison(record: AttemptRecord, config: TrainingConfig) -> Comparison | UnsetType:
+    """What the epochs say about the load; unset where none was seen."""
+    if not record.epochs:
+        return UNSET
+    found = compare(record.epochs, record.background_alone or None, config.seed)
+    limit = config.colocation.max_foreground_slowdown
+    return found if limit is None else structs.replace(found, adjusted=adjusted(record.epochs, limit))
+
+
+def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMeter) -> BackgroundsAlone | None:
     """The backgrounds by themselves, before the foreground is there."""
     beside.wait_until_training()
     seconds = config.colocation.background_alone_s
@@ -97,13 +113,13 @@ def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMet
     window = clock.now() - began
     samples = beside.samples_between(began, began + window)
     joules = total(meter.between(before, meter.snapshot())).get("measured")
-    return {
-        "window_s": window,
-        "samples_per_s": samples / window if samples is not None else None,
-        "samples_per_s_parts": _parts(beside, began, window),
-        "cpu_per_s": (beside.cpu_s() - cpu) / window,
-        "watts": joules / window if joules is not None else None,
-    }
+    return BackgroundsAlone(
+        window_s=window,
+        samples_per_s=samples / window if samples is not None else None,
+        samples_per_s_parts=_parts(beside, began, window),
+        cpu_per_s=(beside.cpu_s() - cpu) / window,
+        watts=joules / window if joules is not None else None,
+    )
 
 
 ALONE_PARTS = 5
@@ -111,7 +127,7 @@ ALONE_PARTS = 5
 
 
 def _parts(beside: Backgrounds, began: float, window: float) -> list[float] | None:
-    """Their samples per second in each part of the window; None: one of them does not tell."""
+    """Their samples per second in each part of the window; None: one of them does not say."""
     length = window / ALONE_PARTS
     starts = [began + number * length for number in range(ALONE_PARTS)]
     found = [beside.samples_between(start, start + length) for start in starts]
@@ -121,18 +137,19 @@ def _parts(beside: Backgrounds, began: float, window: float) -> list[float] | No
 
 def _train(
     run: PlannedRun,
+    record: AttemptRecord,
     config: TrainingConfig,
     folder: Path,
     meter: EnergyMeter,
     seen: Observation,
     beside: Backgrounds,
     idle_w: Mapping[str, float | None],
-) -> Attempt:
+) -> tuple[Verdict, AttemptRecord]:
     command = build_command(run.program, run.job, run.hyperparameters, folder, data=config.data)
     cwd = run.program.external.cwd if run.program.external and run.program.external.cwd else folder
     env = environment_for(run.job, run.program)
     keep_command(folder / "command.sh", command, cwd, env, folder)
-    events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    events: queue.SimpleQueue[TrainingEvent | None] = queue.SimpleQueue()
     seen.on_event = events.put
     before, load_before = meter.snapshot(), load_now()
     with supervised(
@@ -171,36 +188,36 @@ def _train(
     if windows.lost is not None and verdict.ok:
         verdict = windows.lost
     background_cpu = beside.cpu_s() - windows.background_cpu_before
-    host = strangers(load_before, load_after, None if ending.cpu_s is None else ending.cpu_s + background_cpu)
+    host = load_of_others(load_before, load_after, None if ending.cpu_s is None else ending.cpu_s + background_cpu)
     all_cpu = None if load_before.busy_s is None or load_after.busy_s is None else load_after.busy_s - load_before.busy_s
     share = min(1.0, ending.cpu_s / all_cpu) if ending.cpu_s is not None and all_cpu else None
     readings = meter.between(before, after)
     readings += attribute(readings, share=share, idle_w=idle_w)
     guess = estimate(ending.cpu_s, config.energy.watts_per_core, ended - began)
-    record: dict[str, Any] = {
-        "began": began,
-        "ended": ended,
-        "duration_s": ended - began,
-        "ready_after_s": seen.ready_at - began if seen.ready_at is not None else None,
-        "returncode": ending.returncode,
-        "hyperparameters_echoed": seen.echoed,
-        "metrics": seen.metrics,
-        "epochs": windows.epochs,
-        "cpu_s": ending.cpu_s,
-        "peak_bytes": ending.peak_bytes,
-        "log_bytes": ending.log_bytes,
-        "log_bytes_lost": ending.log_bytes_lost,
-        "energy": [reading.record() for reading in readings + ([guess] if guess else [])],
-        "energy_j": total(readings),
-        "host": {**structs.asdict(host), "run_delay_s": delay_s},
-        "containment": vars(process.containment) | {"gpu_memory_limited_by": gpu_memory_limited_by(run.job, run.program)},
-        "leftover": ending.leftover,
-        "load_changes": windows.changes,
-    }
-    return Attempt(verdict, record)
+    return verdict, structs.replace(
+        record,
+        began=began,
+        ended=ended,
+        duration_s=ended - began,
+        ready_after_s=seen.ready_at - began if seen.ready_at is not None else None,
+        returncode=ending.returncode,
+        hyperparameters_echoed=seen.echoed,
+        metrics=dict(seen.metrics),
+        epochs=windows.epochs,
+        cpu_s=ending.cpu_s,
+        peak_bytes=ending.peak_bytes,
+        log_bytes=ending.log_bytes,
+        log_bytes_lost=ending.log_bytes_lost,
+        energy=readings + ([guess] if guess else []),
+        energy_j=total(readings),
+        host=ForegroundLoad(**structs.asdict(host), run_delay_s=delay_s),
+        containment=containment_of(process, run.job, run.program),
+        leftover=ending.leftover,
+        load_changes=windows.changes,
+    )
 
 
-def _announce_end(process: SupervisedProcess, events: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+def _announce_end(process: SupervisedProcess, events: queue.SimpleQueue[TrainingEvent | None]) -> None:
     process.wait()
     events.put(None)
 
@@ -211,7 +228,7 @@ def _follow(
     seen: Observation,
     beside: Backgrounds,
     windows: Windows,
-    events: queue.SimpleQueue[dict[str, Any] | None],
+    events: queue.SimpleQueue[TrainingEvent | None],
 ) -> Verdict | None:
     """Serve the foreground's events until it ends; a verdict if it had to be cut short."""
     began, checked = time.monotonic(), 0.0
@@ -219,13 +236,13 @@ def _follow(
         try:
             event = events.get(timeout=CHECK_EVERY_S)
         except queue.Empty:
-            event = {"event": ""}
+            event = TrainingEvent(event="")
         if event is None:
             return None
-        if event["event"] == "ready":
+        if event.event == "ready":
             windows.begin()
-        elif event["event"] == "epoch":
-            windows.close(event, seen)
+        elif event.event == "epoch":
+            windows.close(event)
         now = time.monotonic()
         if now - checked < CHECK_EVERY_S:
             continue

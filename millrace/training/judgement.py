@@ -66,10 +66,9 @@ def judge(
     if guard_lost:
         return Verdict("guard_lost", "the program that guards the training was killed, and the training with it")
     if oom_kills or (returncode != 0 and _out_of_memory(seen, tail)):
-        return Verdict("out_of_memory", _last_line(tail) if seen.error is None else str(seen.error.get("message")))
+        return Verdict("out_of_memory", _last_line(tail) if seen.error is None else seen.error.message or "")
     if seen.error is not None:
-        kind = str(seen.error.get("kind", "exception"))
-        return Verdict(kind, str(seen.error.get("message", "")))
+        return Verdict("exception" if seen.error.kind is None else seen.error.kind, seen.error.message or "")
     if returncode != 0 and NO_SPACE.search(tail):
         return Verdict("disk_full", _last_line(tail))
     if returncode < 0:
@@ -102,13 +101,13 @@ def _completeness(program: Program, asked: Mapping[str, Value], seen: Observatio
     if seen.echoed is not None:
         wrong = [name for name, value in asked.items() if not _echoed(program, name, value, seen.echoed)]
         if wrong:
-            told = ", ".join(f"{name}={seen.echoed.get(name)!r}, asked for {asked[name]!r}" for name in wrong)
-            return Verdict("echo_mismatch", f"it trained with other values: {told}")
+            pairs = ", ".join(f"{name}={seen.echoed.get(name)!r}, asked for {asked[name]!r}" for name in wrong)
+            return Verdict("echo_mismatch", f"it trained with other values: {pairs}")
     return Verdict(None)
 
 
 def _echoed(program: Program, name: str, asked: Value, echoed: Mapping[str, Value]) -> bool:
-    """Whether a program said that it uses exactly this value. A foreign one may write 1 for 1.0, or tell of some values only."""
+    """Whether a program said that it uses exactly this value. A foreign one may write 1 for 1.0, or say some values only."""
     if program.external is None:
         return name in echoed and typed(echoed[name]) == typed(asked)
     if name not in echoed:
@@ -120,7 +119,7 @@ def _echoed(program: Program, name: str, asked: Value, echoed: Mapping[str, Valu
 
 
 def _out_of_memory(seen: Observation, tail: str) -> bool:
-    return (seen.error or {}).get("kind") == "out_of_memory" or bool(OUT_OF_MEMORY.search(tail))
+    return (seen.error is not None and seen.error.kind == "out_of_memory") or bool(OUT_OF_MEMORY.search(tail))
 
 
 def _last_line(tail: str) -> str:

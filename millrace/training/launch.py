@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from millrace.errors import ItemFailed
-from millrace.processes.supervised import Limits
+from millrace.processes.supervised import Limits, SupervisedProcess
+from millrace.records.training.backgrounds import ContainmentInForce
 from millrace.run.journal import write_atomic
 from millrace.training.machine import free_memory_bytes
 from millrace.training.programs import ROOT, Program
@@ -27,7 +28,7 @@ def environment_for(job: TrainingJob, program: Program) -> dict[str, str]:
     if program.external is None:
         # its working folder is its own: a workload named by its dotted path is found where this process would find it
         env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *(place for place in sys.path if place)]))
-    # Threads that wait by spinning take the CPUs from whoever trains beside them: two trainings of two threads each on two busy
+    # Threads that wait by spinning take the CPUs from the training beside them: two trainings of two threads each on two busy
     # cores were seen to come to a near standstill (64 samples in 10 s). Your own setting wins.
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if job.processes > 1 and "GLOO_SOCKET_IFNAME" not in env and (loopback := loopback_interface()):
@@ -53,12 +54,14 @@ def loopback_interface(folder: Path = Path("/sys/class/net")) -> str | None:
     return None
 
 
-def in_force(job: TrainingJob, program: Program) -> dict[str, str | int | None]:
-    """The device and the number of processes that a training really has; None: it was not told, so nobody knows."""
-    return {
-        "processes": job.processes if program.is_told("processes") else None,
-        "device": job.resources.device if program.is_told("device") else None,
-    }
+def processes_in_force(job: TrainingJob, program: Program) -> int | None:
+    """The number of processes that a training really has; None: unknown, because its command has no place for it."""
+    return job.processes if program.takes("processes") else None
+
+
+def device_in_force(job: TrainingJob, program: Program) -> str | None:
+    """The device that a training really has; None: unknown, because its command has no place for it."""
+    return job.resources.device if program.takes("device") else None
 
 
 def gpu_memory_limited_by(job: TrainingJob, program: Program) -> str | None:
@@ -72,18 +75,23 @@ def gpu_memory_limited_by(job: TrainingJob, program: Program) -> str | None:
         found.append("CUDA MPS" if mps_runs() else "none: no MPS daemon runs, so gpu_memory_limit_mb has no effect")
     if resources.gpu_memory_fraction and ours:
         found.append("torch allocator (each process by itself)")
-    elif resources.gpu_memory_fraction and program.is_told("gpu_memory_fraction"):
+    elif resources.gpu_memory_fraction and program.takes("gpu_memory_fraction"):
         found.append("its program was told the fraction; whether it obeys is not known")
     elif resources.gpu_memory_fraction:
         found.append("none: its command has no {gpu_memory_fraction}, so the fraction has no effect")
     return "; ".join(found) or None
 
 
+def containment_of(process: SupervisedProcess, job: TrainingJob, program: Program) -> ContainmentInForce:
+    """How a started training is contained, for its record."""
+    return ContainmentInForce(**vars(process.containment), gpu_memory_limited_by=gpu_memory_limited_by(job, program))
+
+
 def mps_runs(folder: Path | None = None) -> bool:
     """Whether NVIDIA's MPS daemon listens; the folder of its pipes stays when it has ended."""
     folder = folder or Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))  # noqa: S108 - MPS' own default
     try:
-        os.close(os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK))  # refused when nobody reads
+        os.close(os.open(folder / "control", os.O_WRONLY | os.O_NONBLOCK))  # refused when no process reads
     except OSError:
         return False
     return stat.S_ISFIFO((folder / "control").stat().st_mode)
@@ -126,7 +134,7 @@ def keep_command(path: Path, command: Sequence[str], cwd: Path, extra_env: Mappi
 
 
 def _elsewhere(text: str, out: str) -> str:
-    """`text` for a shell, with the recorded folder replaced by the one that the script is told of."""
+    """`text` for a shell, with the recorded folder replaced by the one in the script's `$OUT`."""
     return '"$OUT"'.join(shlex.quote(part) if part else "" for part in text.split(out)) or "''"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace.records.training import CoolingDown, GovernorState, HostLoad, MachineFacts
+from millrace.records.training.machine import CoolingDown, GovernorState, HostLoad, MachineFacts
 from millrace.training.settings import CoolDown
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -20,7 +20,7 @@ SYS = Path("/sys")
 
 @dataclass(frozen=True)
 class Load:
-    """The host at one moment: CPU time of everybody since boot, and the time in which somebody waited for a CPU (PSI)."""
+    """The host at one moment: CPU time of all processes since boot, and the time in which one waited for a CPU (PSI)."""
 
     at: float
     busy_s: float | None
@@ -46,8 +46,8 @@ def run_delay_s(pid: int) -> float | None:
         return None
 
 
-def strangers(start: Load, end: Load, ours_cpu_s: float | None) -> HostLoad:
-    """What others did between two moments: CPUs they kept busy, and the share of the time somebody waited for a CPU."""
+def load_of_others(start: Load, end: Load, ours_cpu_s: float | None) -> HostLoad:
+    """What others did between two moments: CPUs they kept busy, and the share of the time in which a process waited for a CPU."""
     window = max(end.at - start.at, 1e-9)
     busy = None if start.busy_s is None or end.busy_s is None else end.busy_s - start.busy_s
     waited = None if start.waited_s is None or end.waited_s is None else end.waited_s - start.waited_s

@@ -8,52 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
-from millrace.records.training import EnergyDomain, EnergyKind
+from millrace.records.training.energy import EnergyDomain, EnergyReading
 from millrace.training.energy import Source, Unavailable
 from millrace.training.settings import EnergySettings
 
 SOURCES = "millrace.training.energy"
-_STRENGTH: tuple[EnergyKind, ...] = ("measured", "attributed", "estimated", "unavailable")
-
-
-@dataclass(frozen=True)
-class EnergyReading:
-    """One figure. `joules` is None when unknown, and `reason` then says why."""
-
-    domain: str
-    joules: float | None
-    kind: EnergyKind
-    method: str
-    scope: str
-    includes: tuple[str, ...] = ("foreground", "background", "others")
-    window_s: float = 0.0
-    samples: int = 0
-    coverage: float | None = None
-    counter_wraps: int = 0
-    idle_baseline_w: float | None = None
-    uncertainty: str | None = None
-    host_busy_other: float | None = None
-    part_of: str | None = None
-    reason: str | None = None
-    contains: tuple[str, ...] = ()
-    missing_from: EnergyKind | None = None
-    """The kind whose total is unknown because this figure is; None: it is known, or there never was such a counter."""
-
-    def record(self) -> dict[str, Any]:
-        """As JSON; what only some domains have is left out of the others."""
-        made = asdict(self)
-        for name in ("contains", "missing_from"):
-            if not made[name]:
-                del made[name]
-        return made
 
 
 @dataclass
@@ -160,8 +126,8 @@ class EnergyMeter:
             uncertainty=domain.uncertainty,
             part_of=domain.part_of,
             reason=None if known else f"{domain.method} could not be read during the window, or its counter began anew in it",
-            contains=domain.contains,
-            missing_from=None if known else domain.kind,
+            contains=domain.contains or UNSET,
+            missing_from=UNSET if known else domain.kind,
         )
 
     def _poll(self) -> None:
@@ -171,7 +137,7 @@ class EnergyMeter:
 
 
 def _told_apart(sources: Sequence[Source]) -> tuple[list[dict[str, str]], list[EnergyDomain]]:
-    """New names for domains that two sources tell of (Zeus and RAPL both know a package): the second is only a cross-check."""
+    """New names for domains that two sources count (Zeus and RAPL both read a package): the second is only a cross-check."""
     renamed: list[dict[str, str]] = []
     domains: dict[str, EnergyDomain] = {}
     for source in sources:
@@ -257,14 +223,9 @@ def total(readings: Iterable[EnergyReading]) -> dict[str, float | None]:
             continue
         if reading.joules is None:
             sums[reading.kind] = None
-            if reading.missing_from is not None:
+            if reading.missing_from:
                 sums[reading.missing_from] = None
             continue
         before = sums.get(reading.kind, 0.0)
         sums[reading.kind] = None if before is None else before + reading.joules
     return sums
-
-
-def weakest(kinds: Iterable[EnergyKind]) -> EnergyKind:
-    """The name that a figure made of several kinds must take."""
-    return max(kinds, key=_STRENGTH.index)

@@ -1,6 +1,6 @@
 """Draws hyperparameter sets: all different, reproducible from one seed, exact.
 
-Finite spaces are drawn without repetition until they are exhausted, and the result says so.
+Finite spaces are drawn without repetition until they are exhausted; `Mutations.exhausted` reports it.
 """
 
 from __future__ import annotations

@@ -12,18 +12,19 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from msgspec import structs, to_builtins
+
 from millrace.processes.log_pump import PAUSE_S
+from millrace.records.training.events import Number, ProgramStart, TrainingEvent
 from millrace.run import clock
 from millrace.training.program_clock import ProgramClock
 from millrace.training.programs import Program
 from millrace.training.settings import External
-
-Event = dict[str, Any]
 
 LINE_DELAY_S = 0.005
 """How late a line may come of a program whose epochs are timed by when their lines arrive."""
@@ -36,20 +37,20 @@ class Observation:
     program: Program
     events_file: Path | None = None
     """Where events of a foreign program are written; our own workloads write theirs themselves."""
-    on_event: Callable[[Event], None] | None = None
+    on_event: Callable[[TrainingEvent], None] | None = None
     began_at: float = field(default_factory=clock.now)
     echoed: dict[str, Any] | None = None
     ready_at: float | None = None
     last_sign_at: float = field(default_factory=time.monotonic)
-    epochs: list[Event] = field(default_factory=list)
+    epochs: list[TrainingEvent] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     iterations: int = 0
     epochs_done: int = 0
-    """The highest epoch told of; after a resume more than were seen."""
-    samples_total: int | None = None
-    error: Event | None = None
+    """The highest epoch that a line names; after a resume more than were seen."""
+    samples_total: Number | None = None
+    error: TrainingEvent | None = None
     said_success: bool = False
-    peak_rss_bytes: int | None = None
+    peak_rss_bytes: Number | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class Observation:
 
     @property
     def line_delay_s(self) -> float:
-        """How late its lines may come: those that tell their time may wait, so that the machine is not woken for each."""
+        """How late its lines may come: those with a time in them may wait, so that the machine is not woken for each."""
         external = self.program.external
         return LINE_DELAY_S if external is not None and external.adapter == "regex" else PAUSE_S
 
@@ -79,14 +80,17 @@ class Observation:
             assert self._patterns is not None
             for part in shown_lines(line):
                 for event in self._patterns.read(part, first=self.ready_at is None):
-                    self._take(event)
+                    self._take(event, to_builtins(event))
         elif line.startswith("{") and '"event"' in line:
             try:
                 event = json.loads(line)
             except ValueError:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
-                self._take(self.clock.translate(event if external is None else _usable(event)))
+                usable = _usable(event)
+                said = self.clock.translate(event_of(event))
+                times = {"t": said.t, "started": said.started, "wall_s": said.wall_s}
+                self._take(said, usable | {name: value for name, value in times.items() if value is not None})
 
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
@@ -99,44 +103,50 @@ class Observation:
             with contextlib.suppress(OSError):
                 written.close()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: TrainingEvent, line: Mapping[str, Any]) -> None:
+        """Apply an event; `line` is what `events.jsonl` has of it, with what a foreign program says besides."""
         with self._lock:
             if self._written is not None:
                 try:
-                    self._written.write(json.dumps(event) + "\n")
+                    self._written.write(json.dumps(line) + "\n")
                 except OSError:
                     self.close()
+            if event.event == "epoch":
+                event = self._whole(event)
             self._apply(event)
         if self.on_event is not None:
             self.on_event(event)
 
-    def _apply(self, event: Event) -> None:
-        kind = event["event"]
+    def _whole(self, event: TrainingEvent) -> TrainingEvent:
+        """An epoch's event with the beginning and the length that it does not say: since the event before."""
+        started = self._epoch_began if event.started is None else event.started
+        wall_s = event.at - started if event.wall_s is None else event.wall_s
+        return structs.replace(event, started=started, wall_s=wall_s)
+
+    def _apply(self, event: TrainingEvent) -> None:
+        kind = event.event
         if kind == "start":
-            self.echoed = event.get("hyperparameters")
+            self.echoed = event.hyperparameters
         elif kind == "ready" and self.ready_at is None:
-            self.ready_at = self._epoch_began = event["t"]
+            self.ready_at = self._epoch_began = event.at
         elif kind == "epoch":
             if self.ready_at is None:
                 self.ready_at = self.began_at
-            event.setdefault("started", self._epoch_began)
-            event.setdefault("wall_s", event["t"] - event["started"])
-            self._epoch_began = event["t"]
+            self._epoch_began = event.at
             self.epochs.append(event)
-            self._count(int(event.get("n", len(self.epochs))))
+            self._count(len(self.epochs) if event.n is None else int(event.n))
         elif kind == "error":
             self.error = event
-        elif kind == "end" and event.get("ok"):
+        elif kind == "end" and event.ok:
             self.iterations += 1
             self.said_success = True
-            self.epochs_done = max(self.epochs_done, int(event.get("epochs_done", 0)))
-        if "samples_total" in event:
-            self.samples_total = event["samples_total"]
-        if "peak_rss_bytes" in event:
-            self.peak_rss_bytes = event["peak_rss_bytes"]
-        for name, value in (event.get("metrics") or {}).items():
-            if isinstance(value, (int, float)):
-                self.metrics[name] = float(value)
+            self.epochs_done = max(self.epochs_done, int(event.epochs_done or 0))
+        if event.samples_total is not None:
+            self.samples_total = event.samples_total
+        if event.peak_rss_bytes is not None:
+            self.peak_rss_bytes = event.peak_rss_bytes
+        for name, value in (event.metrics or {}).items():
+            self.metrics[name] = float(value)
 
     def _count(self, number: int) -> None:
         """Epoch `number` has ended. Some programs call their first one 0."""
@@ -152,17 +162,53 @@ class Observation:
 FIGURES = ("t", "n", "started", "wall_s", "cpu_s", "samples", "samples_total", "loss", "epochs_done", "peak_rss_bytes")
 
 
-def _usable(event: Event) -> Event:
-    """A foreign program's event without figures that are none: they are unknown, and not the end of the measurement."""
-    kept = {key: value for key, value in event.items() if key not in FIGURES or _is_figure(value)}
+def _usable(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's fields without figures that are none: they are unknown, and not the end of the measurement."""
+    kept = {key: value for key, value in line.items() if key not in FIGURES or _is_figure(value)}
     for key in ("metrics", "hyperparameters"):
         if key in kept and not isinstance(kept[key], dict):
             del kept[key]
     return kept
 
 
+def event_of(line: Mapping[str, Any]) -> TrainingEvent:
+    """The event in a line's fields; those that are not what they should be are unknown."""
+    said = _usable(line)
+    metrics = said.get("metrics")
+    numbers = {name: _metric(value) for name, value in (metrics or {}).items()}
+    return TrainingEvent(
+        event=said["event"],
+        ok=bool(said["ok"]) if "ok" in said else None,
+        metrics=None if metrics is None else {name: value for name, value in numbers.items() if value is not None},
+        kind=str(said["kind"]) if "kind" in said else None,
+        message=str(said["message"]) if "message" in said else None,
+        hyperparameters=said.get("hyperparameters"),
+        clock=_clock_of(said.get("clock")),
+        **{name: said[name] for name in FIGURES if name in said},
+    )
+
+
+def _metric(value: Any) -> Number | None:
+    """A metric's value as it was printed (also nan and inf, which a loss may become); None: it is no number."""
+    if isinstance(value, float):
+        return value
+    return float(value) if isinstance(value, bool) else value if _is_figure(value) else None
+
+
+def _clock_of(said: Any) -> ProgramStart | None:
+    if not isinstance(said, dict) or not isinstance(said.get("boot"), str) or not _is_figure(said.get("offset")):
+        return None
+    return ProgramStart(boot=said["boot"], offset=said["offset"])
+
+
+LARGEST = 1 << 63
+"""Whole numbers from here on stand in no JSON file of ours."""
+
+
 def _is_figure(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def shown_lines(line: str) -> list[str]:
@@ -194,12 +240,12 @@ class _Patterns:
         self.last: int | None = None
         self.pending: dict[str, float] = {}
 
-    def read(self, line: str, *, first: bool) -> list[Event]:
+    def read(self, line: str, *, first: bool) -> list[TrainingEvent]:
         """The events in one line."""
         now = clock.now()
-        found: list[Event] = []
+        found: list[TrainingEvent] = []
         if first and (self.ready.search(line) if self.ready else not self.epoch):
-            found.append({"event": "ready", "t": now})
+            found.append(TrainingEvent(event="ready", t=now))
         for name, pattern in self.metrics.items():
             for match in pattern.finditer(line):
                 value = _number(match.group(1) if pattern.groups else match.group(0), last=not pattern.groups)
@@ -212,17 +258,17 @@ class _Patterns:
             self.pending |= named
             number = self._epoch_number(ended)
             if number is not None:
-                found.append({"event": "epoch", "t": now, "n": number, "metrics": self.pending})
+                found.append(TrainingEvent(event="epoch", t=now, n=number, metrics=dict(self.pending)))
                 self.pending = {}
         if self.pending:
-            found.append({"event": "metrics", "t": now, "metrics": self.pending})
+            found.append(TrainingEvent(event="metrics", t=now, metrics=dict(self.pending)))
             self.pending = {}
         if self.success and self.success.search(line):
-            found.append({"event": "end", "t": now, "ok": True})
+            found.append(TrainingEvent(event="end", t=now, ok=True))
         return found
 
     def _epoch_number(self, ended: re.Match[str]) -> int | None:
-        """The number of the epoch that has ended; None: the line tells of the one before again, or of a part of one."""
+        """The number of the epoch that has ended; None: the line is of the one before again, or of a part of one."""
         if self.number_group is None:
             self.count += 1
             return self.count
@@ -232,7 +278,7 @@ class _Patterns:
             return self.count
         number = float(found[0])
         if number != int(number) or number == self.last:
-            return None  # 0.25, as of programs that tell their progress in epochs; or the test's line after the training's
+            return None  # 0.25, as of programs that count their progress in epochs; or the test's line after the training's
         self.last = int(number)
         return self.last
 

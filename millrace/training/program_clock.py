@@ -1,10 +1,12 @@
-"""A training program's own times, put on our clock, which nobody can set (millrace/run/clock.py)."""
+"""A training program's own times, put on our clock, which is steady (millrace/run/clock.py)."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
+from msgspec import structs
+
+from millrace.records.training.events import TrainingEvent
 from millrace.run import clock
 
 FOREIGN_STEP_S = 5.0
@@ -37,25 +39,24 @@ class ProgramClock:
         self._buffered = False
         self._epoch_began, self._epoch_offset = began, 0.0
 
-    def translate(self, event: dict[str, Any]) -> dict[str, Any]:
-        """`event` with its times on our clock."""
-        found = event.get("clock")
-        if event["event"] == "start" and isinstance(found, dict) and isinstance(found.get("boot"), str):
-            self._anchor = clock.Anchor(found["boot"], found["offset"]) if _is_time(found.get("offset")) else None
-        if self._anchor is not None:
-            times = {name: clock.translated(event[name], self._anchor) for name in ("t", "started") if _is_time(event.get(name))}
-            return event | times
+    def translate(self, event: TrainingEvent) -> TrainingEvent:
+        """`event` with its times on our clock. One that does not say when it was happened when its line arrived."""
+        if event.event == "start" and event.clock is not None:
+            self._anchor = clock.Anchor(event.clock.boot, event.clock.offset)
+        if self._anchor is not None and event.t is not None:
+            started = None if event.started is None else clock.translated(event.started, self._anchor)
+            return structs.replace(event, t=clock.translated(event.t, self._anchor), started=started)
         arrived = clock.now()
-        if not _is_time(event.get("t")):
-            made = event | {"t": arrived}
+        if event.t is None:
+            made = structs.replace(event, t=arrived)
         else:
-            offset = self._offset_now(event["t"], arrived)
-            made = event | {"t": min(event["t"] - offset, arrived)}
-            if event["event"] == "epoch":
-                made |= self._epoch(event, made["t"], offset)
-        self._latest = made["t"]
-        if event["event"] in {"ready", "epoch"}:
-            self._epoch_began, self._epoch_offset = made["t"], self._offset or 0.0
+            offset = self._offset_now(event.t, arrived)
+            made = structs.replace(event, t=min(event.t - offset, arrived))
+            if event.event == "epoch":
+                made = self._epoch(made, offset)
+        self._latest = made.at
+        if event.event in {"ready", "epoch"}:
+            self._epoch_began, self._epoch_offset = made.at, self._offset or 0.0
         return made
 
     def _offset_now(self, said: float, arrived: float) -> float:
@@ -87,19 +88,15 @@ class ProgramClock:
             return together or lag - self._lag <= FOREIGN_STEP_S
         return moment - self._lag >= self._latest - FOREIGN_STEP_S
 
-    def _epoch(self, event: dict[str, Any], ended: float, offset: float) -> dict[str, Any]:
+    def _epoch(self, event: TrainingEvent, offset: float) -> TrainingEvent:
         """When an epoch began and how long it took, whichever clock its program looked at before and after."""
+        ended, started, wall_s = event.at, event.started, event.wall_s
         step, span = offset - self._epoch_offset, max(ended - self._epoch_began, 0.0)
-        made: dict[str, Any] = {}
-        if _is_time(event.get("started")):
-            choices = (event["started"] - self._epoch_offset, event["started"] - offset)
+        if started is not None:
+            choices = (started - self._epoch_offset, started - offset)
             likely = [one for one in choices if self._epoch_began - 0.1 <= one <= ended]
-            made["started"] = likely[0] if likely else self._epoch_began if step else choices[0]
-        if _is_time(event.get("wall_s")) and (step or event["wall_s"] < 0):
-            likely = [one for one in {event["wall_s"], event["wall_s"] - step} if 0.0 <= one <= span + 0.1]
-            made["wall_s"] = likely[0] if len(likely) == 1 else span
-        return made
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+            started = likely[0] if likely else self._epoch_began if step else choices[0]
+        if wall_s is not None and (step or wall_s < 0):
+            likely = [one for one in {wall_s, wall_s - step} if 0.0 <= one <= span + 0.1]
+            wall_s = likely[0] if len(likely) == 1 else span
+        return structs.replace(event, started=started, wall_s=wall_s)

@@ -19,7 +19,7 @@ MEET_ON_LOOPBACK = ("--nnodes=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.
 
 @dataclass(frozen=True)
 class Program:
-    """What can be trained: `external` is None for our own workloads, which speak in events."""
+    """What can be trained: `external` is None for our own workloads, which print events."""
 
     name: str
     parameters: dict[str, Parameter]
@@ -44,8 +44,8 @@ class Program:
                 raise UsageError(f"{where}: {name} of {self.name} must be {self.parameters[name].type}: {error}") from error
         return made
 
-    def is_told(self, name: str) -> bool:
-        """Whether the program hears of a resource: ours of all, a foreign one of those its command has a place for."""
+    def takes(self, name: str) -> bool:
+        """Whether a resource is passed to the program: ours takes all, a foreign one those that its command has a place for."""
         return self.external is None or any("{" + name + "}" in part for part in self.external.command)
 
     def expected_epochs(self, values: dict[str, Value]) -> int | None:

@@ -139,7 +139,7 @@ class External(Settings):
     """Pattern of the line that ends an epoch. Its first group without a name (or the group `epoch`) is the epoch's number, other
     named groups are metrics. Without a number the lines are counted."""
     first_epoch: NonNegativeInt | None = None
-    """The number of its first epoch; null: 0 if it tells of an epoch 0, else 1."""
+    """The number of its first epoch; null: 0 if a line names an epoch 0, else 1."""
     metrics: dict[str, str] = {}
     """Pattern by metric, one group each; the last match counts."""
     required_metrics: list[str] | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from millrace.plugins.loading import load_plugin
+from millrace.records.training.report import TrainingSummary
 from millrace.run.context import RunContext
 from millrace.run.stage import Forecast, Stage
 from millrace.training.settings import TrainingConfig
@@ -20,18 +20,22 @@ class Training(Stage):
 
     name = "training"
     on_cluster = False
+    summary_type = TrainingSummary
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """Every run; imports no torch."""
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
-        """See that every run can be planned."""
+        """See that every run can be planned, and that there are the energy sources that it names."""
         from millrace.training.campaign import plan_for
+        from millrace.training.meter import SOURCES
 
         plan_for(self.config)
+        for name in self.config.energy.providers:
+            load_plugin(SOURCES, name, "energy source")
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> TrainingSummary:
         """See `Stage.run`."""
         from millrace.training.campaign import open_campaign, plan_for, run_experiment
         from millrace.training.results.report import write_report
@@ -49,13 +53,9 @@ class Training(Stage):
             run.show_table("training-runs", run_rows(data), "Runs")
             return campaign.summary()
 
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
-        """Some failed trainings are a run short of its target."""
-        return bool(summary["failed"])
-
 
 def plan_lines(config: TrainingConfig) -> list[str]:
-    """Every run with its id, its hyperparameters and its backgrounds; then what is to be said about them."""
+    """Every run with its id, its hyperparameters and its backgrounds; then the plan's notes."""
     from millrace.training.campaign import plan_for
     from millrace.training.parameters import spell
 

@@ -84,7 +84,7 @@ def bench_runs(repeats: int, epochs: int, *, prefect: bool) -> None:
             for number in range(repeats):
                 times["bare command"].append(bare(campaign, folder, number))
                 began = time.perf_counter()
-                assert campaign.run_one(campaign.plan.runs[2 * number])["ok"]
+                assert campaign.run_one(campaign.plan.runs[2 * number]).ok
                 times["measured run"].append(time.perf_counter() - began)
                 if prefect:
                     times["Prefect task run"].append(_in_prefect(campaign, 2 * number + 1))
@@ -106,7 +106,7 @@ def _in_prefect(campaign: Campaign, number: int) -> float:
     @flow(name="bench", validate_parameters=False)
     def bench() -> None:
         began = time.perf_counter()
-        assert steps.run_experiment(campaign, campaign.plan.runs[number], lambda _: None)["ok"]
+        assert steps.run_experiment(campaign, campaign.plan.runs[number], lambda _: None).ok
         took.append(time.perf_counter() - began)
 
     bench()

@@ -11,12 +11,12 @@ import pytest
 from millrace.compare.commands import flow_arguments
 from millrace.compare.settings import CompareSettings
 from millrace.compare.stage import Compare
-from millrace.compare.verify import verify
+from millrace.compare.verification.verify import verify
 from millrace.config import parse_config
 from millrace.errors import InputError, MillraceError, UsageError
 from millrace.probing.how_asked import HowAsked
 from millrace.run.journal import write_json
-from tests.compare.made_runs import compared, journal, made_run, outcome
+from tests.compare.made_runs import compared, journal, made_run, outcome, two_runs
 
 Runs = tuple[Path, Path]
 
@@ -225,6 +225,37 @@ def test_two_runs_as_arguments_are_settings_with_a_folder_of_their_own(tmp_path:
 def test_verify_wants_a_finished_comparison(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished comparison"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        (
+            "c/summary.json",
+            '"alpha": 0.05',
+            '"alpha": "some"',
+            r"summary\.json is not of .* got `str` - at `\$\.settings\.alpha`",
+        ),
+        ("c/summary.json", '"folder": ', '"place": ', r"summary\.json is not of .* missing required field `folder`"),
+        ("c/config.json", '"claims": []', '"claims": 3', r"config\.json is not of .* got `int` - at `\$\.compare\.claims`"),
+        (
+            "a/probing/shard-00001.jsonl",
+            '"factors":',
+            '"factors":7,"was":',
+            r"shard-00001\.jsonl, line 1, is not of .*`\$\.factors`",
+        ),
+    ],
+)
+def test_verify_names_the_file_and_the_field_that_it_cannot_read(
+    tmp_path: Path, file: str, old: str, new: str, says: str
+) -> None:
+    compared(tmp_path / "c", *two_runs(tmp_path, lambda image, claim: "wrong", lambda image, claim: "correct", images=6))
+    path = tmp_path / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=says):
+        verify(tmp_path / "c")
 
 
 def test_a_setting_of_probing_brings_no_target_back() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flows.compare import CompareFlowConfig, parts
 from millrace.compare.results import finish, sides_in
-from millrace.compare.verify import verify
+from millrace.compare.verification.verify import verify
 from millrace.probing.how_asked import HowAsked
 from millrace.run.local import open_local_run
 from tests.e2e.commands import Command, run

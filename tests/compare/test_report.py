@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from millrace.compare.gallery import answer_of
+from millrace.compare.gallery import in_words
+from millrace.compare.runs import Answer
 from millrace.lake.reader import LakeReader
 from millrace.lake.rows import ImageRef
 from millrace.run.journal import read_json, write_json
@@ -106,8 +108,9 @@ def test_a_run_that_stopped_at_a_target_says_so(tmp_path: Path) -> None:
         ({"related": True, "values": {}, "raw": None}, "cannot be read"),
     ],
 )
-def test_an_answer_is_told_in_words(said: dict[str, object] | None, words: str) -> None:
-    assert answer_of({"baseline": said}) == words
+def test_an_answer_is_shown_in_words(said: dict[str, object] | None, words: str) -> None:
+    line = {**outcome(1, "counting", "wrong"), "baseline": said}
+    assert in_words(msgspec.convert(line, Answer)) == words
 
 
 def test_the_folder_of_a_model_probed_here_is_read_again_for_the_report(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from millrace.digits.scenes.compose import Drawn, compose_scene, draw_scene
 from millrace.digits.scenes.handwriting import stroke_of
 from millrace.digits.scenes.layout import MIN_VISIBLE
 from millrace.digits.scenes.pools import pick_source, pool_sources
+from millrace.digits.scenes.rare import LAKE_RECIPES
 from millrace.digits.scenes.recipes import BROAD, NARROW, RECIPES
 from millrace.digits.scenes.scene import (
     COLOURS,
@@ -36,7 +37,7 @@ from millrace.digits.scenes.scene import (
     scene_from_json,
     scene_to_json,
 )
-from millrace.errors import InputError
+from millrace.errors import InputError, UsageError
 from millrace.lake.parquet import LakeRow, lake_files, stream_rows
 
 seeds = st.integers(0, 10**9)
@@ -318,6 +319,22 @@ def test_the_cached_lakes_folder_depends_on_every_setting(tmp_path: Path) -> Non
     }
     assert len(folders) == 6
     assert plan_lake(images=10, cache=tmp_path).folder in folders
+
+
+def test_what_is_hard_is_rare_in_a_lake_of_the_kind_rare() -> None:
+    scenes = [draw_scene(Random(number), pool="probe", recipe=LAKE_RECIPES["rare"], side=64).scene for number in range(400)]
+    shares = {factor: sum(factor in scene.factors for scene in scenes) / len(scenes) for factor in FACTORS}
+    assert max(shares.values()) < 0.07
+    assert min(shares.values()) > 0
+    assert sum(not scene.factors for scene in scenes) / len(scenes) > 0.7
+
+
+def test_an_unknown_kind_of_lake_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no embedded lake of the kind 'rear'; did you mean 'rare'\? known: broad, foreign, narrow, rare"
+    ):
+        plan_lake(images=10, recipe="rear", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unwritable_cache_is_one_clear_sentence(tmp_path: Path) -> None:

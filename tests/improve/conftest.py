@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from millrace.improve.settings import ImproveSettings
 from millrace.improve.stage import Improve
@@ -34,6 +35,8 @@ def done(made: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     """A finished run in the world of `BETTER`: to be read, or copied."""
     run_dir = tmp_path_factory.mktemp("done") / "run"
     shutil.copytree(made[0], run_dir)
+    (run_dir / "dataset").mkdir()
+    (run_dir / "dataset" / "README.md").write_text("# Data\n\n## Limits\n\nMany.\n")
     do_in(run_dir, made[1])(BETTER, claims={"place": 0.5})
     return run_dir
 
@@ -65,6 +68,6 @@ def do_in(run_dir: Path, test: Path) -> Do:
         with open_local_run("improve", {"improve": settings}, run_dir, workers) as run:
             summary = run.do(stage)
             run.finish([stage])
-        return {**summary, "short": stage.is_short(summary)}
+        return {**to_builtins(summary), "short": stage.name in run.short}
 
     return run_stage

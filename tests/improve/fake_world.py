@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from millrace.errors import InputError
+from millrace.improve.asking import WantedLake
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import LakeRow
+from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext
 from millrace.run.ids import content_id, fraction_for
-from millrace.run.journal import read_json, write_json, write_jsonl
+from millrace.run.journal import read_record, write_json, write_jsonl
 
 CLAIMS = ("colour", "number", "place", "size")
 SUBJECTS = ("left", "right")
@@ -83,10 +85,13 @@ def outcome_of(row: LakeRow, claim: str, subject: str, model: Mapping[str, Any])
         "id": content_id("out", ref.sha256, claim, subject, dict(model), length=16),
         "image": {"image_id": ref.image_id, "file": ref.file, "row": ref.row, "sha256": ref.sha256, "width": 96, "height": 96},
         "claim_id": claim,
+        "claim_set": "fake",
         "claim": f"The {claim} of the {subject} thing is [SLOT].",
         "prefilled": {"SUBJECT": subject},
+        "selectors": {},
         "answerable": answerable,
         "outcome": wrong if failed else right,
+        "failure_id": "fake" if failed else None,
         "baseline": {"name": "fake", "related": answerable or failed, "values": {"SLOT": said}},
         "judge": {
             "by": "annotation",
@@ -95,21 +100,38 @@ def outcome_of(row: LakeRow, claim: str, subject: str, model: Mapping[str, Any])
             "accepted": accepted,
         },
         "factors": [factor for factor in FACTORS if fraction_for(0, factor, ref.sha256) < 0.3],
+        "error": None,
     }
 
 
 def ask(
     probing: Mapping[str, Any], model: Mapping[str, Any], lake: Path, images: int, folder: Path, logs: Path
-) -> dict[str, Any]:
+) -> ProbingSummary:
     """What `probe_another` is for real models."""
-    del probing, images, logs
+    del probing, logs
     if (folder / "summary.json").exists():
-        kept: dict[str, Any] = read_json(folder / "summary.json")
-        return kept
+        return read_record(folder / "summary.json", ProbingSummary)
     write_jsonl(folder / "shard-00000.jsonl", outcomes_of(lake, model))
-    summary = {"lake": str(lake), "model": dict(model)}
+    summary = summary_of(lake, images)
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def summary_of(lake: Path, images: int) -> ProbingSummary:
+    """Of a probing whose figures nobody reads."""
+    return ProbingSummary(
+        stop="exhausted",
+        images=images,
+        came_in=0,
+        went_out=0,
+        failures=0,
+        dropped={},
+        outcomes={},
+        claims={},
+        factors={},
+        shards=1,
+        lake=str(lake),
+    )
 
 
 class FakeAsks:
@@ -127,9 +149,13 @@ class FakeAsks:
     def check_model(self, probing: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         assert model["name"] == "fake", probing
 
-    def lake(self, path: Path | None, images: int, seed: int, run: RunContext) -> Path:
-        del images, seed, run
-        return path or self.test
+    def check_way(self, wanted: WantedLake, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        assert set(wordings) <= set(CLAIMS), probing
+        assert wanted.images > 0
+
+    def lake(self, wanted: WantedLake, probing: Mapping[str, Any], run: RunContext) -> Path:
+        del probing, run
+        return wanted.path or self.test
 
     def function(self) -> Any:
         return ask
@@ -140,5 +166,5 @@ def probed_run(root: Path, images: int = 60) -> Path:
     lake = lake_of(root / "lake", 0, images)
     run_dir = root / "run"
     write_jsonl(run_dir / "probing" / "shard-00000.jsonl", outcomes_of(lake, BASE))
-    write_json(run_dir / "probing" / "summary.json", {"lake": str(lake)})
+    write_json(run_dir / "probing" / "summary.json", summary_of(lake, images))
     return run_dir

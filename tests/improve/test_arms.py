@@ -70,6 +70,68 @@ def test_targeted_takes_every_failure_where_they_are_rare(pool: Pool) -> None:
     assert sum(one.item.failed for one in draw_arm("targeted", rare, SIZE, 0)) == 5
 
 
+def with_rare_kinds(pool: Pool) -> Pool:
+    """Of 60 images 6 are dark and fail always, 6 are blurred and fail half the time; the others fail now and then."""
+
+    def changed(number: int, place: int, item: PoolItem) -> PoolItem:
+        factors = ("dark",) if number < 6 else ("blurred",) if number < 12 else ()
+        return replace(item, factors=factors, failed=number < 6 or (number < 12 and place % 2 == 0) or (number + place) % 20 == 0)
+
+    return {
+        image: [changed(number, place, item) for place, item in enumerate(items)]
+        for number, (image, items) in enumerate(sorted(pool.items()))
+    }
+
+
+def kinds_drawn(pool: Pool, images: int, replay: float, seeds: int = 20) -> Counter[str]:
+    """How many images of each kind the targeted arm draws, over seeds."""
+    size = ArmSize(images=images, records_per_image=4, failure_share=0.5, target="kinds", replay_share=replay)
+    found: Counter[str] = Counter()
+    for seed in range(seeds):
+        drawn = {one.item.sha256: one.item.factors for one in draw_arm("targeted", pool, size, seed)}
+        found.update(factors[0] if factors else "plain" for factors in drawn.values())
+    return found
+
+
+def test_targeted_by_kind_draws_the_kind_that_fails_most_first(pool: Pool) -> None:
+    found = kinds_drawn(with_rare_kinds(pool), images=4, replay=0.0)
+    assert found["plain"] == 0
+    assert found["dark"] > 2 * found["blurred"] > 0
+
+
+def test_targeted_by_kind_fills_up_with_images_that_nobody_chose(pool: Pool) -> None:
+    found = kinds_drawn(with_rare_kinds(pool), images=20, replay=0.0)
+    assert (found["dark"], found["blurred"], found["plain"]) == (120, 120, 160), "all of the rare ones, and the rest at random"
+
+
+def test_targeted_by_kind_keeps_the_share_that_is_replayed(pool: Pool) -> None:
+    found = kinds_drawn(with_rare_kinds(pool), images=12, replay=0.75)
+    assert found["plain"] > 100
+    assert found.total() == 240
+
+
+def test_targeted_by_kind_goes_by_failures_where_images_have_no_factors(pool: Pool) -> None:
+    plain = {image: [replace(item, factors=()) for item in items] for image, items in pool.items()}
+    by_kind = replace(SIZE, target="kinds")
+    assert draw_arm("targeted", plain, by_kind, 0) == draw_arm("targeted", plain, SIZE, 0)
+
+
+def test_a_kind_that_fails_no_more_than_plain_images_weighs_nothing(pool: Pool) -> None:
+    from millrace.improve.kinds import excess_by_factor
+
+    rare = with_rare_kinds(pool)
+    never = {
+        image: [
+            replace(item, factors=("sharp",), failed=False) if not item.factors and place < 2 else item
+            for place, item in enumerate(items)
+        ]
+        for image, items in rare.items()
+    }
+    excess = excess_by_factor(never)
+    assert excess["sharp"] == 0.0
+    assert excess["dark"] > excess["blurred"] > 0.3
+
+
 def test_untargeted_does_not_look_at_the_outcomes(pool: Pool) -> None:
     turned = {image: [replace(item, failed=not item.failed) for item in items] for image, items in pool.items()}
     assert draws_of("untargeted", turned) == draws_of("untargeted", pool)

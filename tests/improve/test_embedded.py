@@ -66,10 +66,10 @@ def test_the_same_records_give_the_same_weights_and_they_are_others_than_before(
         [record(number) for number in range(12)], tmp_path / "images", words, side=size.side, length=size.max_words
     )
 
-    def trained(steps: int) -> dict[str, Any]:
+    def trained(steps: int, hold: float = 0.0, blend: float = 1.0) -> dict[str, Any]:
         torch.manual_seed(0)
         model = new_model(size, words)
-        fine_tune_program.fine_tune(model, book, job(tmp_path, steps), rate=1e-3, weight_decay=0.02)
+        fine_tune_program.fine_tune(model, book, job(tmp_path, steps), fine_tune_program.Cycle(1e-3, 0.02, hold, blend))
         state: dict[str, Any] = model.state_dict()
         return state
 
@@ -79,6 +79,21 @@ def test_the_same_records_give_the_same_weights_and_they_are_others_than_before(
     assert any(name.startswith("encoder") for name in changed)
     assert any(name.startswith("reader") for name in changed)
     assert not any("running" in name for name in changed), "batch norm stays as it is"
+
+    def moved(state: dict[str, Any]) -> float:
+        return sum(float((state[name].float() - none[name].float()).abs().sum()) for name in state)
+
+    assert moved(trained(5, blend=0.5)) == pytest.approx(moved(one) / 2, rel=1e-3)
+
+
+def test_only_what_the_base_got_right_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tune_program, "answers", lambda model, *asked: torch.tensor([[3.0, 0.0], [3.0, 0.0]]))
+    said = torch.log_softmax(torch.tensor([[3.0, 0.0], [0.0, 3.0]]), -1)
+    first_is_right = torch.tensor([[True, False], [True, False]])
+    same, other = fine_tune_program.drift(None, (), first_is_right, said).tolist()
+    assert same == pytest.approx(0.0, abs=1e-6)
+    assert other > 1
+    assert fine_tune_program.drift(None, (), ~first_is_right, said).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.slow
@@ -91,6 +106,7 @@ def test_the_embedded_baseline_is_probed_trained_and_judged_and_every_figure_ver
     from millrace.improve.verification.figures_again import differing_figures
     from millrace.probing.settings import ProbingConfig
     from millrace.probing.stage import AskAnother, Probing
+    from millrace.records.results.improve import ImproveSummary
     from millrace.run.local import open_local_run
     from millrace.run.stage import check_in_order
 
@@ -111,7 +127,8 @@ def test_the_embedded_baseline_is_probed_trained_and_judged_and_every_figure_ver
     with open_local_run("improve", {stage.section: stage.config for stage in stages}, tmp_path, workers=2) as run:
         summary = [run.do(stage) for stage in stages][-1]
         run.finish(stages)
-    assert summary["models"] == 4
-    assert len(set(summary["rates"])) == 5
+    assert isinstance(summary, ImproveSummary)
+    assert summary.models == 4
+    assert len(set(summary.rates)) == 5
     assert (tmp_path / "improve" / "trainings" / "targeted-1" / "model" / "baseline.json").exists()
     assert differing_figures(tmp_path)[1] == []

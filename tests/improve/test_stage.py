@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from millrace.errors import InputError, RunFailed, UsageError
+from millrace.improve.pool import read_pool
 from millrace.improve.settings import ImproveSettings
 from millrace.improve.stage import Improve
 from millrace.improve.verification.figures_again import differing_figures
@@ -172,6 +173,8 @@ def test_a_run_without_verified_answers_is_refused(do: Do, world: World) -> None
         ({"arms": ["targeted", "targeted"]}, "each arm once"),
         ({"test": {"seed": 1}}, "improve.test.seed is that of the probed lake"),
         ({"test": {"path": "/no/such/lake"}}, "/no/such/lake"),
+        ({"test": {"new": {}}}, r"improve\.test\.new names nothing new"),
+        ({"test": {"new": {"recipe": "foreign", "seed": 1}}}, r"improve\.test\.new\.seed is that of other images"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(do: Do, world: World, changes: dict[str, Any], said: str) -> None:
@@ -251,12 +254,45 @@ def test_verify_of_a_folder_without_a_proof_says_so(tmp_path: Path) -> None:
         differing_figures(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        (
+            "summary.json",
+            '"out":',
+            '"out": "many", "was":',
+            r"summary\.json cannot be read \(Expected `int`, got `str` - at `\$\.out`",
+        ),
+        ("plan.json", '"level":', '"niveau":', r"plan\.json cannot be read \(Object missing required field `level`"),
+        ("probes/base/shard-00000.jsonl", '"factors":', '"factors": 3, "was":', r"00000\.jsonl, line 1 cannot be read"),
+        ("probes/base/shard-00000.jsonl", "{", "[" * 100_000, r"00000\.jsonl, line 1 cannot be read"),
+    ],
+)
+def test_verify_names_the_file_and_the_field_that_it_cannot_read(
+    done: Path, tmp_path: Path, file: str, old: str, new: str, says: str
+) -> None:
+    changed = shutil.copytree(done, tmp_path / "changed")
+    path = changed / "improve" / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=says):
+        differing_figures(changed)
+
+
+def test_an_outcome_of_another_type_is_one_error_with_file_line_and_field(world: World) -> None:
+    shard = world[0] / "probing" / "shard-00000.jsonl"
+    lines = shard.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b'"factors":', b'"factors":7,"was":')
+    shard.write_bytes(b"".join(lines))
+    with pytest.raises(RunFailed, match=r"shard-00000\.jsonl, line 5 .*factors: expected `array`, got `int`"):
+        read_pool(world[0] / "probing")
+
+
 def test_verifying_imports_nothing_of_what_computed_the_figures() -> None:
     import ast
 
-    for source in (Path(__file__).parents[2] / "millrace" / "improve" / "verification").glob("*_again.py"):
+    for source in (Path(__file__).parents[2] / "millrace" / "improve" / "verification").glob("*.py"):
         imported = {
             node.module for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom) and node.module
         }
-        allowed = {"millrace.errors", "millrace.improve.verification.statistics_again"}
-        assert {one for one in imported if one.startswith("millrace")} <= allowed
+        foreign = {one for one in imported if one.startswith("millrace") and not one.startswith("millrace.improve.verification.")}
+        assert foreign <= {"millrace.errors"}, source

@@ -345,8 +345,8 @@ def test_an_image_named_by_path_is_read_once_however_often_it_is_asked_for(
         read.append(str(path))
         return read_file(path, folder)
 
-    read_file = rows_module._read_file
-    monkeypatch.setattr(rows_module, "_read_file", counted)
+    read_file = rows_module.read_file
+    monkeypatch.setattr(rows_module, "read_file", counted)
     lake = LakeReader(tmp_path)
     for _ in range(4):
         for number in range(3):

@@ -22,7 +22,7 @@ from millrace.llm.providers.scripted import default_reply
 from millrace.llm.settings import EndpointSettings, ImagePolicy, ModelSettings
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.http_chat import Resources
-from millrace.plugins.loading import plugin_names
+from millrace.plugins.loading import load_plugin, plugin_names
 from millrace.testing.kinds.provider import PROMISES, Provider
 from tests.llm.gemini_server import KEY, GeminiServer, exhausted, gemini
 from tests.llm.servers import run, serving
@@ -76,13 +76,37 @@ async def as_huggingface(script: Script) -> AsyncIterator[tuple[ChatModel, None]
     await model.close()
 
 
+def by_the_mock_server(provider: str, key: str | None = None, **settings: Any) -> Any:
+    """How a provider is opened whose API the project's own server speaks."""
+
+    @contextlib.asynccontextmanager
+    async def opened(script: Script) -> AsyncIterator[tuple[ChatModel, LocalServer]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MOCK_KEY", "sk-mock-0123456789abcdef")
+            async with serving(script, key="sk-mock-0123456789abcdef") as (server, url):
+                address = url.removesuffix("/v1") if provider == "azure_openai" else url
+                endpoint = EndpointSettings(base_url=address, api_key_env="MOCK_KEY")
+                chosen = ModelSettings(provider=provider, model="scripted", endpoints=(endpoint,), **settings)
+                plugin = load_plugin("millrace.llm.providers", provider, "provider")
+                model = plugin.open_model(chosen, endpoint, resources())
+                yield model, server
+                await model.close()
+
+    return opened
+
+
 OPENED: dict[str, Any] = {
+    "anthropic": by_the_mock_server("anthropic"),
+    "azure_openai": by_the_mock_server("azure_openai", options={"api_version": "2024-10-21"}),
+    "openai_responses": by_the_mock_server("openai_responses"),
     "openai_compatible": as_openai,
     "gemini": as_gemini,
     "scripted": as_scripted,
     "huggingface": as_huggingface,
 }
-REMOTE = ["openai_compatible", "gemini"]
+REMOTE = ["openai_compatible", "gemini", "anthropic", "azure_openai", "openai_responses"]
+MISSING = {"anthropic": ("seed",), "openai_responses": ("stop", "seed")}
+"""What an API does not have."""
 every_provider = pytest.mark.parametrize("name", sorted(OPENED))
 every_remote = pytest.mark.parametrize("name", REMOTE)
 
@@ -153,10 +177,19 @@ def test_a_schema_reaches_the_model_in_some_form(name: str) -> None:
 @every_remote
 def test_sampling_parameters_arrive(name: str) -> None:
     def script(request: Request) -> str:
-        return f"{request.temperature} {request.top_p} {request.max_tokens} {request.stop} {request.seed}"
+        return f"{request.temperature} {request.top_p} {request.max_tokens} {list(request.stop)} {request.seed}"
 
     request = Request(messages=(user("x"),), temperature=0.5, top_p=0.9, max_tokens=77, stop=("END",), seed=3)
-    assert asked(name, script, request).text == "0.5 0.9 77 ('END',) 3"
+    stop, seed = ("stop" not in MISSING.get(name, ())), ("seed" not in MISSING.get(name, ()))
+    assert asked(name, script, request).text == f"0.5 0.9 77 {['END'] if stop else []} {3 if seed else None}"
+
+
+@every_remote
+def test_an_answer_ends_at_a_stop_word_also_where_the_api_has_none(name: str) -> None:
+    def script(request: Request) -> str:
+        return "before" if request.stop else "before END after"
+
+    assert asked(name, script, Request(messages=(user("x"),), stop=(" END",))).text == "before"
 
 
 @every_remote

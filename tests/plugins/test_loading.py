@@ -24,6 +24,7 @@ FOLDERS = {
     "millrace.synthesis.environments": "environment",
     "millrace.synthesis.policies": "policy",
     "millrace.synthesis.exports": "export",
+    "millrace.synthesis.families.contract": "family",
     "millrace.synthesis.environments.rag.retrievers": "retriever",
     "millrace.llm.providers": "provider",
     "millrace.probing.baselines": "baseline",
@@ -79,7 +80,7 @@ def test_every_shipped_plug_in_keeps_its_folders_contract(package: str) -> None:
         assert load_plugin(package, name, FOLDERS[package])
 
 
-@every_folder
+@pytest.mark.parametrize("package", sorted(FOLDERS.keys() - {"millrace.synthesis.families.contract"}))  # its names: test_families
 def test_a_name_that_nothing_has_is_told_with_the_names_that_there_are(package: str) -> None:
     known = plugin_names(package)
     said = message(package, f"{known[0]}x")
@@ -112,6 +113,69 @@ def test_a_module_that_lacks_what_its_kind_needs_is_told_so(package: str, mine: 
     path = mine("")
     assert f"the {FOLDERS[package]} '{path}' has no " in message(package, path)
     assert f"add it to {Path.cwd() / path.replace('.', '/')}.py" in message(package, path)
+
+
+@every_folder
+def test_a_plug_in_is_the_same_whether_it_is_named_by_its_name_or_by_its_dotted_path(package: str) -> None:
+    for name in plugin_names(package):
+        found = load_plugin(package, name, FOLDERS[package])
+        assert load_plugin(package, found.__name__, FOLDERS[package]) is found
+
+
+NOWHERE = "no_such_package.thing"
+NAMED = {
+    "millrace.synthesis.environments": ("synthesis", f"environment_mode={NOWHERE}"),
+    "millrace.synthesis.policies": ("synthesis", f"policy={NOWHERE}"),
+    "millrace.synthesis.exports": ("synthesis", f"exports=[{NOWHERE}]"),
+    "millrace.synthesis.families.contract": (
+        "synthesis",
+        "environment_mode=families",
+        f"environment_kwargs={{families: [{NOWHERE}]}}",
+    ),
+    "millrace.synthesis.environments.rag.retrievers": (
+        "synthesis",
+        "environment_mode=rag",
+        f"environment_kwargs={{retriever: {NOWHERE}}}",
+    ),
+    "millrace.llm.providers": ("full", f"probing.baseline={{name: endpoint, chat: {{model: m, provider: {NOWHERE}}}}}"),
+    "millrace.probing.baselines": ("full", f"probing.baseline.name={NOWHERE}"),
+    "millrace.probing.judges": ("full", f"probing.judge.name={NOWHERE}"),
+    "millrace.lake.annotations": ("full", f"probing.lake.annotation={NOWHERE}"),
+    "millrace.qa.writers": ("full", f"qa.writer.name={NOWHERE}"),
+    "millrace.qa.exports": ("full", f"qa.exports=[{NOWHERE}]"),
+    "millrace.training.workloads": ("training", f"experiments=[{{mode: default, workload: {NOWHERE}}}]"),
+    "millrace.training.energy": ("training", f"energy.providers=[{NOWHERE}]"),
+    "millrace.improve.arms": ("full", "improve.enabled=true", f"improve.arms=[targeted, untargeted, {NOWHERE}]"),
+    "millrace.improve.trainers": ("full", "improve.enabled=true", f"improve.trainer.name={NOWHERE}"),
+    "millrace.improve.formats": (
+        "full",
+        "improve.enabled=true",
+        f"improve.trainer={{name: command, command: [python], model: {{name: guess}}, format: {NOWHERE}}}",
+    ),
+}
+"""Folder of plug-ins → a flow and the settings that name one of the user's own."""
+FOUND = {"millrace.boxes.kinds", "millrace.boxes.verifiers", "millrace.digits.kinds", "millrace.digits.verifiers"}
+"""Folders of plug-ins that no config names: all that are registered for a kind of annotation are used."""
+
+
+def test_every_folder_of_plug_ins_can_be_named_in_a_config_or_is_used_whole() -> None:
+    assert {*NAMED, *FOUND} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("package", sorted(NAMED))
+def test_a_config_that_names_a_module_which_is_not_there_is_refused_in_the_same_words(
+    package: str, mine: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine("")
+    Path("seeds.txt").write_text("a seed")
+    flow, *settings = NAMED[package]
+    given = [*settings, *(["seeds=seeds.txt"] if flow == "synthesis" else [])]
+    with pytest.raises(SystemExit) as end:
+        main([flow, *(part for setting in given for part in ("--set", setting)), "--run-dir", "run"])
+    said = capsys.readouterr().err
+    assert end.value.code == 2, said
+    assert f"the {FOLDERS[package]} '{NOWHERE}' cannot be imported: there is no module no_such_package; run the command" in said
+    assert not Path("run").exists()
 
 
 def test_a_slip_in_a_functions_name_is_told_with_the_name_that_is_there(mine: Callable[..., str]) -> None:

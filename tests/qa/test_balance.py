@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from millrace.lake.places import REGIONS, TURNS
 from millrace.qa.settings import QuestionTypeRatio
+from millrace.qa.writing.answer_vocabulary import NONE
 from millrace.qa.writing.option_balance import Cell, Survey, capped, fit, make_plan
 
 SHARES = QuestionTypeRatio().shares()
@@ -42,6 +43,38 @@ def lopsided_cells(values: tuple[str, ...], weights: list[float], favourite: str
         said = favourite if favourite != right and rng.random() < 0.7 else rng.choice(wrong)
         cells.append(Cell("family", right, wrong, said, options=True, sole=True, presence=False))
     return cells
+
+
+RIGHT = st.sampled_from(["a", "b", "c", "d", NONE])
+CELLS = st.builds(
+    lambda right, said, options, sole, presence: Cell(
+        "family", right, tuple(value for value in ("a", "b", "c", "d", NONE) if value != right), said, options, sole, presence
+    ),
+    RIGHT,
+    st.none() | RIGHT,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+).filter(lambda cell: cell.baseline != cell.right)
+
+
+@given(st.dictionaries(CELLS, st.integers(1, 20), min_size=1, max_size=6), st.lists(st.integers(0, 9), min_size=3, max_size=3))
+@settings(deadline=None, max_examples=25)
+def test_a_survey_of_a_few_failures_has_a_plan_whose_chances_are_chances(survey: dict[Cell, int], weights: list[int]) -> None:
+    shares = {name: weight / 10 for name, weight in zip(SHARES, weights, strict=True)}
+    for capping in (True, False):
+        plan = make_plan(survey, shares, capping=capping)
+        chances = [chance for form in plan.family("family").forms.values() for chance in form.values()]
+        assert all(0 <= chance <= 1 + 1e-9 for chance in chances)
+
+
+def test_what_rounding_leaves_of_a_used_up_cell_is_no_failure_that_is_left() -> None:
+    gone = Cell("family", NONE, ("a", "b", "c", "d"), "a", options=True, sole=False, presence=True)
+    denied = Cell("family", "a", ("b", "c", "d", NONE), NONE, options=False, sole=False, presence=True)
+    amounts = (7 / 10, 1 / 10, 1 / 5)
+    for count in range(1, 12):
+        shares = dict(zip(SHARES, amounts, strict=True))
+        make_plan({gone: count, denied: count}, shares, capping=False)
 
 
 @pytest.mark.parametrize("form", ["multiple_choice", "yes_no"])

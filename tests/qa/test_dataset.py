@@ -209,7 +209,7 @@ def test_llava_conversations_point_to_image_files_that_are_there(exported: Path,
     for split in ("train", "heldout"):
         for record in orjson.loads((exported / f"llava/verified/{split}.json").read_bytes()):
             item = by_id[record["id"]]
-            assert split_of(as_item(item), QaSettings()) == split
+            assert split_of(as_item(item), None, QaSettings()) == split
             assert Image.open(exported / "llava" / record["image"]).size == (224, 224)
             human, gpt = record["conversations"]
             assert human["from"] == "human"

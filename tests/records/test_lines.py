@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from millrace.errors import RunFailed
+from millrace.records.compare import LeftOutRecord, PairRecord
+from millrace.records.improve import Plan
 from millrace.records.outcome import PROBED_CLAIM, ForeignOutcome, OutcomeRecord
 from millrace.records.question import REFUSED_QUESTION, AskedQuestion, ExaminedQuestion, Item
 from millrace.records.record import decode, encode
+from millrace.records.results.compare import CompareStageSummary, CompareSummary
+from millrace.records.results.improve import ImproveSummary
 from millrace.records.selection import LostSelection, Selection, UnreadableOutcome
 from millrace.records.summaries import DatasetReport, ProbingSummary
 from millrace.run.journal import read_record, read_records, write_json, write_jsonl
@@ -27,6 +31,8 @@ KINDS: dict[str, Any] = {
     "rejected_question": REFUSED_QUESTION,
     "asked_question": AskedQuestion,
     "examined_question": ExaminedQuestion,
+    "pair": PairRecord,
+    "left_out": LeftOutRecord,
 }
 
 
@@ -40,7 +46,17 @@ def test_a_record_is_written_as_it_was_before_it_had_a_type(name: str, tmp_path:
     assert (tmp_path / "again.jsonl").read_bytes() == (LINES / f"{name}.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("probing_summary", ProbingSummary), ("dataset_manifest", DatasetReport)])
+FILES = {
+    "compare_stage_summary": CompareStageSummary,
+    "compare_summary": CompareSummary,
+    "probing_summary": ProbingSummary,
+    "dataset_manifest": DatasetReport,
+    "improve_plan": Plan,
+    "improve_summary": ImproveSummary,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), sorted(FILES.items()))
 def test_a_file_that_is_one_record_is_written_as_before(name: str, kind: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "again.json", read_record(LINES / f"{name}.json", kind))
     assert (tmp_path / "again.json").read_bytes() == (LINES / f"{name}.json").read_bytes()

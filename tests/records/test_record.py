@@ -26,8 +26,8 @@ class Apple(Record, frozen=True, kw_only=True):
 
 
 def all_records() -> list[type[Record]]:
-    for module in pkgutil.iter_modules(millrace.records.__path__):
-        importlib.import_module(f"millrace.records.{module.name}")
+    for module in pkgutil.walk_packages(millrace.records.__path__, "millrace.records."):
+        importlib.import_module(module.name)
     found, rest = [], [Record]
     while rest:
         below = rest.pop().__subclasses__()
@@ -83,6 +83,11 @@ def test_numbers_of_numpy_are_written_as_numbers() -> None:
         (b'{"id":"b","weight_g":1.0,"schema":"millrace.test_pear/2"}', "has the schema 'millrace.test_pear/2'"),
         (b'{"id":"b","weight_g":', "is damaged"),
         (b'{"id":"\xff","weight_g":1}', "is damaged"),
+        (b'{"id":1,"weight_g":1} and more', "is damaged"),
+        (b'{"id":1,"x":' + b"[" * 2_000 + b"]" * 2_000 + b"}", "is damaged"),
+        (b'{"id":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "is damaged (nested too deep)"),
+        (b"[" * 100_000, "is damaged"),
+        (b'{"a":' * 100_000, "is damaged"),
     ],
 )
 def test_a_line_of_another_shape_is_one_error_that_names_file_line_and_field(tmp_path: Path, line: bytes, says: str) -> None:

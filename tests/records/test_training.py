@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from millrace.errors import RunFailed
-from millrace.records.training import EnergyDomain, GovernorState, HostLoad, IdleBaseline, MachineFacts, Setting
+from millrace.records.training.energy import EnergyDomain
+from millrace.records.training.machine import GovernorState, HostLoad, IdleBaseline, MachineFacts, Setting
 from millrace.run.journal import read_record, write_json
 
 WRITTEN = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from millrace.synthesis.environments import ToolError
 from millrace.synthesis.environments.math import open_environment
 from millrace.synthesis.environments.math.calculator import FUNCTIONS, calculate
+from millrace.synthesis.environments.math.cas import cas
 
 HOSTILE = [
     "9**9**9",
@@ -128,4 +130,34 @@ def test_a_decimal_is_what_is_written_and_not_what_a_float_makes_of_it(expressio
 )
 def test_a_size_that_cannot_be_computed_is_refused_at_once(expression: str) -> None:
     with pytest.raises(ToolError):
+        calculate(expression)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("integral", {"coefficients": [1], "low": 5, "high": [3]}),
+        ("discriminant", {"coefficients": 5}),
+        ("derivative_at", {"coefficients": [[1], 2], "at": 1}),
+        ("determinant", {"rows": [1, 2]}),
+        ("triangle_area_doubled", {"points": [[[0], 0], [1, 1], [2, 0]]}),
+        ("prime_count", {"n": [7]}),
+        ("prime_count", {"n": 7.0}),
+    ],
+)
+def test_the_algebra_tool_never_takes_a_list_for_a_number_or_a_number_for_a_list(
+    operation: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ToolError, match=f"{operation}: .* takes"):
+        cas(operation, arguments)
+
+
+@pytest.mark.parametrize("points", [[[0, 0], [1, 1], [2, 2]], [[0, 0], [0, 0], [2, 1]], [[3, 3], [3, 3], [3, 3]]])
+def test_a_triangle_without_area_has_the_area_0(points: list[list[int]]) -> None:
+    assert cas("triangle_area_doubled", {"points": points}).endswith(" = 0")
+
+
+@pytest.mark.parametrize("expression", ["lcm(0.5, 2)", "gcd(1/3, 9)", "isqrt(0.5)", "digit_sum(2/3)", "pow(1/2, 2, 7)"])
+def test_a_fraction_where_an_integer_is_needed_is_refused_in_words_about_the_fraction(expression: str) -> None:
+    with pytest.raises(ToolError, match=r"takes an integer, not \d/\d"):
         calculate(expression)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from millrace.records.trajectories import Seed
 from millrace.run.journal import read_jsonl, write_atomic
 from millrace.synthesis.chat_proof import prove_written
 from millrace.synthesis.environments import Environment
-from millrace.synthesis.policies.chat import NOT_TAKEN, ChatPolicy, policy_of, shown
+from millrace.synthesis.policies.chat import NOT_TAKEN, ChatPolicy, policy_of
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig
 from millrace.synthesis.work_shard import synthesise_seed
@@ -294,17 +293,6 @@ def test_a_spent_budget_leaves_what_there_is_and_a_larger_one_goes_on_without_pa
         assert not (tmp_path / "shards" / "shard-00001.jsonl").exists()
         assert run_serially(config(None), tmp_path).items.verified == 16
         assert server.statistics()["answered_twice"] == 0
-
-
-@pytest.mark.parametrize(
-    "text", ["[/DATA]", "[/DA[DATA]TA]", "[/DA[/DA[DATA]TA]TA]", "[ /data ]", "[[DATA]/DATA]", "[/[/DATA]DATA]"]
-)
-def test_observations_cannot_close_their_marks(text: str) -> None:
-    said = shown(f"before {text} after", 8_000)
-    assert said.startswith("[DATA]\n")
-    assert said.endswith("\n[/DATA]")
-    inner = said.removeprefix("[DATA]\n").removesuffix("\n[/DATA]")
-    assert not re.search(r"\[\s*/?\s*data\s*\]", inner, re.IGNORECASE)
 
 
 def test_a_chat_policy_without_an_endpoint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

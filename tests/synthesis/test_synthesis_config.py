@@ -12,6 +12,7 @@ import pytest
 
 from millrace.config import load_config
 from millrace.errors import UsageError
+from millrace.processes.machine_load import usable_cores
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig, warnings_about
 from millrace.synthesis.toolset import open_environment
@@ -74,8 +75,7 @@ def test_a_config_file_of_the_original_loads_and_runs(name: str, tmp_path: Path)
     assert ("rag" in name) == any("local_search" in line for line in said)
     statistics = run_serially(config, tmp_path / "run")
     assert statistics.seeds.different == 6
-    if config.min_depth < 8:
-        assert statistics.items.verified > 0
+    assert statistics.items.verified >= (10 if "web" in name else 1)  # web: chains of at least 8 actions, 1 to 5 from each seed
 
 
 def test_every_default_is_the_originals() -> None:
@@ -156,15 +156,13 @@ def test_the_options_of_the_originals_launcher_are_understood() -> None:
     assert as_ours(["trace", "run", "qa_1"]) == ["trace", "run", "qa_1"]
 
 
-@pytest.mark.parametrize(("load", "most"), [(0.0, 10_000), (1_000.0, 1)])
-def test_auto_takes_as_many_workers_as_the_machine_has_cores_free(
-    load: float, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
-    workers = SynthesisConfig(max_workers="auto").max_workers  # type: ignore[arg-type]
-    assert 1 <= workers <= min(most, os.cpu_count() or 1)
+def test_auto_is_kept_as_it_is_and_starts_at_most_a_worker_for_each_core() -> None:
+    config = SynthesisConfig(max_workers="auto")
+    assert config.to_dict()["max_workers"] == "auto"
+    assert 1 <= config.workers == config.workers_cluster.workers <= usable_cores()
+    assert SynthesisConfig(max_workers=16).workers == 16
+    with pytest.raises(ValueError, match="max_workers"):
+        SynthesisConfig(max_workers="many")  # type: ignore[arg-type]
 
 
 def test_a_seed_that_matched_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

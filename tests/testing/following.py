@@ -6,7 +6,7 @@ stands there.
 
 Commands run in this process. `millrace NAME …` is answered by its own command line, up to the start of Prefect's server and
 Dask's workers; there the same flow runs its stages here (`open_local_run`), as the functions of `import millrace` do. The same
-probing is done once for all pages.
+probing is done once for all pages, under torchrun; the many models that `improve` asks are asked here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ import pytest
 from millrace import cli
 from millrace.config import fingerprint_of
 from millrace.orchestration import flow_command
+from millrace.probing import another_model
+from millrace.probing.ranks.probe_unit import probe_unit
+from millrace.probing.ranks.settlement import open_unit
+from millrace.probing.ranks.units import plan_of
+from millrace.probing.ranks.worker import open_probe
+from millrace.probing.settings import ProbingConfig
 from millrace.run.ids import content_id
 from millrace.run.local import open_local_run
 from millrace.testing.plugin_under_test import plugin_under_test
@@ -144,6 +150,16 @@ class Reader:
         return folder
 
 
+def _rank_here(config: ProbingConfig, lake: Path, stage: Path, logs: Path, on_progress: Any) -> None:
+    """The work of one rank."""
+    del logs, on_progress
+    probe, plan, index = open_probe(config, lake, "cpu"), plan_of(config, lake), 0
+    while (unit := plan[index]) is not None:
+        with open_unit(stage / "work", index) as journal:
+            probe_unit(probe, unit, journal, lambda _: None)
+        index += 1
+
+
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
@@ -156,6 +172,7 @@ def reading_in(folder: Path, probings: Path) -> Iterator[Reader]:
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", str(ROOT))  # as for a reader: children find the folder because commands run in it
         patch.setenv("MILLRACE_CACHE", str(folder / "cache"))
+        patch.setattr(another_model, "run_ranks", _rank_here)
         forget()
         try:
             yield Reader(folder, probings)
@@ -166,6 +183,9 @@ def reading_in(folder: Path, probings: Path) -> Iterator[Reader]:
 def forget() -> None:
     """Forget the reader's modules, and what was remembered of the plug-ins that there are."""
     from millrace.boxes import kinds, question_rules, verifiers
+    from millrace.digits import kinds as digit_kinds
+    from millrace.digits import phrasing
+    from millrace.digits import verifiers as digit_verifiers
     from millrace.lake import annotations
     from millrace.plugins import entry_points, loading
     from millrace.qa.writing import pipelines
@@ -178,4 +198,5 @@ def forget() -> None:
         remembered.cache_clear()
     for remembered in (pipelines.load_pipelines, pipelines.slot_aspects, kinds.claim_kinds, question_rules.wordings):
         remembered.cache_clear()
-    verifiers._checks.cache_clear()
+    for remembered in (verifiers._checks, digit_kinds.claim_kinds, digit_verifiers.all_checks, phrasing.load_phrasing):
+        remembered.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,15 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("judge", "endpoint"): {"chats": [SCRIPTED]},
     ("writer", "endpoint"): {"chat": SCRIPTED},
     ("policy", "chat"): {"chat": {"model": SCRIPTED, "judge": False}},
+    ("trainer", "command"): {
+        "command": [sys.executable, "-c", "import sys; open(sys.argv[1], 'w').write('x')", "{result}"],
+        "model": {"name": "guess"},
+    },
+    ("trainer", "given"): {"models": {"targeted": [{"name": "guess"}]}},
     ("annotation_kind", "boxes"): {"lake": str(PHOTOGRAPHS), "claims": "objects"},
 }
 ELSEWHERE = {
+    ("trainer", "embedded"): "trains for minutes: tests/improve/test_embedded.py",
     ("baseline", "embedded"): "learns for minutes: tests/digits/test_embedded_baseline.py checks a trained one",
     ("provider", "gemini"): "wants a server of its own: tests/llm/test_providers.py",
     ("provider", "huggingface"): "wants a checkpoint: tests/llm/test_providers.py",

@@ -24,13 +24,16 @@ from millrace.training.results.attempt_files import all_attempts, final_attempts
 from millrace.training.results.report import render, report_data
 from millrace.training.settings import TrainingConfig
 from tests.training.conftest import PROGRAMS
+from tests.training.made_records import attempt
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_all(config, folder: Path) -> list[dict]:
+    """The records of the last attempts, as they are written."""
     with open_campaign(config, folder) as campaign:
-        return [campaign.run_one(run) for run in campaign.pending()]
+        done = [campaign.run_one(run) for run in campaign.pending()]
+    return [read_json(folder / record.id / f"attempt-{record.attempt}.json") for record in done]
 
 
 def test_a_good_training_has_its_metrics_curve_and_cost(make_config, tmp_path):
@@ -69,9 +72,9 @@ def test_a_failed_training_is_classed_and_only_retried_where_that_can_help(progr
     assert (failed["ok"], failed["failure"], failed["attempt"]) == (False, failure, attempts)
     assert failed["failure_detail"]
     assert good["ok"]  # the other experiments go on
-    kept = [record for record in all_attempts(tmp_path / "run") if record["id"] == failed["id"]]
+    kept = [record for record in all_attempts(tmp_path / "run") if record.id == failed["id"]]
     assert len(kept) == attempts
-    assert all("energy" in record for record in kept)
+    assert all(record.energy for record in kept)
 
 
 def test_a_program_that_is_not_there_is_a_classed_failure_naming_it(make_config, external, tmp_path):
@@ -96,7 +99,7 @@ def test_an_attempt_that_fails_by_chance_is_tried_again_and_both_are_kept(make_c
     job = {"workload": "flaky", "env": {"MARK": str(tmp_path / "mark")}}
     (record,) = run_all(make_config(job), tmp_path / "run")
     assert (record["ok"], record["attempt"]) == (True, 2)
-    assert [one["ok"] for one in all_attempts(tmp_path / "run")] == [False, True]
+    assert [one.ok for one in all_attempts(tmp_path / "run")] == [False, True]
 
 
 def test_gigabytes_of_bad_utf8_cost_neither_the_disk_nor_the_result(make_config, tmp_path):
@@ -148,7 +151,7 @@ def test_a_resumed_run_does_only_what_is_missing(make_config, tmp_path):
     (half / "events.jsonl").write_text('{"event": "start"}\n')
     records = run_all(config, tmp_path / "run")
     assert len(records) == 2
-    assert first["id"] not in {record["id"] for record in records}
+    assert first.id not in {record["id"] for record in records}
     assert all(record["ok"] and record["attempt"] == 1 for record in records)
     assert run_all(config, tmp_path / "run") == []
 
@@ -220,8 +223,8 @@ def test_a_clock_that_is_set_in_the_middle_changes_no_figure_and_is_noted(whose,
 
 
 def test_the_last_attempt_is_the_last_by_number_when_the_time_of_day_was_set_back():
-    attempts = [{"id": "a", "attempt": number, "written_at": f"2026-01-01T0{3 - number}"} for number in (2, 1)]
-    assert [record["attempt"] for record in final_attempts(attempts)] == [2]
+    attempts = [attempt(attempt=number, written_at=f"2026-01-01T0{3 - number}") for number in (2, 1)]
+    assert [record.attempt for record in final_attempts(attempts)] == [2]
 
 
 def test_a_background_that_cannot_begin_is_given_up_at_once(make_config, external, tmp_path):
@@ -355,16 +358,16 @@ def test_the_load_is_set_by_pausing_by_the_number_of_backgrounds_and_by_a_duty_c
 
         def goes_on(loop) -> None:
             """Until it has trained on more samples than now."""
-            before, deadline = loop.report(0, 1)["samples"], time.monotonic() + 60
-            while loop.report(0, 1)["samples"] <= before:
+            before, deadline = loop.report(0, 1).samples, time.monotonic() + 60
+            while loop.report(0, 1).samples <= before:
                 assert time.monotonic() < deadline, f"{loop.id} does not train"
                 time.sleep(0.02)
 
         def stands_still(loop) -> None:
             time.sleep(0.3)  # what it had printed before the pause arrives
-            before = loop.report(0, 1)["samples"]
+            before = loop.report(0, 1).samples
             time.sleep(0.3)
-            assert loop.report(0, 1)["samples"] == before
+            assert loop.report(0, 1).samples == before
 
         loads.set_level(0.0)  # pause
         stands_still(first)
@@ -485,7 +488,7 @@ def test_nothing_is_left_when_the_run_is_killed_and_it_can_be_taken_up_again(mak
         path.write_text(path.read_text().removeprefix(hold))
     assert subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode == 0
     (record,) = all_attempts(tmp_path / "run")
-    assert record["ok"], record["failure_detail"]
+    assert record.ok, record.failure_detail
     assert read_json(tmp_path / "run" / "setting.json")["sessions"] == 2
 
 

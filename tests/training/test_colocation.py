@@ -8,11 +8,14 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from millrace.records.training.comparison import Epoch, EpochEnergy
 from millrace.training.backgrounds.background_record import interpolate
 from millrace.training.backgrounds.colocation import (
     LoadController,
     compare,
+    foreground_cpu_s,
     interval,
     load_of,
     metric_differences,
@@ -23,6 +26,7 @@ from millrace.training.backgrounds.restarts import RestartPolicy
 from millrace.training.backgrounds.spans import Spans
 from millrace.training.results.plots import Point, pareto, scatter, ticks
 from millrace.training.settings import Restart
+from tests.training.made_records import alone, epoch
 
 
 def policy(**settings) -> RestartPolicy:
@@ -84,10 +88,10 @@ def test_an_epoch_that_was_partly_shared_is_neither():
     assert [load_of(overlap, "shared") for overlap in (0.05, 0.5, 0.95)] == ["solo", "mixed", "shared"]
 
 
-def epochs_with(solo: float, shared: float, count: int, **more) -> list[dict]:
+def epochs_with(solo: float, shared: float, count: int, **more) -> list[Epoch]:
     loads = [wanted_load(n, 1) for n in range(1, count + 1)]
     walls = {"warm_up": 9.0, "solo": solo, "shared": shared}
-    return [{"load": load, "wall_s": walls[load], **more} for load in loads]
+    return [epoch(load, walls[load], **more) for load in loads]
 
 
 def test_pairs_are_neighbours_and_no_window_is_used_twice():
@@ -97,97 +101,85 @@ def test_pairs_are_neighbours_and_no_window_is_used_twice():
 
 
 def test_an_epoch_without_a_tick_of_cpu_time_makes_no_pair():
-    epochs = epochs_with(2.0, 3.0, 9)
-    for epoch in epochs:
-        epoch["foreground_cpu_s"] = 0.0 if epoch["load"] == "shared" else 0.01
-    assert pairs(epochs, "foreground_cpu_s") == []
+    epochs = [replace(one, foreground_cpu_s=0.0 if one.load == "shared" else 0.01) for one in epochs_with(2.0, 3.0, 9)]
+    assert pairs(epochs, foreground_cpu_s) == []
 
 
 def test_a_drift_of_the_machine_cancels_out_of_the_slowdown():
-    epochs = epochs_with(1.0, 1.3, 41)
-    for n, epoch in enumerate(epochs):
-        epoch["wall_s"] *= 1 + 0.02 * n
+    epochs = [replace(one, wall_s=one.wall_s * (1 + 0.02 * n)) for n, one in enumerate(epochs_with(1.0, 1.3, 41))]
     found = interval(pairs(epochs))
-    assert found["estimate"] == pytest.approx(1.3, rel=0.01)
-    assert found["low"] < 1.3 < found["high"]
+    assert found.estimate == pytest.approx(1.3, rel=0.01)
+    assert found.low < 1.3 < found.high
 
 
 def test_a_steady_improvement_is_not_taken_for_an_effect_of_the_load():
-    epochs = epochs_with(1.0, 1.0, 14)
     noise = random.Random(1)
-    for n, epoch in enumerate(epochs):
-        epoch["metrics"] = {"score": 0.5 + 0.02 * n + noise.gauss(0, 0.001)}
-        epoch["loss"] = 1 - 0.03 * n
+    epochs = [
+        replace(one, metrics={"score": 0.5 + 0.02 * n + noise.gauss(0, 0.001)}, loss=1 - 0.03 * n)
+        for n, one in enumerate(epochs_with(1.0, 1.0, 14))
+    ]
     found = metric_differences(epochs)
-    assert found["score"]["blocks"] == 3
-    assert abs(found["score"]["estimate"]) < 0.002
-    assert found["score"]["low"] < 0 < found["score"]["high"]
-    assert found["loss"]["estimate"] == pytest.approx(0, abs=1e-12)
+    assert found["score"].blocks == 3
+    assert abs(found["score"].estimate) < 0.002
+    assert found["score"].low < 0 < found["score"].high
+    assert found["loss"].estimate == pytest.approx(0, abs=1e-12)
 
 
 def test_what_a_metric_loses_under_load_is_found_through_the_trend():
-    epochs = epochs_with(1.0, 1.0, 14)
     noise = random.Random(3)
-    for n, epoch in enumerate(epochs):
-        worse = 0.1 if epoch["load"] == "shared" else 0.0
-        epoch["metrics"] = {"score": 0.5 + 0.02 * n - worse + noise.gauss(0, 0.002)}
+    epochs = [
+        replace(one, metrics={"score": 0.5 + 0.02 * n - (0.1 if one.load == "shared" else 0.0) + noise.gauss(0, 0.002)})
+        for n, one in enumerate(epochs_with(1.0, 1.0, 14))
+    ]
     found = metric_differences(epochs)["score"]
-    assert found["low"] < -0.1 < found["high"] < 0
+    assert found.low < -0.1 < found.high < 0
 
 
 def test_too_few_blocks_give_no_interval_and_the_reason():
-    epochs = epochs_with(1.0, 1.0, 9)
-    for epoch in epochs:
-        epoch["metrics"] = {"score": 0.5}
-    found = metric_differences(epochs)
-    assert (found["score"]["blocks"], found["score"]["low"], found["score"]["reason"]) == (
-        2,
-        None,
-        "fewer than 3 blocks: no interval",
-    )
-    assert found["loss"]["estimate"] is None  # this program tells no loss
+    found = metric_differences(epochs_with(1.0, 1.0, 9, metrics={"score": 0.5}))
+    score = found["score"]
+    assert (score.blocks, score.low, score.reason) == (2, None, "fewer than 3 blocks: no interval")
+    assert found["loss"].estimate is None  # this program says no loss
 
 
 def test_the_interval_is_the_same_for_the_same_seed_and_missing_for_few_pairs():
     ratios = [1.1, 1.3, 1.2, 1.5, 0.9]
     assert interval(ratios, 7) == interval(ratios, 7)
-    assert interval([1.2, 1.3])["low"] is None
-    assert interval([])["estimate"] is None
+    assert interval([1.2, 1.3]).low is None
+    assert interval([]).estimate is None
 
 
 @given(st.lists(st.floats(0.5, 3.0), min_size=3, max_size=20))
 def test_the_estimate_lies_within_its_interval(ratios):
     found = interval(ratios)
-    assert found["low"] <= found["estimate"] * (1 + 1e-9)
-    assert found["estimate"] <= found["high"] * (1 + 1e-9)
+    assert found.low <= found.estimate * (1 + 1e-9)
+    assert found.estimate <= found.high * (1 + 1e-9)
 
 
 def test_throughput_and_costs_follow_from_the_windows():
-    epochs = epochs_with(2.0, 2.5, 17, foreground_cpu_s=1.0, energy_j=100.0)
-    for epoch in epochs:
-        epoch["background_samples"] = 200.0 if epoch["load"] == "shared" else 0.0
-        epoch["energy_j"] = 150.0 if epoch["load"] == "shared" else 100.0
-    found = compare(epochs, {"samples_per_s": 100.0, "watts": 30.0})
-    assert found["throughput"]["foreground"] == pytest.approx(0.8)
-    assert found["throughput"]["background"] == pytest.approx(0.8)
-    assert found["throughput"]["sum"] == pytest.approx(1.6)
-    assert found["epoch_energy_j"]["shared"] == 150.0
-    assert found["epoch_energy_j"]["one_after_the_other"] == pytest.approx(100 + 30 * 2)
-    assert found["epoch_wall_s_one_after_the_other"] == pytest.approx(4.0)
+    figures = {True: {"background_samples": 200.0, "energy_j": 150.0}, False: {"background_samples": 0.0, "energy_j": 100.0}}
+    epochs = [replace(one, **figures[one.load == "shared"]) for one in epochs_with(2.0, 2.5, 17, foreground_cpu_s=1.0)]
+    found = compare(epochs, alone(100.0, watts=30.0))
+    assert found.throughput.foreground == pytest.approx(0.8)
+    assert found.throughput.background == pytest.approx(0.8)
+    assert found.throughput.sum == pytest.approx(1.6)
+    assert found.epoch_energy_j.shared == 150.0
+    assert found.epoch_energy_j.one_after_the_other == pytest.approx(100 + 30 * 2)
+    assert found.epoch_wall_s_one_after_the_other == pytest.approx(4.0)
 
 
 def test_what_was_not_measured_is_none_all_the_way():
     found = compare(epochs_with(2.0, 2.5, 5), None)
-    assert found["epoch_energy_j"] == {"solo": None, "shared": None, "one_after_the_other": None}
-    assert found["throughput"]["sum"] is None
+    assert found.epoch_energy_j == EpochEnergy(solo=None, shared=None, one_after_the_other=None)
+    assert found.throughput.sum is None
 
 
 def test_a_baseline_disturbed_by_strangers_is_marked():
-    calm = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.9, threads=1), None)["contaminated"]
-    disturbed = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0, threads=1), None)["contaminated"]
-    assert calm["baseline_contaminated"] is False
-    assert disturbed["baseline_contaminated"] is True
-    assert compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0), None)["contaminated"]["baseline_contaminated"] is None
+    calm = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.9, threads=1), None).contaminated
+    disturbed = compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0, threads=1), None).contaminated
+    assert calm.baseline_contaminated is False
+    assert disturbed.baseline_contaminated is True
+    assert compare(epochs_with(2.0, 2.5, 5, cpu_s=1.0), None).contaminated.baseline_contaminated is None
 
 
 @pytest.mark.parametrize("per_unit", [0.1, 0.4, 0.8, 1.6])
@@ -196,10 +188,10 @@ def test_the_load_settles_within_five_dwells_and_changes_at_most_once_in_each(pe
     noise = random.Random(1)
     levels: list[float] = []
     changes: list[int] = []
-    for epoch in range(90):
+    for number in range(90):
         slowdown = 1 + per_unit * controller.level + noise.gauss(0, 0.002)
         if controller.after_epoch(slowdown):
-            changes.append(epoch)
+            changes.append(number)
         levels.append(controller.level)
     assert all(b - a >= 3 for a, b in itertools.pairwise(changes))
     allowed = min(1.0, 0.3 / per_unit)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.records.training import HostLoad
+from millrace.records.training.energy import EnergyReading
+from millrace.records.training.machine import HostLoad
 from millrace.training.doctor import examine, main
 from millrace.training.energy import Domain, Unavailable, codecarbon, nvml, rapl, zeus
-from millrace.training.machine import Load, cool_down, governor, strangers
-from millrace.training.meter import EnergyMeter, EnergyReading, attribute, estimate, total, weakest
+from millrace.training.machine import Load, cool_down, governor, load_of_others
+from millrace.training.meter import EnergyMeter, attribute, estimate, total
 from millrace.training.settings import CoolDown, EnergySettings
 
 
@@ -245,7 +246,6 @@ def test_figures_of_different_kinds_are_never_added():
         EnergyReading("gpu:0", None, "unavailable", "nvml", "device", reason="x"),
     ]
     assert total(readings) == {"measured": 100.0, "estimated": 50.0, "unavailable": None}
-    assert weakest(["measured", "estimated"]) == "estimated"
 
 
 def test_an_estimate_has_two_digits_carries_its_constant_and_needs_one():
@@ -307,15 +307,15 @@ def test_cooling_down_waits_for_calm_and_for_a_limited_time():
 
 def test_strangers_are_what_the_host_did_without_us():
     start, end = Load(0.0, 100.0, 10.0), Load(10.0, 115.0, 12.0)
-    assert strangers(start, end, 5.0) == HostLoad(window_s=10.0, host_busy_cpus=1.5, others_busy_cpus=1.0, psi_cpu_some=0.2)
-    assert strangers(Load(0.0, None, None), end, 5.0).others_busy_cpus is None
+    assert load_of_others(start, end, 5.0) == HostLoad(window_s=10.0, host_busy_cpus=1.5, others_busy_cpus=1.0, psi_cpu_some=0.2)
+    assert load_of_others(Load(0.0, None, None), end, 5.0).others_busy_cpus is None
 
 
 def test_the_doctor_knows_every_source_and_every_cage(capsys):
     found = examine()
-    assert set(found["energy"]) == {"rapl", "nvml", "zeus", "codecarbon"}
-    assert all(one["available"] or one["reason"] for one in found["energy"].values())
-    assert {"pidns", "userns", "subreaper", "group", "cgroup"} == set(found["containment"])
+    assert set(found.energy) == {"rapl", "nvml", "zeus", "codecarbon"}
+    assert all(one.available or one.reason for one in found.energy.values())
+    assert {"pidns", "userns", "subreaper", "group", "cgroup"} == set(found.containment)
     assert main([]) == 0
     assert "Energy" in capsys.readouterr().out
 

@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from millrace.config import load_config, parse_config
 from millrace.errors import UsageError
+from millrace.records.training.energy import EnergyReading
 from millrace.training.experiments import plan_runs
-from millrace.training.foreground import Attempt
-from millrace.training.judgement import Verdict
-from millrace.training.meter import EnergyReading
-from millrace.training.results.attempt_files import attempt_record, earlier_sets, original_rows
+from millrace.training.results.attempt_files import new_record
+from millrace.training.results.earlier_results import earlier_sets
+from millrace.training.results.table_files import original_rows
 from millrace.training.settings import TrainingConfig
 from millrace.training.stage import plan_lines
 
@@ -271,11 +272,9 @@ def test_summary_csv_has_the_originals_names_for_runs_hyperparameters_and_all_en
         entry("VulBERTa", "cnn", mode="default", hyperparameters={"learning_rate": 0.25}),
         entry("bug-localization-by-dnn-and-rvsm", "default", mode="default", hyperparameters={"alpha": 0.5}),
     ])  # fmt: skip
-    energy = [{"domain": "gpu:0", "joules": 300.0, "kind": "measured", "window_s": 2.0}]
-    attempts = [
-        attempt_record(run, Attempt(Verdict(None), {"duration_s": 2.0, "metrics": {"f1": 1.0}, "energy": energy}), 1, {})
-        for run in plan_runs(settings).runs
-    ]
+    energy = [EnergyReading("gpu:0", 300.0, "measured", "nvml_counter", "device", window_s=2.0)]
+    runs = plan_runs(settings).runs
+    attempts = [replace(new_record(run, 1), ok=True, duration_s=2.0, metrics={"f1": 1.0}, energy=energy) for run in runs]
     first, second = original_rows(attempts)
     assert (first["repository"], first["model"], first["hyperparam_learning_rate"]) == ("VulBERTa", "cnn", 0.25)
     assert (second["repository"], second["hyperparam_alpha"]) == ("bug-localization-by-dnn-and-rvsm", 0.5)
@@ -295,7 +294,7 @@ def test_a_package_that_could_not_be_read_leaves_the_originals_cpu_columns_empty
         EnergyReading("cpu_package:0", 5.0, "measured", "rapl_powercap", "socket"),
         EnergyReading("cpu_package:1", None, "unavailable", "rapl_powercap", "socket", missing_from="measured"),
     ]
-    record = attempt_record(run, Attempt(Verdict(None), {"energy": [one.record() for one in readings]}), 1, {})
+    record = replace(new_record(run, 1), ok=True, energy=readings)
     (row,) = original_rows([record])
     assert (row["repository"], row["model"]) == ("examples", "mnist_rnn")
     assert row["energy_cpu_pkg_joules"] is None

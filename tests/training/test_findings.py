@@ -6,48 +6,56 @@ import re
 from typing import Any
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
+from millrace.records.training.attempt import AttemptRecord
+from millrace.records.training.backgrounds import BackgroundsAlone
+from millrace.records.training.comparison import Epoch
+from millrace.training.backgrounds.background_record import BackgroundRecord
 from millrace.training.backgrounds.colocation import adjusted, compare, wanted_load
 from millrace.training.campaign import open_campaign
 from millrace.training.results.findings import TERMS, findings, labels_of
 from millrace.training.results.report import report_data
 from millrace.training.results.shown import findings_text, run_rows
+from millrace.training.settings import Background
+from tests.training.made_records import alone, attempt, epoch
 
 
-def epochs_of(loads: list[str], solo: float = 2.0, shared: float = 2.5, samples: float = 200.0) -> list[dict[str, Any]]:
+def epochs_of(loads: list[str], solo: float = 2.0, shared: float = 2.5, samples: float = 200.0) -> list[Epoch]:
     walls = {"warm_up": 9.0, "solo": solo, "shared": shared, "mixed": (solo + shared) / 2}
     return [
-        {"load": load, "wall_s": walls[load] * (1 + 0.01 * (n % 3)), "background_samples": samples if load == "shared" else 0.0}
+        epoch(load, walls[load] * (1 + 0.01 * (n % 3)), background_samples=samples if load == "shared" else 0.0)
         for n, load in enumerate(loads)
     ]
 
 
-def record(epochs: list[dict[str, Any]], alone: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-    made = {"id": "a", "title": "1 parallel lstm 1/1 beside 1 background: lr=0.123", "ok": True, "epochs": epochs, "metrics": {}}
-    return made | {"backgrounds": [{"state": "stopped"}], "comparison": compare(epochs, alone)} | more
+def record(epochs: list[Epoch], apart: BackgroundsAlone | None, **more: Any) -> AttemptRecord:
+    return attempt(epochs=epochs, backgrounds=[STOPPED], **{"comparison": compare(epochs, apart), **more})
 
 
 ABBA = [str(wanted_load(n, 1)) for n in range(1, 18)]
-STEADY = {"samples_per_s": 100.0, "window_s": 3.0, "samples_per_s_parts": [99.0, 100.0, 101.0, 100.0, 100.0]}
+PARTS = [99.0, 100.0, 101.0, 100.0, 100.0]
+STEADY = alone(100.0, samples_per_s_parts=PARTS)
+STOPPED = BackgroundRecord(Background(id="load", workload="lstm")).report(None, 0.0, 0.0, 1.0)
 
 
-def said(*records: dict[str, Any]) -> str:
+def said(*records: AttemptRecord) -> str:
     return "\n".join(findings(records, labels_of(records)))
 
 
 @pytest.mark.parametrize(
     ("samples", "parts", "verdict"),
     [
-        (200.0, STEADY["samples_per_s_parts"], "sharing pays"),
-        (20.0, STEADY["samples_per_s_parts"], "one after the other is faster"),
+        (200.0, PARTS, "sharing pays"),
+        (20.0, PARTS, "one after the other is faster"),
         (50.0, [30.0, 300.0, 60.0, 90.0, 20.0], "whether sharing pays is open"),
     ],
 )
 def test_whether_sharing_pays_is_said_with_its_interval_and_the_seconds_it_rests_on(samples, parts, verdict):
-    alone = STEADY | {"samples_per_s_parts": parts}
-    one = record(epochs_of(ABBA, samples=samples), alone)
-    low, high = one["comparison"]["throughput"]["low"], one["comparison"]["throughput"]["high"]
-    assert low < one["comparison"]["throughput"]["sum"] < high
+    one = record(epochs_of(ABBA, samples=samples), replace(STEADY, samples_per_s_parts=parts))
+    low, high = one.comparison.throughput.low, one.comparison.throughput.high
+    assert low < one.comparison.throughput.sum < high
     line = next(line for line in said(one).splitlines() if "times the work" in line)
     assert verdict in line
     assert f"95 % interval {low:.2f} to {high:.2f}" in line
@@ -56,32 +64,30 @@ def test_whether_sharing_pays_is_said_with_its_interval_and_the_seconds_it_rests
 
 def test_without_windows_enough_nothing_is_said_to_pay():
     one = record(epochs_of(ABBA[:4]), STEADY)
-    assert one["comparison"]["throughput"]["low"] is None
+    assert one.comparison.throughput.low is None
     line = next(line for line in said(one).splitlines() if "times the work" in line)
-    assert "pays" not in line.replace("too few windows to tell whether sharing pays", "")
+    assert "pays" not in line.replace("too few windows to say whether sharing pays", "")
 
 
 @pytest.mark.parametrize("loads", [["warm_up", "shared", "shared"], ["warm_up", "mixed", "mixed"], ["warm_up"]])
-def test_a_run_without_a_pair_says_that_no_slowdown_can_be_told_and_what_it_had(loads):
+def test_a_run_without_a_pair_says_that_no_slowdown_can_be_given_and_what_it_had(loads):
     line = said(record(epochs_of(loads), None))
-    assert line.startswith("No slowdown can be told")
+    assert line.startswith("No slowdown can be given")
     assert "1 warm-up" in line
 
 
 def test_a_run_whose_epochs_were_not_seen_says_so():
-    one = record(epochs_of(ABBA), None)
-    del one["comparison"]
+    one = record(epochs_of(ABBA), None, comparison=UNSET)
     assert said(one).startswith("No epoch was seen")
 
 
 def test_an_adjusted_load_names_its_limit_what_was_on_and_how_often_it_was_passed():
     epochs = epochs_of(["warm_up", "solo", "solo", "shared", "mixed", "mixed", "shared"])
-    for epoch, level in zip(epochs, (0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 1.0), strict=True):
-        epoch["level"] = level
+    levels = (0.0, 0.0, 0.0, 1.0, 0.5, 0.5, 1.0)
+    epochs = [replace(one, level=level) for one, level in zip(epochs, levels, strict=True)]
     found = adjusted(epochs, 1.2)
-    assert (found["epochs"], found["over"], found["mean_level"]) == (4, 2, 0.75)
-    one = record(epochs, None)
-    one["comparison"]["adjusted"] = found
+    assert (found.epochs, found.over, found.mean_level) == (4, 2, 0.75)
+    one = record(epochs, None, comparison=replace(compare(epochs, None), adjusted=found))
     line = said(one)
     assert "a slowdown of at most 1.20: 75 % of it was on" in line
     assert "2 of 4 epochs were over the limit" in line
@@ -90,7 +96,7 @@ def test_an_adjusted_load_names_its_limit_what_was_on_and_how_often_it_was_passe
 
 def test_findings_name_runs_shortly_and_a_single_run_not_at_all():
     one = record(epochs_of(ABBA), STEADY)
-    other = one | {"id": "b"}
+    other = replace(one, id="b")
     assert all(line.startswith(("Run 1: ", "Run 2: ")) for line in said(one, other).splitlines())
     assert "lr=0.123" not in said(one, other)
     assert said(one).startswith("An epoch takes 1.2")
@@ -106,7 +112,7 @@ def test_a_run_says_what_it_does_between_its_begin_and_its_end_with_numbers_that
     job = {"workload": "flaky", "mode": "mutation", "mutate": ["lr"], "env": {"MARK": str(tmp_path / "mark")}}
     with open_campaign(make_config(job), tmp_path / "run") as campaign:
         (run,) = campaign.pending()
-        assert campaign.run_one(run, lines.append)["ok"]
+        assert campaign.run_one(run, lines.append).ok
     assert len(repr(run.hyperparameters["lr"])) > 12
     shown = f"{run.hyperparameters['lr']:.4g}"
     first, failed, again, done = lines

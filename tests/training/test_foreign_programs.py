@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 from pydantic import BaseModel
 
 from millrace.config import parse_config
 from millrace.errors import UsageError
 from millrace.processes.containment import memory_controller
+from millrace.records.training.doctor import SourceMeans
 from millrace.training.campaign import open_campaign
 from millrace.training.doctor import examine, main
 from millrace.training.energy import Domain
@@ -77,7 +80,7 @@ def test_progress_in_parts_of_an_epoch_ends_none_and_two_lines_of_one_epoch_end_
     lines.insert(2, "{'loss': 0.7, 'epoch': 1.0}")
     seen, verdict = observed(lines, epoch=r"'loss': (?P<loss>[\d.]+), 'epoch': ([\d.]+)", epochs_parameter="epochs")
     assert verdict.ok, verdict
-    assert [event["n"] for event in seen.epochs] == [1, 2, 3]
+    assert [event.n for event in seen.epochs] == [1, 2, 3]
     assert seen.metrics["loss"] == 0.25
 
 
@@ -161,7 +164,7 @@ def foreign_run(tmp_path, command: list[str], **job: Any) -> dict[str, Any]:
     config = parse_config(TrainingConfig, data, where="the test")
     with open_campaign(config, tmp_path / "run") as campaign:
         (run,) = campaign.pending()
-        return campaign.run_one(run) | {"notes": campaign.plan.notes}
+        return to_builtins(campaign.run_one(run)) | {"notes": campaign.plan.notes}
 
 
 def test_what_a_foreign_program_was_not_told_is_not_recorded_as_in_force(tmp_path):
@@ -204,16 +207,15 @@ def test_the_doctor_promises_only_what_is_used(capsys, monkeypatch):
 
     monkeypatch.setattr("millrace.training.energy.codecarbon.open_source", lambda settings: Readable())
     found = examine()
-    assert found["energy"]["codecarbon"] == {"available": True, "domains": ["cpu"], "used": False}
+    assert found.energy["codecarbon"] == SourceMeans(available=True, domains=["cpu"], used=False)
     main([])
     shown = capsys.readouterr().out
     assert "(not used: it is not under energy.providers)" in shown
     assert ("memory limits: it has no memory controller" in shown) == (
-        found["containment"]["cgroup"]["available"] and not memory_controller()
+        found.containment["cgroup"].available and not memory_controller()
     )
-    assert (
-        shown.count("is stronger)")
-        == sum(one["available"] for one in found["containment"].values()) - 1 - (found["containment"]["cgroup"]["available"])
+    assert shown.count("is stronger)") == sum(one.available for one in found.containment.values()) - 1 - (
+        found.containment["cgroup"].available
     )
 
 
@@ -259,7 +261,7 @@ def test_a_command_that_is_repeated_by_hand_leaves_what_was_recorded_as_it_was(t
     config = parse_config(TrainingConfig, data, where="the test")
     folder = tmp_path / "a run's folder"
     with open_campaign(config, folder) as campaign:
-        record = campaign.run_one(campaign.pending()[0])
+        record = to_builtins(campaign.run_one(campaign.pending()[0]))
     place = folder / record["id"] / "attempt-1"
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     done = subprocess.run(
@@ -300,10 +302,10 @@ def test_figures_of_a_foreign_program_that_are_none_are_unknown_and_do_not_end_i
     assert verdict.ok, verdict
     assert (seen.epochs_done, seen.metrics) == (2, {"acc": 0.5})
     for event in seen.epochs:
-        assert event["wall_s"] >= 0
-        assert isinstance(event["started"], float)
-        assert "loss" not in event
-        assert "cpu_s" not in event
+        assert event.wall_s >= 0
+        assert isinstance(event.started, float)
+        assert event.loss is None
+        assert event.cpu_s is None
 
 
 def test_events_that_count_epochs_from_zero_are_all_of_them_too():
@@ -311,3 +313,26 @@ def test_events_that_count_epochs_from_zero_are_all_of_them_too():
     seen, verdict = observed(lines, adapter="jsonl", epochs_parameter="epochs")
     assert verdict.ok, verdict
     assert seen.epochs_done == 3
+
+
+def test_a_metric_that_is_no_number_is_left_out_of_its_epoch_and_the_line_is_kept_as_it_was(tmp_path):
+    settings = {"command": ["train"], "adapter": "jsonl"}
+    config = parse_config(TrainingConfig, {"external": {"mine": settings}}, where="the test")
+    seen = Observation(load_program("mine", config), tmp_path / "events.jsonl")
+    seen.take_line('{"event": "epoch", "n": 1, "t": 5, "metrics": {"note": "x", "acc": 1, "big": [1], "ok": true}, "mine": [1]}')
+    seen.take_line('{"event": "epoch", "n": 2, "samples_total": 1' + "0" * 400 + ', "loss": 1' + "0" * 30 + "}")
+    seen.close()
+    first, second = seen.epochs
+    assert first.metrics == {"acc": 1, "ok": 1.0}
+    assert (second.samples_total, second.loss) == (None, None)
+    (line, _) = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert json.loads(line)["metrics"]["note"] == "x"
+    assert json.loads(line)["mine"] == [1]
+    assert list(json.loads(line)) == ["event", "n", "t", "metrics", "mine"]
+
+
+def test_an_error_of_a_foreign_program_is_a_verdict_whatever_its_fields_are():
+    _, verdict = observed(['{"event": "error", "kind": 5, "message": ["a"]}'], adapter="jsonl", code=1)
+    assert (verdict.failure, verdict.detail) == ("5", "['a']")
+    _, verdict = observed(['{"event": "error"}'], adapter="jsonl", code=1)
+    assert (verdict.failure, verdict.detail) == ("exception", "")

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from millrace.training.campaign import open_campaign
 from millrace.training.experiments import plan_runs
@@ -28,7 +29,7 @@ def run_beside(make_config, external, tmp_path, code: str, **restart: Any) -> di
     config = make_config(job, external=external | {"idle": program}, colocation={"background_alone_s": 0})
     with open_campaign(config, tmp_path / "run") as campaign:
         (run,) = campaign.pending()
-        return campaign.run_one(run)
+        return to_builtins(campaign.run_one(run))
 
 
 @pytest.mark.parametrize("code", ["pass", "print('done')"])
@@ -38,7 +39,7 @@ def test_a_background_that_ends_well_at_once_is_held_back_given_up_and_named_in_
     (one,) = record["backgrounds"]
     assert (one["state"], one["restarts_by_cause"], one["starts"]) == ("fatal", {"ended_at_once": 4}, 4)
     assert one["state_s"]["backing_off"] > 0.05 + 0.1 + 0.2
-    findings = report_data("", "", tmp_path / "run", [])["findings"]
+    findings = report_data("", "", tmp_path / "run", []).findings
     assert any("idle was given up" in line and "so it loads nothing" in line for line in findings)
 
 
@@ -55,7 +56,7 @@ def test_a_short_background_that_trains_goes_on_being_started(make_config, exter
     config = make_config(job, colocation={"windows": "shared", "background_alone_s": 0})
     with open_campaign(config, tmp_path / "run") as campaign:
         (run,) = campaign.pending()
-        record = campaign.run_one(run)
+        record = to_builtins(campaign.run_one(run))
     (one,) = record["backgrounds"]
     assert one["state"] == "stopped"
     assert set(one["restarts_by_cause"]) == {"completed"}
@@ -66,7 +67,7 @@ def test_a_foreground_that_puts_itself_into_the_background_is_told_as_such(make_
     config = make_config({"workload": "daemon"}, external=external | {"daemon": program}, max_retries=0)
     with open_campaign(config, tmp_path / "run") as campaign:
         (run,) = campaign.pending()
-        record = campaign.run_one(run)
+        record = to_builtins(campaign.run_one(run))
     assert record["failure"] == "metrics_missing"
     assert "left 1 processes behind" in record["failure_detail"]
 

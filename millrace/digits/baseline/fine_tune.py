@@ -17,7 +17,8 @@ from millrace.errors import UsageError
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.ranks.launch import torchrun_command
 from millrace.probing.settings import TorchrunSettings
-from millrace.records.improve import TrainingJob
+from millrace.records.improve import FineTuning, TrainingJob
+from millrace.records.record import PluginChoice
 from millrace.run.journal import write_json
 
 FORMAT = "records"
@@ -37,6 +38,11 @@ class TrainerSettings(Settings):
     """The learning rate at the top of the one cycle."""
     weight_decay: float = Field(default=0.02, ge=0.0)
     """AdamW's."""
+    hold: float = Field(default=0.0, ge=0.0)
+    """How strongly answers are held to those that the model gave before, where those were right: weight of the divergence
+    (Kullback-Leibler) beside the loss of the answers. 0: not at all."""
+    blend: float = Field(default=1.0, gt=0.0, le=1.0)
+    """How far the result lies on the straight line from the weights before training (0) to those after it (1)."""
     time_limit_s: PositiveFloat = Field(default=3600.0, json_schema_extra=OPERATIONAL)
     """A training that takes longer is stopped, and the run fails."""
 
@@ -55,14 +61,14 @@ def check(settings: TrainerSettings, base: Mapping[str, Any], arms: Sequence[str
 def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
     """See `Plugin.command`."""
     folder = Path(job.folder)
-    spec = {"job": msgspec_builtins(job), "rate": settings.rate, "weight_decay": settings.weight_decay}
-    write_json(folder / "fine_tune.json", spec)
+    cycle = settings.model_dump(include={"rate", "weight_decay", "hold", "blend"})
+    write_json(folder / "fine_tune.json", FineTuning(job=job, **cycle))
     launch = TorchrunSettings(nproc_per_node=1, max_restarts=0, rdzv_id=f"improve-{job.name}")
     program = ["-m", "millrace.digits.baseline.fine_tune_program", str(folder / "fine_tune.json")]
     return torchrun_command(launch, folder / "ranks", program)
 
 
-def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
+def model(settings: TrainerSettings, job: TrainingJob) -> PluginChoice:
     """See `Plugin.model`."""
     del settings
     read_card(Path(job.result))
@@ -79,11 +85,3 @@ def seconds(settings: TrainerSettings, steps: int, records: int) -> float:
 def time_limit_s(settings: TrainerSettings) -> float:
     """See `Plugin.time_limit_s`."""
     return settings.time_limit_s
-
-
-def msgspec_builtins(job: TrainingJob) -> dict[str, Any]:
-    """The job as plain JSON values."""
-    import msgspec
-
-    built: dict[str, Any] = msgspec.to_builtins(job)
-    return built

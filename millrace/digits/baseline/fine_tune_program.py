@@ -1,19 +1,22 @@
 """What torchrun runs to train the embedded baseline on: `torchrun … -m millrace.digits.baseline.fine_tune_program SPEC.json`.
 
 Reads the base through the checkpoint reader that its settings name, trains all its weights on the answers of the records (batch
-norm as it is: AdamW, one cycle), and leaves a trained folder at the job's `result` by one rename. The same spec gives the same
-weights on the same machine. Prints `{"done", "total"}` lines. Exit codes: 0 there is a model, otherwise the error's own.
+norm as it is: AdamW, one cycle), and leaves a trained folder at the job's `result` by one rename. Where asked for, it holds the
+answers that the base gets right, and goes a part of the way back to the base's weights (Wortsman et al., Robust fine-tuning of
+zero-shot models, CVPR 2022). The same spec gives the same weights on the same machine. Prints `{"done", "total"}` lines. Exit
+codes: 0 there is a model, otherwise the error's own.
 """
 
 from __future__ import annotations
 
+import copy
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,8 +29,8 @@ from millrace.digits.baseline.inputs import number_words, open_text, shrink
 from millrace.digits.baseline.trained_folder import Card, load_trained, save_trained
 from millrace.digits.claim_vocabulary import ANSWERS, SLOT_KINDS, answer_index, question_words
 from millrace.errors import InputError, MillraceError
-from millrace.records.improve import TrainingJob, TrainingRecord
-from millrace.run.journal import read_json, read_records
+from millrace.records.improve import FineTuning, TrainingJob, TrainingRecord
+from millrace.run.journal import read_record, read_records
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,15 +66,15 @@ def train(spec_path: Path) -> None:
     import torch
 
     started = time.monotonic()
-    spec = read_json(spec_path)
-    job = msgspec.convert(spec["job"], TrainingJob)
+    spec = read_record(spec_path, FineTuning)
+    job = spec.job
     settings = BaselineSettings.model_validate(job.base)
     torch.set_num_threads(1)
     torch.manual_seed(job.seed % 2**63)
     model, card = load_trained(trained_folder(settings), storage_reader=settings.storage_reader)
     records = list(read_records(Path(job.dataset), TrainingRecord))
     book = write_book(records, Path(job.images), card.words, side=model.size.side, length=model.size.max_words)
-    fine_tune(model, book, job, rate=spec["rate"], weight_decay=spec["weight_decay"])
+    fine_tune(model, book, job, Cycle(spec.rate, spec.weight_decay, spec.hold, spec.blend))
     part = Path(f"{job.result}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -134,30 +137,58 @@ def right_answers(record: TrainingRecord, slot: str) -> tuple[int, ...]:
     return places
 
 
-def fine_tune(model: SceneModel, book: Book, job: TrainingJob, *, rate: float, weight_decay: float) -> None:
+class Cycle(NamedTuple):
+    """How weights are changed."""
+
+    rate: float
+    weight_decay: float
+    hold: float
+    blend: float
+
+
+def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> None:
     """`job.steps` steps, each of `job.images_per_step` images with all their questions."""
     import torch
     from torch.nn import functional
     from torch.optim.lr_scheduler import OneCycleLR
 
     model.eval()  # batch norm as it is: its statistics are the base's; nothing else in the network depends on the mode
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
-    cycle = OneCycleLR(optimizer, rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
+    base = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=cycle.rate, weight_decay=cycle.weight_decay)
+    rates = OneCycleLR(optimizer, cycle.rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
     questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
     for step, chosen in enumerate(batches(len(book.pixels_SHWC), job)):
         rows = torch.cat([questions_of[place] for place in chosen])
         inside = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(questions_of[i]) for i in chosen]))
-        logits_QA = answers(model, book.pixels_SHWC[list(chosen)], inside, book.words_QT[rows])
-        said_QA = functional.log_softmax(logits_QA, -1).masked_fill(~book.accepted_QA[rows], -1e4)
-        weight_Q = book.weight_Q[rows]
-        loss = -(torch.logsumexp(said_QA, -1) * weight_Q).sum() / weight_Q.sum()
+        asked = book.pixels_SHWC[list(chosen)], inside, book.words_QT[rows]
+        said_QA = functional.log_softmax(answers(model, *asked), -1)
+        accepted_QA, weight_Q = book.accepted_QA[rows], book.weight_Q[rows] / book.weight_Q[rows].sum()
+        loss = -(torch.logsumexp(said_QA.masked_fill(~accepted_QA, -1e4), -1) * weight_Q).sum()
+        if cycle.hold:
+            loss = loss + cycle.hold * (drift(base, asked, accepted_QA, said_QA) * weight_Q).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
-        cycle.step()
+        rates.step()
         if (step + 1) % 20 == 0 or step + 1 == job.steps:
             _print({"done": step + 1, "total": job.steps, "loss": round(loss.item(), 4)})
+    if cycle.blend < 1:
+        with torch.no_grad():
+            for weight, before in zip(model.parameters(), base.parameters(), strict=True):
+                weight.copy_(before.lerp(weight, cycle.blend))
+
+
+def drift(base: SceneModel, asked: tuple[Tensor, Tensor, Tensor], accepted_QA: Tensor, said_QA: Tensor) -> Tensor:
+    """(Q): how far the answers have moved from the base's (Kullback-Leibler), 0 where the base is wrong."""
+    import torch
+    from torch.nn import functional
+
+    with torch.no_grad():
+        before_QA = functional.log_softmax(answers(base, *asked), -1)
+    right_Q = accepted_QA.gather(1, before_QA.argmax(1)[:, None])[:, 0]
+    moved: Tensor = (before_QA.exp() * (before_QA - said_QA)).sum(1) * right_Q
+    return moved
 
 
 def answers(model: SceneModel, pixels_BHWC: Tensor, image_Q: Tensor, words_QT: Tensor) -> Tensor:
@@ -183,7 +214,7 @@ def batches(images: int, job: TrainingJob) -> Iterator[list[int]]:
         waiting = waiting[job.images_per_step :]
 
 
-def _print(event: dict[str, Any]) -> None:
+def _print(event: dict[str, int | float]) -> None:
     sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -30,6 +30,8 @@ class ArmSize(msgspec.Struct, frozen=True):
     images: int
     records_per_image: int
     failure_share: float
+    target: Literal["kinds", "failures"] = "failures"
+    replay_share: float = 0.5
 
 
 class Drawn(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 from millrace.config import Settings
 from millrace.plugins.loading import load_plugin, plugin_settings
 from millrace.records.improve import TrainingJob
+from millrace.records.record import PluginChoice
 
 PACKAGE = "millrace.improve.trainers"
 
@@ -31,7 +32,7 @@ class Plugin(Protocol):
         """The program to run (an argv list, no shell); None: nothing is to be run."""
         ...
 
-    def model(self, settings: Any, job: TrainingJob) -> dict[str, Any]:
+    def model(self, settings: Any, job: TrainingJob) -> PluginChoice:
         """The trained model as probing's `baseline` names it.
 
         Raises:

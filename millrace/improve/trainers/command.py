@@ -21,6 +21,7 @@ from millrace.config import OPERATIONAL, Settings
 from millrace.errors import InputError, UsageError
 from millrace.plugins.form_fields import NameOf
 from millrace.records.improve import TrainingJob
+from millrace.records.record import PluginChoice
 
 PLACES = ("dataset", "tuning", "images", "result", "folder", "arm", "number", "seed", "steps", "images_per_step")
 """What may stand in braces."""
@@ -37,7 +38,7 @@ class TrainerSettings(Settings):
     {number}, {seed}, {steps}, {images_per_step}."""
     format: Annotated[str, NameOf("millrace.improve.formats")] = "llava"
     """The training set's format."""
-    model: dict[str, Any] = {}
+    model: PluginChoice = {}
     """The trained model, as `probing.baseline` would name it, with the same braces."""
     time_limit_s: PositiveFloat = Field(default=86_400.0, json_schema_extra=OPERATIONAL)
     """A training that takes longer is stopped, and the run fails."""
@@ -66,7 +67,7 @@ def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
     return [filled(part, values) for part in settings.command]
 
 
-def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
+def model(settings: TrainerSettings, job: TrainingJob) -> PluginChoice:
     """See `Plugin.model`."""
     result = Path(job.result)
     if not result.exists() or (result.is_dir() and not any(result.iterdir())):

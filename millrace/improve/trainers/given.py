@@ -8,6 +8,7 @@ from typing import Any, Literal
 from millrace.config import Settings
 from millrace.errors import UsageError
 from millrace.records.improve import TrainingJob
+from millrace.records.record import PluginChoice
 
 FORMAT = "records"
 
@@ -17,7 +18,7 @@ class TrainerSettings(Settings):
 
     name: Literal["given"] = "given"
     """Which trainer."""
-    models: Mapping[str, tuple[dict[str, Any], ...]] = {}
+    models: Mapping[str, tuple[PluginChoice, ...]] = {}
     """By arm: one model for each seed, as `probing.baseline` would name it."""
 
 
@@ -37,7 +38,7 @@ def command(settings: TrainerSettings, job: TrainingJob) -> None:
     del settings, job
 
 
-def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
+def model(settings: TrainerSettings, job: TrainingJob) -> PluginChoice:
     """See `Plugin.model`."""
     return dict(settings.models[job.arm][job.number])
 

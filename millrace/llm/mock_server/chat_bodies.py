@@ -74,6 +74,17 @@ def body_of(reply: Reply, model: str, number: int) -> bytes:
     )
 
 
+def required(value: dict[str, Any], *fields: str) -> None:
+    """See that a body has `fields`.
+
+    Raises:
+        ValueError: one is missing; the message names it.
+    """
+    for field in fields:
+        if not value.get(field):
+            raise ValueError(f"{field}: Field required")
+
+
 def _message_of(message: dict[str, Any]) -> Message:
     content = message.get("content")
     parts: tuple[str | ImagePart, ...]
@@ -99,7 +110,11 @@ def _part_of(part: dict[str, Any]) -> str | ImagePart:
         return str(part["text"])
     if part["type"] != "image_url":
         raise ValueError(f"no content part '{part['type']}'")
-    url = part["image_url"]["url"]
+    return image_at(part["image_url"]["url"])
+
+
+def image_at(url: str) -> ImagePart:
+    """The picture in a data URL, or the URL of one."""
     if not url.startswith("data:"):
         return ImagePart(url=url)
     return ImagePart(data=pybase64.b64decode(url.partition(";base64,")[2], validate=True))

@@ -132,7 +132,6 @@ class Misfortune:
             "wrong_json": Outgoing(200, b'{"answer":[1,2,3]}'),
             "empty": Outgoing(200, b'{"id":"x","object":"chat.completion","choices":[]}'),
             "filter": Outgoing(400, b'{"error":{"message":"The prompt was filtered","code":"content_filter"}}'),
-            "cut": Outgoing(200, b'{"choices":[{"index":0,"message":{"content":""},"finish_reason":"length"}]}'),
             "error": Outgoing(200, b'{"choices":[{"index":0,"message":{"content":"I"},"finish_reason":"error"}]}'),
             "html": Outgoing(200, b"<!doctype html><html><title>Welcome</title></html>", content_type="text/html"),
             "redirect": Outgoing(302, b"", (("location", "http://elsewhere.invalid/v1/chat/completions"),)),

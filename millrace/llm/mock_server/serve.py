@@ -1,11 +1,13 @@
-"""`python -m millrace.llm.mock_server`: any chat model on an OpenAI-compatible endpoint, with adjustable latency and faults.
+"""`python -m millrace.llm.mock_server`: any chat model behind the APIs of several makers, with adjustable latency and faults.
 
 To rehearse a run without paying, and to test without mocks:
 
     python -m millrace.llm.mock_server --port 8000 --latency-ms 200 --fault 500=0.05 --fault 429=0.05
     python -m millrace.llm.mock_server --provider my_package.my_module:make_model     # a function that returns a ChatModel
 
-`GET /v1/models` lists the model, `GET /stats` says what was asked and answered (and what was answered twice).
+It speaks OpenAI's chat completions and responses, Azure's paths to the former, and Anthropic's messages (providers
+`openai_compatible`, `openai_responses`, `azure_openai`, `anthropic`). `GET /v1/models` lists the model, `GET /stats` says what
+was asked and answered (and what was answered twice).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import orjson
 from millrace.config import parse_config
 from millrace.errors import ItemFailed, MillraceError, UsageError
 from millrace.llm import ChatModel, Reply
-from millrace.llm.mock_server.chat_bodies import body_of, request_of
+from millrace.llm.mock_server.apis import Api, api_at
 from millrace.llm.mock_server.faults import FAULTS, FaultPlan, Misfortune
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
@@ -34,7 +36,7 @@ from millrace.llm.trial import is_trial
 
 
 class LocalServer:
-    """An OpenAI-compatible server around a chat model, which may go by several names."""
+    """A server around a chat model, which may go by several names."""
 
     def __init__(
         self,
@@ -89,22 +91,24 @@ class LocalServer:
             return Outgoing(200, orjson.dumps(self.statistics()))
         if path == "/health":
             return Outgoing(200, b"{}")
-        if self._key is not None and incoming.headers.get("authorization") != f"Bearer {self._key}":
+        shown = (incoming.headers.get(name) for name in ("x-api-key", "api-key"))
+        if self._key is not None and self._key not in {*shown, incoming.headers.get("authorization", "").removeprefix("Bearer ")}:
             return _error(401, "Incorrect API key provided", "invalid_api_key")
-        if path == "/v1/models":
+        if path in {"/v1/models", "/openai/v1/models", "/openai/models"}:
             return Outgoing(
                 200, orjson.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in self.names]})
             )
-        if path != "/v1/chat/completions":
+        api = api_at(path)
+        if api is None:
             return _error(404, f"there is no {path} here; chat requests go to /v1/chat/completions", "not_found")
         if incoming.method != "POST":
             return _error(405, "chat requests are POSTed", "method")
-        return await self._chat(incoming.body)
+        return await self._chat(api, incoming.body)
 
-    async def _chat(self, body: bytes) -> Outgoing:
+    async def _chat(self, api: Api, body: bytes) -> Outgoing:
         if is_trial(body):  # a preflight's question is no part of a run: it meets no fault and needs no model
             self.trials += 1
-            return self._named(body, default_reply(request_of(body)))
+            return self._named(api, body, default_reply(api.request_of(body)))
         self.counts["requests"] += 1
         arrived = time.monotonic()
         if self.misfortune.refuses(self.in_flight):
@@ -116,7 +120,7 @@ class LocalServer:
             digest, fault = self.misfortune.fault_for(body)
             if fault is not None:
                 self.counts[fault] += 1
-            answer = await self._answer(body, digest, fault)
+            answer = await self._answer(api, body, digest, fault)
         finally:
             self.in_flight -= 1
         if answer.status == 200 and (fault is None or fault in {"slow", "huge", "refusal"}):
@@ -124,8 +128,10 @@ class LocalServer:
             self.arrivals.append(arrived)
         return answer
 
-    async def _answer(self, body: bytes, digest: bytes, fault: str | None) -> Outgoing:
-        if fault in {"500", "503", "429", "reset", "redirect", "wrong_json", "empty", "html", "filter", "cut", "error"}:
+    async def _answer(self, api: Api, body: bytes, digest: bytes, fault: str | None) -> Outgoing:
+        if fault == "cut":
+            return self._named(api, body, Reply(text="", finish="length"))
+        if fault in {"500", "503", "429", "reset", "redirect", "wrong_json", "empty", "html", "filter", "error"}:
             return self.misfortune.instead(fault, b"")
         wait_s = self.misfortune.latency_s(digest)
         if fault == "slow":
@@ -135,7 +141,7 @@ class LocalServer:
         if wait_s:
             await asyncio.sleep(wait_s)
         try:
-            request = request_of(body)
+            request = api.request_of(body)
         except ValueError as error:
             return _error(400, str(error), "invalid_request_error")
         try:
@@ -146,17 +152,17 @@ class LocalServer:
             reply = Reply(text="I can't help with that.", finish="refusal")
         if fault == "huge":
             reply = Reply(text="x" * 10_000_000)
-        answer = self._named(body, reply)
+        answer = self._named(api, body, reply)
         if answer.status == 200 and fault in {"half", "malformed"}:
             return self.misfortune.instead(fault, answer.body)
         return answer
 
-    def _named(self, body: bytes, reply: Reply) -> Outgoing:
+    def _named(self, api: Api, body: bytes, reply: Reply) -> Outgoing:
         """The reply under the name that it was asked for by, if the model goes by it."""
         name = self.names[0] if len(self.names) == 1 else orjson.loads(body).get("model")
         if name not in self.names:
             return _error(404, f"there is no model '{name}' here", "model_not_found")
-        return Outgoing(200, body_of(reply, name, self.counts["requests"]))
+        return Outgoing(200, api.body_of(reply, name, self.counts["requests"]))
 
 
 def _error(status: int, message: str, kind: str) -> Outgoing:

@@ -97,6 +97,8 @@ class GeminiDialect:
     """Requests and replies as `generateContent` writes them."""
 
     models_path = "/models?pageSize=1000"
+    never_sent: frozenset[str] = frozenset()
+    added_room = 0
 
     def __init__(self, options: Options, model: str = "") -> None:
         self.options = options

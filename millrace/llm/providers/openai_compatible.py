@@ -72,6 +72,8 @@ class OpenAIDialect:
     """Requests and replies as OpenAI's chat completions write them."""
 
     models_path = "/models"
+    never_sent: frozenset[str] = frozenset()
+    added_room = 0
 
     def __init__(self, model: str, options: Options) -> None:
         self.model = model
@@ -149,11 +151,8 @@ class OpenAIDialect:
             return Usage()
 
     def model_names(self, body: bytes) -> list[str]:
-        """The ids of the list, which some servers give bare."""
-        value = orjson.loads(body)
-        entries = value if isinstance(value, list) else value.get("data") or value.get("models") or []
-        named = (entry if isinstance(entry, str) else entry.get("id") or entry.get("name") for entry in entries)
-        return [name for name in named if isinstance(name, str)]
+        """The ids of the list."""
+        return listed_models(body)
 
     def _message(self, message: Message, images: Iterator[str]) -> dict[str, object]:
         if message.role == "tool":
@@ -184,6 +183,14 @@ class OpenAIDialect:
             else {"type": "text", "text": part}
             for part in message.parts
         ]
+
+
+def listed_models(body: bytes) -> list[str]:
+    """The ids in a list of models, which some servers give bare."""
+    value = orjson.loads(body)
+    entries = value if isinstance(value, list) else value.get("data") or value.get("models") or []
+    named = (entry if isinstance(entry, str) else entry.get("id") or entry.get("name") for entry in entries)
+    return [name for name in named if isinstance(name, str)]
 
 
 def tool_call(name: str, raw: Any, call_id: str) -> ToolCall:

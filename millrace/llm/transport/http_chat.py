@@ -13,7 +13,7 @@ import msgspec
 from millrace.llm import ImagePart, Reply, Request, Usage
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.images import EncodedImage, ImageEncoder
-from millrace.llm.keys import Secret
+from millrace.llm.keys import Secret, read_headers
 from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.store.abilities import KnownAbilities
 from millrace.llm.throttle.byte_budget import ByteBudget
@@ -78,6 +78,16 @@ class Dialect(Protocol):
         """Where the server lists its models."""
         ...
 
+    @property
+    def never_sent(self) -> frozenset[str]:
+        """Fields of a `Request` that the API does not have. Stop words among them are looked for in the answer."""
+        ...
+
+    @property
+    def added_room(self) -> int:
+        """Tokens that `body` adds to a request's `max_tokens`, for thoughts."""
+        ...
+
 
 class HttpChat:
     """One endpoint. `complete` makes one attempt and raises `AttemptFailed`."""
@@ -87,12 +97,14 @@ class HttpChat:
     ):
         self.dialect = dialect
         self.settings = settings
-        self.key = key
+        secret = read_headers(endpoint.secret_headers)
+        self.key = (key or Secret("")).beside(secret.values()) if key is not None or secret else None
         self.shared = shared
-        headers = [*endpoint.headers.items(), *dialect.headers(key)]
+        hidden = [(name, value.reveal()) for name, value in secret.items()]
+        headers = [*endpoint.headers.items(), *hidden, *dialect.headers(key)]
         self.wire = Wire(endpoint.base_url, headers, connect_timeout_s=settings.connect_timeout_s, transport=shared.transport)
         known = KnownAbilities(shared.folder, endpoint.base_url, settings.model)
-        self.form = RequestForm(dialect.body, settings, known)
+        self.form = RequestForm(dialect.body, settings, known, never_sent=dialect.never_sent)
         self.pause_s: float | None = None
         """Set by an answer that says the quota is used up for that long; the client reads and clears it."""
 
@@ -122,7 +134,7 @@ class HttpChat:
                 return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
             if answer.status == 200:
                 self.pause_s = quota_pause(answer.headers)
-                reply = _cut_off_by_its_length(self._read(answer, request), request)
+                reply = self._cut_off_by_its_length(self._read(answer, request), request)
                 self.form.note(request, mode, reply)
                 return self.form.stopped(reply, request)
             if not self.form.learn(answer, sent, request, mode, known):
@@ -195,15 +207,15 @@ class HttpChat:
             return self.dialect.reply(answer.body)
         except NoAnswer:
             empty = Reply(text="", usage=self.dialect.usage(answer.body))
-            if _used_up(empty, request):
+            if self._used_up(empty, request):
                 return empty
             raise
 
+    def _cut_off_by_its_length(self, reply: Reply, request: Request) -> Reply:
+        """The reply as what broke off, where it used up all its room: some servers call that an end like any other."""
+        broke_off = reply.finish == "stop" and self._used_up(reply, request)
+        return msgspec.structs.replace(reply, finish="length") if broke_off else reply
 
-def _cut_off_by_its_length(reply: Reply, request: Request) -> Reply:
-    """The reply as what broke off, where it used up all its room: some servers call that an end like any other."""
-    return msgspec.structs.replace(reply, finish="length") if reply.finish == "stop" and _used_up(reply, request) else reply
-
-
-def _used_up(reply: Reply, request: Request) -> bool:
-    return request.max_tokens is not None and (reply.usage.output_tokens or 0) >= request.max_tokens
+    def _used_up(self, reply: Reply, request: Request) -> bool:
+        room = None if request.max_tokens is None else request.max_tokens + self.dialect.added_room
+        return room is not None and (reply.usage.output_tokens or 0) >= room

@@ -27,7 +27,10 @@ itself. Kimi, DeepSeek and others; OpenRouter; LiteLLM in front of Claude.
 SIGNATURES = ("extra_content", "provider_specific_fields")
 """Fields of a call of tools: the signature of the thought behind it. Gemini's OpenAI-compatible API; LiteLLM."""
 
-LEFT_OUT = ("seed", "top_p", "temperature", "stop", *THOUGHTS, *SIGNATURES, "tool_choice")
+LEFT_OUT = (
+    *("seed", "top_p", "temperature", "stop", "stop_sequences", *THOUGHTS, *SIGNATURES, "tool_choice"),
+    *("include", "store"),
+)
 """In this order, where a server takes only one of several."""
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -54,7 +57,9 @@ _THOUGHTS_MISSING = re.compile(
     r"(missing|required|must).{0,60}reasoning_content|reasoning_content.{0,60}(missing|required|must)", re.IGNORECASE
 )
 _SCHEMA = re.compile(
-    r"response_?format|json_?\s?schema|guided|structured|schema|response_mime_type|responsemimetype", re.IGNORECASE
+    r"response_?format|output_?(config|format)|text\.format|json_?\s?schema|guided|structured|schema|response_mime_type"
+    r"|responsemimetype",
+    re.IGNORECASE,
 )
 
 

@@ -40,12 +40,16 @@ class RequestForm:
         write: a request, the mode for its schema and its images' URLs as a body.
         settings: of the model.
         known: what has been found out about the endpoint.
+        never_sent: fields of a request that the API does not have.
     """
 
-    def __init__(self, write: Write, settings: ModelSettings, known: KnownAbilities) -> None:
+    def __init__(
+        self, write: Write, settings: ModelSettings, known: KnownAbilities, *, never_sent: frozenset[str] = frozenset()
+    ) -> None:
         self.settings = settings
         self.known = known
         self._write = write
+        self._never_sent = never_sent
         self._by_schema = self._not_by_schema = 0
         """Answers that satisfied the schema they were asked with natively, and those that did not."""
 
@@ -94,7 +98,7 @@ class RequestForm:
 
     def stopped(self, reply: Reply, request: Request) -> Reply:
         """The reply as far as the request's stop words, where the server takes none."""
-        if "stop" not in self.known.now.left_out:
+        if "stop" not in self._never_sent and not {"stop", "stop_sequences"} & set(self.known.now.left_out):
             return reply
         text = reply.text
         for word in request.stop:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 from PIL import Image
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
+from millrace.lake.annotations import ANY
 from millrace.lake.images import decode_image
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow, LakeRow
@@ -20,7 +20,7 @@ from millrace.probing.annotated import Subject, claim_rules
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
-from millrace.probing.outcomes import decide, failure_id_of
+from millrace.probing.outcomes import decide, failure_id_of, judgement_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
 from millrace.records.lake import ImageRef
@@ -29,8 +29,6 @@ from millrace.records.outcome import (
     BaselineAnswer,
     DroppedClaim,
     ImagePlace,
-    Judgement,
-    Outcome,
     OutcomeRecord,
     ProbedClaim,
     count_failures,
@@ -52,6 +50,8 @@ class Probe(msgspec.Struct, frozen=True):
     lake: Path
     seed: int
     unanswerable_share: float
+    annotation: str = ANY
+    """The kind of annotation that is looked for."""
 
 
 def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[int], None]) -> int:
@@ -67,7 +67,7 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
         return count_failures(journal.records_of(PROBED_CLAIM))
     complete = _complete_images(journal.records_of(PROBED_CLAIM), len(probe.claims.claims))
     failures = sum(complete.values())
-    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake)
+    rows = stream_rows(unit.file, range(unit.start, unit.stop), lake=probe.lake, annotation=probe.annotation)
     for records in _probed(probe, (row for row in rows if row.ref.row not in complete)):
         journal.append(*records)
         failed = count_failures(records)
@@ -192,18 +192,10 @@ def _outcome(
         prefilled=subject.values,
         selectors=subject.selectors,
         answerable=subject.answerable,
-        outcome=Outcome(verdict.outcome),
+        outcome=decision.outcome,
         failure_id=failure_id_of(verdict.outcome, claim),
         baseline=None if isinstance(completion, Exception) else _answer(probe.baseline, completion),
-        judge=Judgement(
-            by=verdict.by,
-            kind=verdict.kind,
-            correct=verdict.correct,
-            accepted={slot: tuple(values) for slot, values in verdict.accepted.items()},
-            explanation=verdict.explanation,
-            votes=verdict.votes or UNSET,
-            missing=verdict.missing or UNSET,
-        ),
+        judge=judgement_of(verdict),
         factors=rules.factors(row) if rules is not None else (),
         error=decision.error,
     )

@@ -40,6 +40,7 @@ def open_probe(config: ProbingConfig, lake: Path, device: str) -> Probe:
         lake=lake,
         seed=config.seed,
         unanswerable_share=config.unanswerable_share,
+        annotation=config.lake.annotation,
     )
 
 

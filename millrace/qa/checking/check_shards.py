@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import UNSET, structs
 
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import ANY
 from millrace.lake.reader import LakeReader
 from millrace.qa.annotated import QuestionRules, question_rules
 from millrace.qa.checking.question_checks import Examination, examine, plain, proof_of
@@ -33,7 +34,15 @@ from millrace.records.question import (
 from millrace.run.journal import read_jsonl, read_records, write_jsonl
 
 
-def check_shard(written: Path, asked: Path | None, out: Path, rejected: Path, lake: Path | None, qa: QaSettings) -> StageReport:
+def check_shard(
+    written: Path,
+    asked: Path | None,
+    out: Path,
+    rejected: Path,
+    lake: Path | None,
+    qa: QaSettings,
+    annotation: str = ANY,
+) -> StageReport:
     """Sort a shard's questions into accepted and rejected; the failures that got no question join the rejected.
 
     A shard that is there already is left alone and only counted.
@@ -45,10 +54,11 @@ def check_shard(written: Path, asked: Path | None, out: Path, rejected: Path, la
         rejected: everything else, with its reason.
         lake: the folder of images; None when the questions embed them.
         qa: the settings.
+        annotation: the kind of annotation that the images have (`millrace.lake.annotations`).
     """
     if not out.exists():
         answers = {line.id: line for line in read_records(asked, AskedQuestion)} if asked is not None else {}
-        reader = LakeReader(lake) if lake is not None else None
+        reader = LakeReader(lake, annotation) if lake is not None else None
         known = examined_path(written)
         lines = read_records(known, ExaminedQuestion) if known.exists() else ()
         examined = {line.proof: Examination.of(line) for line in lines}
@@ -64,7 +74,7 @@ def check_shard(written: Path, asked: Path | None, out: Path, rejected: Path, la
         write_jsonl(rejected, [*(read_records(before, REFUSED_QUESTION) if before.exists() else ()), *refused])
         write_jsonl(out, accepted)
     kept = sum(1 for _ in read_jsonl(out))
-    reasons = Counter(record["reason"] for record in read_jsonl(rejected))
+    reasons = Counter(record.reason for record in read_records(rejected, REFUSED_QUESTION))
     return StageReport(str(out), kept + reasons.total(), kept, dict(reasons))
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from millrace.errors import ItemFailed, UsageError
 from millrace.lake.reader import LakeReader
+from millrace.lake.rows import LakeRow
 from millrace.qa.checking.check_shards import rejection
 from millrace.qa.dataset.columns import dataset_row, dataset_schema
 from millrace.qa.dataset.dataset_card import CardFacts, dataset_card
@@ -34,9 +35,10 @@ GROUP_ROWS, GROUP_BYTES = 256, 32 << 20
 """A row group is written when it reaches either: the most that is held in memory per file."""
 
 
-def split_of(item: Item, qa: QaSettings) -> str:
-    """The split of an item's image; the same for all its questions and in every run with this seed."""
-    return "heldout" if fraction_for(qa.seed, item.image.key, "split") < qa.dataset.heldout_share else "train"
+def split_of(item: Item, copy_group: str | None, qa: QaSettings) -> str:
+    """The split of an image and of its near copies; the same for all its questions and in every run with this seed."""
+    key = copy_group or item.image.key
+    return "heldout" if fraction_for(qa.seed, key, "split") < qa.dataset.heldout_share else "train"
 
 
 def write_dataset(
@@ -74,11 +76,11 @@ def write_dataset(
     writers: dict[tuple[str, str], _SplitWriter] = {}
     lost: list[RejectedQuestion] = []
     count = _Count()
-    for item, image in with_images(settled, lake, lost):
-        place = item.verification.status, split_of(item, qa)
+    for item, row in with_images(settled, lake, lost):
+        place = item.verification.status, split_of(item, row.copy_group, qa)
         if place not in writers:
             writers[place] = _SplitWriter(building, *place, qa)
-        writers[place].add(item, image)
+        writers[place].add(item, row.image_bytes)
         count.add(item, place)
         if on_row:
             on_row(1)
@@ -93,13 +95,13 @@ def write_dataset(
     return report
 
 
-def with_images(settled: Sequence[Path | str], lake: Path | None, lost: list[RejectedQuestion]) -> Iterator[tuple[Item, bytes]]:
-    """Settled questions with the stored bytes of their images; those whose image is gone are added to `lost`."""
+def with_images(settled: Sequence[Path | str], lake: Path | None, lost: list[RejectedQuestion]) -> Iterator[tuple[Item, LakeRow]]:
+    """Settled questions with the rows of their images; those whose image is gone are added to `lost`."""
     reader = LakeReader(lake) if lake is not None else None
     for shard in settled:
         for item in read_records(Path(shard), Item):
             try:
-                yield item, row_of_source(item.source_a, item.id, reader).image_bytes
+                yield item, row_of_source(item.source_a, item.id, reader)
             except ItemFailed as failure:
                 lost.append(rejection(item, failure.reason, failure.detail, "dataset"))
 

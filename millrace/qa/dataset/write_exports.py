@@ -46,8 +46,8 @@ def _write(name: str, folder: Path, settled: Sequence[Path | str], lake: Path | 
     export: Export = completed(opened, Export, f"the export '{name}'")
     rows = 0
     try:
-        for item, image in with_images(settled, lake, []):
-            export.add(item, image, item.verification.status, split_of(item, qa))
+        for item, row in with_images(settled, lake, []):
+            export.add(item, row.image_bytes, item.verification.status, split_of(item, row.copy_group, qa))
             rows += 1
     finally:
         export.close()

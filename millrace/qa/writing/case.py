@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from millrace.errors import ItemFailed
+from millrace.lake.annotations import ANY
 from millrace.lake.reader import LakeReader
 from millrace.lake.rows import LakeRow
 from millrace.qa.annotated import QuestionRules, Reading, question_rules
@@ -26,6 +27,8 @@ class Case(msgspec.Struct):
     record: Selection
     """As the filtering wrote it."""
     row: LakeRow
+    annotation: str = ANY
+    """The kind of annotation that its lake is said to have."""
 
     @property
     def id(self) -> str:
@@ -48,17 +51,18 @@ class Choice(msgspec.Struct, frozen=True):
     """The value that the baseline gave; None when it gave none of the aspect's."""
 
 
-def read_cases(shard: Path, lake: Path | None) -> Iterator[Case | tuple[Selection, ItemFailed]]:
+def read_cases(shard: Path, lake: Path | None, annotation: str = ANY) -> Iterator[Case | tuple[Selection, ItemFailed]]:
     """The failures of a selection shard with their images; a record whose image is gone comes with the reason.
 
     Args:
         shard: JSON lines, as the filtering writes them.
         lake: the folder that image references are relative to; None only when every record embeds its image.
+        annotation: the kind of annotation that the images have (`millrace.lake.annotations`).
     """
-    reader = LakeReader(lake) if lake is not None else None
+    reader = LakeReader(lake, annotation) if lake is not None else None
     for record in read_records(shard, Selection):
         try:
-            yield Case(record, row_of_source(record.source, str(record.id), reader))
+            yield Case(record, row_of_source(record.source, str(record.id), reader), annotation)
         except ItemFailed as failure:
             yield record, failure
 
@@ -88,9 +92,10 @@ def choices_for(case: Case, seed: int) -> list[Choice]:
     Raises:
         ItemFailed: nothing can be asked; the reason says why.
     """
-    if case.pipeline not in load_pipelines():
+    pipelines = load_pipelines(case.annotation)
+    if case.pipeline not in pipelines:
         raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{case.pipeline}'")
-    if not load_pipelines()[case.pipeline].slots:
+    if not pipelines[case.pipeline].slots:
         raise ItemFailed("not_computable", f"no annotation can answer what the pipeline '{case.pipeline}' asks")
     rules = question_rules(case.row)
     if rules is None:
@@ -115,7 +120,7 @@ def baseline_value(case: Case, reading: Reading, rules: QuestionRules) -> str | 
     if origin.outcome == "wrong_abstain":
         return NONE if NONE in reading.wrong else "0" if "0" in reading.wrong else None
     said = origin.said
-    for slot, aspect in load_pipelines()[case.pipeline].slots.items():
+    for slot, aspect in load_pipelines(case.annotation)[case.pipeline].slots.items():
         if aspect == reading.aspect and slot in said:
             value = _fitted(rules.read_value(aspect, said[slot]), reading)
             return value if value in reading.wrong else None

@@ -34,7 +34,7 @@ def draft_words(request: Request, form: QuestionType, language: str) -> str:
         ItemFailed: there is no such question pipeline.
     """
     record = request.case.record
-    pipeline = load_pipelines().get(request.case.pipeline)
+    pipeline = load_pipelines(request.case.annotation).get(request.case.pipeline)
     if pipeline is None:
         raise ItemFailed("unknown_pipeline", f"there is no question pipeline '{request.case.pipeline}'")
     right = _listed(record.origin.correct)

@@ -1,7 +1,7 @@
 """Options that give nothing away: how often each value is shown against how often it is right.
 
 Questions about failures are lopsided: a model that says "upright" too often fails where something is not upright, so "upright" is
-hardly ever the right answer, and who knows that needs no picture. The remedy is arithmetic. Over a family of questions, every
+hardly ever the right answer, and a guesser that knows this needs no picture. So over a family of questions, every
 value should be shown as a wrong option three times as often as it is right (among four options), and stated falsely as often as
 truly (in yes/no questions). `Survey` counts what there is; `Plan` holds probabilities that reach this on average; each question
 then draws with its own hash. So nothing depends on order, shards or workers.
@@ -132,7 +132,7 @@ def _plan_family(cells: Mapping[Cell, int], shares: Mapping[str, float], capping
         forms[form] = {value: allowed[value] / pool[value] if pool[value] else 0.0 for value in wanted}
         used = {cell: amount * kept[cell.right] for cell, amount in able.items()}
         for cell, amount in used.items():
-            left[cell] -= amount
+            left[cell] = max(0.0, left[cell] - amount)  # a used-up cell may be left with -1e-16, which is no failure
         if form == "multiple_choice":
             draws[form] = fit(used, 3)
         elif form == "yes_no":
@@ -172,7 +172,7 @@ def _presence(left: Mapping[Cell, float], shares: Mapping[str, float]) -> dict[s
 def capped(wanted: Mapping[str, float], most: float) -> dict[str, float]:
     """Cut amounts so that none is more than `most` of their sum, with the slack that chance has in a set of this size.
 
-    The slack, one standard deviation of a share, keeps small families from being cut to nothing for what nobody could notice.
+    The slack, one standard deviation of a share, keeps small families from being cut to nothing for what chance explains.
     """
     total = sum(wanted.values())
     if not total:

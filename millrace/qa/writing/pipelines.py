@@ -8,7 +8,7 @@ from importlib.resources import files
 import msgspec
 
 from millrace.config import parse_yaml
-from millrace.lake.annotations import added_pipelines
+from millrace.lake.annotations import ANY, added_pipelines
 
 
 class Pipeline(msgspec.Struct, frozen=True):
@@ -27,11 +27,13 @@ class Pipeline(msgspec.Struct, frozen=True):
         return tuple(self.slots.values())
 
 
-@lru_cache(maxsize=1)
-def load_pipelines() -> dict[str, Pipeline]:
-    """All of them, by key: the shipped ones, and those that kinds of annotations add."""
+@lru_cache(maxsize=8)
+def load_pipelines(annotation: str = ANY) -> dict[str, Pipeline]:
+    """All of them, by key: the shipped ones, and those that kinds of annotation add, the one that a lake is said to have among
+    them.
+    """
     text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
-    return msgspec.convert({**added_pipelines(), **parse_yaml(text)}, dict[str, Pipeline])
+    return msgspec.convert({**added_pipelines(annotation), **parse_yaml(text)}, dict[str, Pipeline])
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.errors import ItemFailed, RunFailed
+from millrace.lake.annotations import ANY
 from millrace.llm.run_chats import chats_of_run
 from millrace.qa.checking.question_checks import Examination, examine, proof_of
 from millrace.qa.items import KEYS, build_item
@@ -17,10 +18,10 @@ from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Request, Writer, open_writer
 from millrace.qa.writing.case import Case, choices_for, read_cases
 from millrace.qa.writing.option_balance import Plan, Survey, cell_of, make_plan
-from millrace.records.question import DroppedQuestion, Item
+from millrace.records.question import REFUSED_QUESTION, DroppedQuestion, Item
 from millrace.records.selection import Selection
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.run.journal import read_jsonl, read_records, write_jsonl
 
 Examined = dict[str, Examination]
 """Proof (`proof_of`) → what the checks came to."""
@@ -35,10 +36,10 @@ class StageReport(msgspec.Struct):
     dropped: dict[str, int]
 
 
-def survey_shard(selection: Path, lake: Path | None, qa: QaSettings) -> Survey:
+def survey_shard(selection: Path, lake: Path | None, qa: QaSettings, annotation: str = ANY) -> Survey:
     """Count what a shard's failures offer, for `plan_questions`. Reads every image's annotation, writes nothing."""
     survey: Survey = Counter()
-    for case in read_cases(selection, lake):
+    for case in read_cases(selection, lake, annotation):
         if isinstance(case, Case):
             try:
                 survey[cell_of(choices_for(case, qa.seed)[0])] += 1
@@ -65,7 +66,7 @@ def examined_path(written: Path) -> Path:
     return written.parent / "examined" / written.name
 
 
-def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, plan: Plan) -> StageReport:
+def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, plan: Plan, annotation: str = ANY) -> StageReport:
     """Write the questions about a shard's failures to `out`, and the failures without one beside it with their reason.
 
     A shard that is there already is left alone and only counted.
@@ -76,11 +77,12 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
         lake: the folder of images; None when the selection embeds them.
         qa: the settings.
         plan: from `plan_questions`, over the whole selection.
+        annotation: the kind of annotation that the images have (`millrace.lake.annotations`).
     """
     if not out.exists():
         cases: list[Case] = []
         lost: list[DroppedQuestion] = []
-        for case in read_cases(selection, lake):
+        for case in read_cases(selection, lake, annotation):
             if isinstance(case, Case):
                 cases.append(case)
             else:
@@ -94,7 +96,7 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
         write_jsonl(dropped_path(out), lost + refused)
         write_jsonl(out, items)
     kept = sum(1 for _ in read_jsonl(out))
-    reasons = Counter(record["reason"] for record in read_jsonl(dropped_path(out)))
+    reasons = Counter(record.reason for record in read_records(dropped_path(out), REFUSED_QUESTION))
     return StageReport(str(out), kept + reasons.total(), kept, dict(reasons))
 
 

@@ -36,12 +36,16 @@ class ToolError(MillraceError):
     """A tool says no: its message becomes an error observation for the policy."""
 
 
+class ToolUnavailable(ToolError):
+    """A tool cannot answer because something outside is at fault (a server that is down): no mistake of the policy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One tool call."""
 
     tool_name: str
-    parameters: dict[str, Any]
+    parameters: trajectories.Arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Observation:
     status: trajectories.CallStatus
     text: str
     cause: trajectories.CallCause = ""
-    """Of an error: the tool refused the call, or the call was ended from outside (time, memory, a process that died)."""
+    """Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that died), or what the
+    tool needs out there did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,8 @@ def called(tool: Tool, parameters: Mapping[str, Any], max_chars: int) -> Observa
     try:
         text = tool.call(**parameters)
     except ToolError as error:
-        return Observation("error", f"{tool.name}: {error}"[:max_chars], "refused")
+        cause: trajectories.CallCause = "unavailable" if isinstance(error, ToolUnavailable) else "refused"
+        return Observation("error", f"{tool.name}: {error}"[:max_chars], cause)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation, never the end of a run
@@ -147,7 +153,7 @@ class Start:
 
     kind: str
     value: Value
-    args: dict[str, Any] = field(default_factory=dict)
+    args: trajectories.Arguments = field(default_factory=dict)
     """What the verifier needs to make the value again."""
     match: trajectories.SeedMatch = "fallback"
     """How the seed led here: by a word in it, by its own text, or, honestly, not at all (chosen by hash)."""
@@ -172,7 +178,7 @@ class Operator:
     tool: str
     draw: Callable[[random.Random, Sequence[Value]], Constants | None]
     """The constants of one use of it; None where it does not apply."""
-    act: Callable[[Mapping[str, Any], Sequence[Value]], dict[str, Any]]
+    act: Callable[[Mapping[str, Any], Sequence[Value]], trajectories.Arguments]
     """The tool's arguments."""
     read: Callable[[Mapping[str, Any], Sequence[Value], str], Value]
     """The value that the observation's text says; raises ValueError when it says none."""
@@ -187,6 +193,10 @@ class Operator:
     """How often it is tried first, against the others."""
     rules: tuple[str, ...] = ()
     """The frames `rule:NAME` that its question must state: how the world is read, where a reader could do it otherwise."""
+    say: Callable[[Mapping[str, Any], str], str] | None = None
+    """The words for a use of it, by its constants and the language, where `en` and `zh` do not hold them."""
+    graded: bool = False
+    """Whether its constant `level` says how difficult a question with it is; else the number of hops does."""
     answer_type: str = ""
     """How an answer to it is scored (a name in `millrace.synthesis.scoring`); empty: by the form of the value."""
 

@@ -19,6 +19,7 @@ class ProgrammaticPolicy(Policy):
     """Plans with the environment's operators."""
 
     name = "programmatic@1"
+    goes_back = True
 
     async def propose(self, environment: Environment, view: View, count: int) -> list[Proposal]:
         """Operators in a weighted random order, those of the seed's topic first on the first hop."""

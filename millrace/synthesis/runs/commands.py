@@ -51,7 +51,7 @@ def compare_command(argv: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
     config = load_config(SynthesisConfig, options.config, options.set)
-    lines, same = compare(config, options.config, options.set, options.run_dir, options.workers or max(2, config.max_workers))
+    lines, same = compare(config, options.config, options.set, options.run_dir, options.workers or max(2, config.workers))
     print("\n".join(lines))  # noqa: T201 - the command's answer
     return 0 if same else 1
 

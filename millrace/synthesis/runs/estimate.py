@@ -14,7 +14,7 @@ from millrace.synthesis.toolset import open_environment
 if TYPE_CHECKING:
     from millrace.run.stage import PlannedCalls
 
-SECONDS_PER_SEED = {"math": 0.06, "python": 0.5, "rag": 0.05, "web": 0.05}
+SECONDS_PER_SEED = {"families": 1.0, "math": 0.06, "python": 0.5, "rag": 0.05, "web": 0.05}
 """Measured on two shared cores with the shipped configs; only an order of magnitude elsewhere."""
 
 TOKENS_IN, TOKENS_OUT = 1_500, 150
@@ -38,7 +38,7 @@ def plan_lines(config: SynthesisConfig) -> list[str]:
     if config.policy == "programmatic":
         each = SECONDS_PER_SEED.get(config.environment_mode)
         found.append("model calls: none; cost: nothing")
-        took = f"about {seeds * each / config.max_workers:,.0f} s of work (estimate)" if each else "unknown for this environment"
+        took = f"about {seeds * each / config.workers:,.0f} s of work (estimate)" if each else "unknown for this environment"
         found.append(f"time: {took}, plus the start of the flow")
     elif config.policy != "chat":
         found.append(f"model calls, cost and time: unknown for the policy '{config.policy}'")

@@ -73,7 +73,7 @@ def plan_shards(config: SynthesisConfig, folder: Path) -> Plan:
             lines += 1
         seeds = db.execute("SELECT COUNT(*) FROM present").fetchone()[0]
         missing = db.execute("SELECT COUNT(*) FROM present WHERE id NOT IN (SELECT id FROM planned)").fetchone()[0]
-        size = config.seeds_per_shard or min(LARGEST, max(SMALLEST, -(-missing // (SHARDS_PER_WORKER * config.max_workers))))
+        size = config.seeds_per_shard or min(LARGEST, max(SMALLEST, -(-missing // (SHARDS_PER_WORKER * config.workers))))
         new = []
         unplanned = _new_seeds(config, db) if missing else iter(())  # a run taken up again reads its seeds once
         for number, group in enumerate(_groups(unplanned, size), len(old)):

@@ -9,16 +9,20 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import Any
+
+from msgspec import to_builtins
 
 from millrace.errors import ItemFailed, RunFailed
 from millrace.processes.supervised import SupervisedProcess, supervised
+from millrace.records.training.backgrounds import BackgroundReport
+from millrace.records.training.events import State, StateChange, TrainingEvent
 from millrace.run import clock
 from millrace.training.backgrounds.background_record import BackgroundRecord
-from millrace.training.backgrounds.restarts import RestartPolicy, State
+from millrace.training.backgrounds.restarts import RestartPolicy
 from millrace.training.judgement import HOPELESS, judge
-from millrace.training.launch import check_free_memory, environment_for, gpu_memory_limited_by, keep_command, limits_for
-from millrace.training.observation import Event, Observation
+from millrace.training.launch import check_free_memory, containment_of, environment_for, keep_command, limits_for
+from millrace.training.observation import Observation
+from millrace.training.parameters import Value
 from millrace.training.programs import Program, build_command
 from millrace.training.settings import Background
 
@@ -42,7 +46,7 @@ class BackgroundLoop:
         self._stopping = self._paused = False
         self._process: SupervisedProcess | None = None
         self._seen: Observation | None = None
-        self.record = BackgroundRecord()
+        self.record = BackgroundRecord(settings)
         """What it has done; the lock is held around every call."""
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"background {self.id}")
 
@@ -122,7 +126,7 @@ class BackgroundLoop:
                 trained_s, failed = self._once()
                 if self._stopping:
                     break
-                if self.record.ends[-1]["cause"] in HOPELESS:
+                if self.record.ends[-1].cause in HOPELESS:
                     self._enter("fatal")
                     return
                 wait = self._policy.after_exit(time.monotonic(), failed=failed, trained_s=trained_s)
@@ -165,9 +169,7 @@ class BackgroundLoop:
                     self._process, self._seen = process, seen
                     if self._paused:
                         process.pause()
-                    self.record.containment = vars(process.containment) | {
-                        "gpu_memory_limited_by": gpu_memory_limited_by(job, self.program)
-                    }
+                    self.record.containment = containment_of(process, job, self.program)
                 cause = self._watch(process, seen)
             return self._account(process, seen, began, cause, values)
         except ItemFailed as reason:
@@ -200,7 +202,7 @@ class BackgroundLoop:
         return "stopped" if self._stopping else ""
 
     def _account(
-        self, process: SupervisedProcess, seen: Observation, began: float, cause: str, values: dict[str, Any]
+        self, process: SupervisedProcess, seen: Observation, began: float, cause: str, values: dict[str, Value]
     ) -> tuple[float, bool]:
         ending = process.ending
         assert ending is not None
@@ -230,15 +232,15 @@ class BackgroundLoop:
         return trained_s, cause not in {"completed", "stopped"}
 
     def _did_nothing(self, seen: Observation, lasted_s: float) -> bool:
-        """Whether a process that ended well was over before it could load the machine: such a one is not started for ever."""
+        """Whether a process ended well before it could load the machine: counted as a failure, so that restarts have an end."""
         restart = self.settings.restart
         trained = seen.epochs or seen.samples_total or seen.metrics
         return restart.policy == "always" and lasted_s < restart.shortest_s and not trained
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: TrainingEvent) -> None:
         with self._lock:
             self.record.take(event)
-            if event["event"] in {"ready", "epoch"} and self.state == "starting":
+            if event.event in {"ready", "epoch"} and self.state == "starting":
                 self._enter("paused" if self._paused else "training")
         self._wake.set()
 
@@ -247,10 +249,10 @@ class BackgroundLoop:
             if state == self.state:
                 return
             now = self.record.enter(state)
-            facts = {"event": "state", "t": now, "background": self.id, "state": state, "detail": self.record.detail}
+            change = StateChange(t=now, background=self.id, state=state, detail=self.record.detail)
         # Apart from the state itself: on a full disk the load goes on, and the report has it all.
         with contextlib.suppress(OSError), (self.folder / "states.jsonl").open("a") as file:
-            file.write(json.dumps(facts) + "\n")
+            file.write(json.dumps(to_builtins(change)) + "\n")
         self._wake.set()
 
     def _wait(self, seconds: float) -> bool:
@@ -261,16 +263,10 @@ class BackgroundLoop:
             self._wake.clear()
         return not self._stopping
 
-    def report(self, start: float, end: float) -> dict[str, Any]:
+    def report(self, start: float, end: float) -> BackgroundReport:
         """Everything counted; overlap is with the foreground's time from `start` to `end` (seconds since the epoch)."""
         with self._lock:
-            return {
-                "id": self.id,
-                "workload": self.settings.workload,
-                "hyperparameters": self.settings.hyperparameters,
-                "required": self.settings.required,
-                **self.record.report(self._seen if self._process is not None else None, self.cpu_s(), start, end),
-            }
+            return self.record.report(self._seen if self._process is not None else None, self.cpu_s(), start, end)
 
 
 def _why_not_started(error: Exception) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from millrace.errors import ItemFailed
+from millrace.records.training.backgrounds import BackgroundReport
 from millrace.training.backgrounds.background import BackgroundLoop
 from millrace.training.programs import load_program
 from millrace.training.settings import Background, TrainingConfig
@@ -128,7 +128,7 @@ class Backgrounds:
                 switch()
 
     def samples_between(self, start: float, end: float) -> float | None:
-        """Samples of all together; None when one of them does not tell."""
+        """Samples of all together; None when one of them does not say."""
         counts = [loop.samples_between(start, end) for loop in self.loops]
         known = [count for count in counts if count is not None]
         return sum(known) if counts and len(known) == len(counts) else None
@@ -137,8 +137,8 @@ class Backgrounds:
         """CPU time of all together."""
         return sum(loop.cpu_s() for loop in self.loops)
 
-    def report(self, start: float, end: float) -> list[dict[str, Any]]:
-        """One record for each background."""
+    def report(self, start: float, end: float) -> list[BackgroundReport]:
+        """What each background did, with its overlap with the time from `start` to `end` (seconds since the epoch)."""
         return [loop.report(start, end) for loop in self.loops]
 
 

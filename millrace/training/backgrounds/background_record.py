@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from millrace.processes.supervised import Ending
+from millrace.records.training.backgrounds import BackgroundEnd, BackgroundReport, ContainmentInForce
+from millrace.records.training.events import Number, State, TrainingEvent
 from millrace.run import clock
-from millrace.training.backgrounds.restarts import State
 from millrace.training.backgrounds.spans import Spans
-from millrace.training.observation import Event, Observation
+from millrace.training.observation import Observation
+from millrace.training.settings import Background
 
 
 class BackgroundRecord:
@@ -19,23 +20,24 @@ class BackgroundRecord:
     being the running one and become an end at the same moment, or it is counted twice or not at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Background) -> None:
+        self.settings = settings
         self.state: State = "waiting"
         self.spans = Spans()
         """When it was really training."""
         self.detail = ""
         """Why it last failed, or was stopped."""
-        self.ends: list[dict[str, Any]] = []
+        self.ends: list[BackgroundEnd] = []
         """Its processes that have ended, or could not be started."""
         self.cpu_s = 0.0
         """Of the processes that have ended."""
-        self.containment: dict[str, Any] | None = None
+        self.containment: ContainmentInForce | None = None
         self._state_s: dict[str, float] = {}
         self._first_ready_s: float | None = None
         self._points: list[tuple[float, float]] = []
         self._samples = 0.0
         self._iterations = self._epochs = self._log_bytes = 0
-        self._peak: int | None = None
+        self._peak: Number | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -50,14 +52,14 @@ class BackgroundRecord:
         self.state, self._state_since = state, now
         return now
 
-    def take(self, event: Event) -> None:
+    def take(self, event: TrainingEvent) -> None:
         """What the running process says of itself."""
-        if event["event"] == "ready" and self.state == "starting":
+        if event.event == "ready" and self.state == "starting":
             if self._first_ready_s is None:
-                self._first_ready_s = event["t"] - self._began
-            self._points.append((event["t"], self._samples))
-        if "samples_total" in event:
-            self._points.append((event["t"], self._samples + event["samples_total"]))
+                self._first_ready_s = event.at - self._began
+            self._points.append((event.at, self._samples))
+        if event.samples_total is not None:
+            self._points.append((event.at, self._samples + event.samples_total))
 
     def go_on(self) -> None:
         """It trains again after a pause, in which it had no samples."""
@@ -76,24 +78,24 @@ class BackgroundRecord:
         self._log_bytes += ending.log_bytes or 0
         self._peak = max(filter(None, [self._peak, ending.peak_bytes, seen.peak_rss_bytes]), default=None)
         self.ends.append(
-            {
-                "number": len(self.ends) + 1,
-                "cause": cause,
-                "returncode": ending.returncode,
-                "began": began,
-                "trained_s": trained_s,
-                "samples": seen.samples_total,
-                "epochs": len(seen.epochs),
-                "killed": ending.killed,
-                "leftover": ending.leftover,
-                "detail": self.detail if cause not in {"completed", "stopped"} else "",
-            }
+            BackgroundEnd(
+                number=len(self.ends) + 1,
+                cause=cause,
+                returncode=ending.returncode,
+                began=began,
+                trained_s=trained_s,
+                samples=seen.samples_total,
+                epochs=len(seen.epochs),
+                killed=ending.killed,
+                leftover=ending.leftover,
+                detail=self.detail if cause not in {"completed", "stopped"} else "",
+            )
         )
 
     def add_failed_start(self, cause: str) -> None:
         """No process could be started."""
         self.ends.append(
-            {"number": len(self.ends) + 1, "cause": cause, "returncode": None, "trained_s": 0.0, "detail": self.detail}
+            BackgroundEnd(number=len(self.ends) + 1, cause=cause, returncode=None, trained_s=0.0, detail=self.detail)
         )
 
     def samples_between(self, start: float, end: float) -> float | None:
@@ -102,28 +104,32 @@ class BackgroundRecord:
             return None
         return interpolate(self._points, end) - interpolate(self._points, start)
 
-    def report(self, running: Observation | None, cpu_s: float, start: float, end: float) -> dict[str, Any]:
+    def report(self, running: Observation | None, cpu_s: float, start: float, end: float) -> BackgroundReport:
         """Everything counted, with what the `running` process has done so far; overlap is with the time from `start` to `end`."""
         samples = self._samples + ((running.samples_total or 0) if running else 0)
-        causes = Counter(one["cause"] for one in self.ends if one["cause"] != "stopped")
-        return {
-            "state": self.state,
-            "detail": self.detail,
-            "first_ready_s": self._first_ready_s,
-            "starts": len(self.ends) + (running is not None),
-            "iterations": self._iterations + (running.iterations if running else 0),
-            "epochs": self._epochs + (len(running.epochs) if running else 0),
-            "samples": samples if self._points else None,
-            "restarts_by_cause": dict(causes),
-            "ends": list(self.ends),
-            "state_s": self._state_times(clock.now()),
-            "cpu_s": cpu_s,
-            "peak_bytes": self._peak,
-            "log_bytes": self._log_bytes,
-            "overlap_fraction": self.spans.overlap(start, end) / (end - start) if end > start else None,
-            "gaps": self.spans.gaps(start, end),
-            "containment": self.containment,
-        }
+        causes = Counter(one.cause for one in self.ends if one.cause != "stopped")
+        return BackgroundReport(
+            id=str(self.settings.id),
+            workload=self.settings.workload,
+            hyperparameters=self.settings.hyperparameters,
+            required=self.settings.required,
+            state=self.state,
+            detail=self.detail,
+            first_ready_s=self._first_ready_s,
+            starts=len(self.ends) + (running is not None),
+            iterations=self._iterations + (running.iterations if running else 0),
+            epochs=self._epochs + (len(running.epochs) if running else 0),
+            samples=samples if self._points else None,
+            restarts_by_cause=dict(causes),
+            ends=list(self.ends),
+            state_s=self._state_times(clock.now()),
+            cpu_s=cpu_s,
+            peak_bytes=self._peak,
+            log_bytes=self._log_bytes,
+            overlap_fraction=self.spans.overlap(start, end) / (end - start) if end > start else None,
+            gaps=self.spans.gaps(start, end),
+            containment=self.containment,
+        )
 
     def _state_times(self, now: float) -> dict[str, float]:
         return self._state_s | {self.state: self._state_s.get(self.state, 0.0) + now - self._state_since}

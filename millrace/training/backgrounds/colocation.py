@@ -5,14 +5,28 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
 
-WindowLoad = Literal["warm_up", "solo", "shared", "mixed"]
+from msgspec import structs
 
-Figure = Callable[[Mapping[str, Any]], float | None]
+from millrace.records.training.backgrounds import BackgroundsAlone
+from millrace.records.training.comparison import (
+    AdjustedLoad,
+    BackgroundRate,
+    Comparison,
+    Contamination,
+    Difference,
+    Epoch,
+    EpochEnergy,
+    Ratio,
+    SoloShared,
+    Throughput,
+    WindowLoad,
+)
+
+Figure = Callable[[Epoch], float | None]
 """What is compared, of an epoch; None: this epoch does not have it."""
 
 BOOTSTRAPS = 2_000
@@ -21,7 +35,7 @@ LEAST_FOR_AN_INTERVAL = 3
 STUDENT_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120)
 """Student's t at 97.5 % for 1, 2, … degrees of freedom; the last stands for more (2.12 is at most 8 % too wide)."""
 CONTAMINATED = 1.2
-"""A solo epoch whose wall time is this many times its CPU time on one thread was slowed down by strangers."""
+"""A solo epoch whose wall time is this many times its CPU time on one thread was slowed down by other processes."""
 
 
 def wanted_load(epoch: int, epochs_per_window: int) -> WindowLoad:
@@ -41,23 +55,33 @@ def load_of(overlap: float, wanted: WindowLoad) -> WindowLoad:
     return "shared" if overlap >= 0.9 else "solo" if overlap <= 0.1 else "mixed"
 
 
-def windows_of(epochs: Sequence[Mapping[str, Any]], figure: Figure) -> list[tuple[str, list[float]]]:
+def windows_of(epochs: Sequence[Epoch], figure: Figure) -> list[tuple[str, list[float]]]:
     """The solo and the shared stretches in their order, with `figure` of each of their epochs."""
     windows: list[tuple[str, list[float]]] = []
     for epoch in epochs:
         value = figure(epoch)
-        if value is None or epoch["load"] not in {"solo", "shared"}:
+        if value is None or epoch.load not in {"solo", "shared"}:
             continue
-        if windows and windows[-1][0] == epoch["load"]:
+        if windows and windows[-1][0] == epoch.load:
             windows[-1][1].append(value)
         else:
-            windows.append((epoch["load"], [value]))
+            windows.append((epoch.load, [value]))
     return windows
 
 
-def pairs(epochs: Sequence[Mapping[str, Any]], figure: str = "wall_s") -> list[float]:
+def wall_s(epoch: Epoch) -> float:
+    """How long an epoch took."""
+    return epoch.wall_s
+
+
+def foreground_cpu_s(epoch: Epoch) -> float:
+    """The CPU time of an epoch, as the kernel counts it."""
+    return epoch.foreground_cpu_s
+
+
+def pairs(epochs: Sequence[Epoch], figure: Figure = wall_s) -> list[float]:
     """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
-    windows = windows_of(epochs, lambda epoch: epoch.get(figure))
+    windows = windows_of(epochs, figure)
     # ABBA merges the two middle windows: split them again so that each half has a neighbour of its own.
     parts: list[tuple[str, float]] = []
     for index, (load, values) in enumerate(windows):
@@ -78,7 +102,7 @@ def pairs(epochs: Sequence[Mapping[str, Any]], figure: str = "wall_s") -> list[f
     return found
 
 
-def contrasts(epochs: Sequence[Mapping[str, Any]], figure: Figure) -> list[float]:
+def contrasts(epochs: Sequence[Epoch], figure: Figure) -> list[float]:
     """Shared - solo for each shared stretch and as many solo epochs around it, none used twice: a steady trend cancels out."""
     windows = windows_of(epochs, figure)
     found: list[float] = []
@@ -96,119 +120,124 @@ def contrasts(epochs: Sequence[Mapping[str, Any]], figure: Figure) -> list[float
     return found
 
 
-def interval(ratios: Sequence[float], seed: int = 0, level: float = 0.95) -> dict[str, Any]:
+def interval(ratios: Sequence[float], seed: int = 0, level: float = 0.95) -> Ratio:
     """The typical ratio (geometric mean) with a bootstrap interval; with fewer than 3 pairs there is no interval to be had."""
-    found: dict[str, Any] = {"estimate": None, "low": None, "high": None, "pairs": len(ratios)}
+    found = Ratio(estimate=None, low=None, high=None, pairs=len(ratios))
     if not ratios:
-        return found | {"reason": "no solo and shared windows next to each other"}
+        return structs.replace(found, reason="no solo and shared windows next to each other")
     logs = [math.log(ratio) for ratio in ratios]
-    found["estimate"] = math.exp(statistics.fmean(logs))
+    estimate = math.exp(statistics.fmean(logs))
     if len(logs) < LEAST_FOR_AN_INTERVAL:
-        return found | {"reason": "fewer than 3 pairs: no interval"}
+        return structs.replace(found, estimate=estimate, reason="fewer than 3 pairs: no interval")
     generator = random.Random(seed)
     means = sorted(statistics.fmean(generator.choices(logs, k=len(logs))) for _ in range(BOOTSTRAPS))
     edge = int((1 - level) / 2 * BOOTSTRAPS)
-    return found | {"low": math.exp(means[edge]), "high": math.exp(means[-edge - 1]), "ratios": list(ratios)}
+    low, high = math.exp(means[edge]), math.exp(means[-edge - 1])
+    return Ratio(estimate=estimate, low=low, high=high, pairs=len(ratios), ratios=list(ratios))
 
 
-def difference(values: Sequence[float]) -> dict[str, Any]:
+def difference(values: Sequence[float]) -> Difference:
     """The mean difference with Student's 95 % interval; with fewer than 3 blocks there is no interval to be had.
 
     Not a bootstrap: a training has few blocks, and resampling 3 values says no more than the smallest and the largest of them.
     """
-    found: dict[str, Any] = {"estimate": None, "low": None, "high": None, "blocks": len(values)}
+    found = Difference(estimate=None, low=None, high=None, blocks=len(values))
     if not values:
-        return found | {"reason": "no shared windows with solo ones on both sides"}
-    found["estimate"] = statistics.fmean(values)
+        return structs.replace(found, reason="no shared windows with solo ones on both sides")
+    mean = statistics.fmean(values)
     if len(values) < LEAST_FOR_AN_INTERVAL:
-        return found | {"reason": "fewer than 3 blocks: no interval"}
+        return structs.replace(found, estimate=mean, reason="fewer than 3 blocks: no interval")
     quantile = STUDENT_975[min(len(values) - 2, len(STUDENT_975) - 1)]
     reach = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    return found | {"low": found["estimate"] - reach, "high": found["estimate"] + reach, "differences": list(values)}
+    return Difference(estimate=mean, low=mean - reach, high=mean + reach, blocks=len(values), differences=list(values))
 
 
-def metric_differences(epochs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def metric_differences(epochs: Sequence[Epoch]) -> dict[str, Difference]:
     """Whether the backgrounds change what is learned: by metric (and `loss`), shared minus solo windows of the same training.
 
     Covers: a steady improvement over a block, which cancels out. Does not cover: the bend of a learning curve, which is large in
     the first epochs; what a metric loses for good under load (both kinds of windows train one model).
     """
-    names = sorted({name for epoch in epochs for name in epoch.get("metrics") or {}})
+    names = sorted({name for epoch in epochs for name in epoch.metrics})
     found = {name: contrasts(epochs, partial(_metric, name=name)) for name in names}
-    found["loss"] = contrasts(epochs, lambda epoch: epoch.get("loss"))
+    found["loss"] = contrasts(epochs, lambda epoch: epoch.loss)
     return {name: difference(values) for name, values in found.items()}
 
 
-def _metric(epoch: Mapping[str, Any], name: str) -> float | None:
-    value: float | None = (epoch.get("metrics") or {}).get(name)
-    return value
+def _metric(epoch: Epoch, name: str) -> float | None:
+    return epoch.metrics.get(name)
 
 
-def compare(epochs: Sequence[dict[str, Any]], alone: dict[str, Any] | None, seed: int = 0) -> dict[str, Any]:
-    """Everything about foreground against background that one run tells. What cannot be known is None.
+def compare(epochs: Sequence[Epoch], alone: BackgroundsAlone | None, seed: int = 0) -> Comparison:
+    """Everything about foreground against background that one run says. What cannot be known is None.
 
     Args:
         epochs: the foreground's epochs with their load and figures.
-        alone: the backgrounds measured by themselves: `samples_per_s`, `watts`, `cpu_per_s`.
+        alone: the backgrounds measured by themselves; None: they were not.
         seed: of the bootstrap.
     """
 
-    def mean(load: str, figure: str) -> float | None:
-        values = [epoch[figure] for epoch in epochs if epoch["load"] == load and epoch.get(figure) is not None]
+    def mean(load: WindowLoad, figure: Figure) -> float | None:
+        values = [value for epoch in epochs if epoch.load == load and (value := figure(epoch)) is not None]
         return statistics.fmean(values) if values else None
 
     slowdown = interval(pairs(epochs), seed)
-    solo_s, shared_s = mean("solo", "wall_s"), mean("shared", "wall_s")
-    rate = (alone or {}).get("samples_per_s")
-    shared_samples = mean("shared", "background_samples")
+    solo_s, shared_s = mean("solo", wall_s), mean("shared", wall_s)
+    rate, watts = (None, None) if alone is None else (alone.samples_per_s, alone.watts)
+    shared_samples = mean("shared", lambda epoch: epoch.background_samples)
     beside = shared_samples / shared_s if shared_samples is not None and shared_s else None
     share = beside / rate if beside is not None and rate else None
-    kept = 1 / slowdown["estimate"] if slowdown["estimate"] else None
-    solo_cpu = mean("solo", "foreground_cpu_s")
+    kept = 1 / slowdown.estimate if slowdown.estimate else None
     sequential_s = solo_s + shared_samples / rate if solo_s is not None and shared_samples is not None and rate else None
-    watts, solo_j = (alone or {}).get("watts"), mean("solo", "energy_j")
+    solo_j, shared_j = mean("solo", lambda epoch: epoch.energy_j), mean("shared", lambda epoch: epoch.energy_j)
     background_j = None if watts is None or shared_samples is None or not rate else watts * shared_samples / rate
-    return {
-        "slowdown": slowdown,
-        "cpu_slowdown": interval(pairs(epochs, "foreground_cpu_s"), seed),
-        "epoch_s": {"solo": solo_s, "shared": shared_s},
-        "epoch_cpu_s": {"solo": solo_cpu, "shared": mean("shared", "foreground_cpu_s")},
-        "epoch_energy_j": {
-            "solo": solo_j,
-            "shared": mean("shared", "energy_j"),
-            "one_after_the_other": None if solo_j is None or background_j is None else solo_j + background_j,
-        },
-        "epoch_wall_s_one_after_the_other": sequential_s,
-        "throughput": {
-            "foreground": kept,
-            "background": share,
-            "sum": kept + share if kept is not None and share is not None else None,
-            "mean_slowdown": (1 / kept + 1 / share) / 2 if kept and share else None,
-            **_throughput_interval(epochs, alone or {}, seed),
-        },
-        "background_samples_per_s": {"alone": rate, "beside_the_foreground": beside},
-        "metric_difference": metric_differences(epochs),
-        "contaminated": _contaminated(epochs),
-    }
+    return Comparison(
+        slowdown=slowdown,
+        cpu_slowdown=interval(pairs(epochs, foreground_cpu_s), seed),
+        epoch_s=SoloShared(solo=solo_s, shared=shared_s),
+        epoch_cpu_s=SoloShared(solo=mean("solo", foreground_cpu_s), shared=mean("shared", foreground_cpu_s)),
+        epoch_energy_j=EpochEnergy(
+            solo=solo_j,
+            shared=shared_j,
+            one_after_the_other=None if solo_j is None or background_j is None else solo_j + background_j,
+        ),
+        epoch_wall_s_one_after_the_other=sequential_s,
+        throughput=_with_interval(
+            Throughput(
+                foreground=kept,
+                background=share,
+                sum=kept + share if kept is not None and share is not None else None,
+                mean_slowdown=(1 / kept + 1 / share) / 2 if kept and share else None,
+            ),
+            epochs,
+            alone,
+            seed,
+        ),
+        background_samples_per_s=BackgroundRate(alone=rate, beside_the_foreground=beside),
+        metric_difference=metric_differences(epochs),
+        contaminated=_contaminated(epochs),
+    )
 
 
-def _throughput_interval(epochs: Sequence[Mapping[str, Any]], alone: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _with_interval(found: Throughput, epochs: Sequence[Epoch], alone: BackgroundsAlone | None, seed: int) -> Throughput:
     """How surely the sum is known: a bootstrap over the pairs of windows, the shared epochs and the parts of the time alone.
 
-    Empty without the parts (the run was not measured so); with fewer than 3 of any of them there is no interval, and a reason.
+    Without the parts (the run was not measured so) `found` stays as it is; with fewer than 3 of any of them there is no interval,
+    and a reason.
     """
-    parts = [rate for rate in alone.get("samples_per_s_parts") or [] if rate]
-    if not parts:
-        return {}
+    parts = [rate for rate in (alone.samples_per_s_parts if alone is not None else None) or [] if rate]
+    if alone is None or not parts:
+        return found
     ratios = pairs(epochs)
     rates = [
-        epoch["background_samples"] / epoch["wall_s"]
+        epoch.background_samples / epoch.wall_s
         for epoch in epochs
-        if epoch["load"] == "shared" and epoch.get("background_samples") is not None and epoch["wall_s"] > 0
+        if epoch.load == "shared" and epoch.background_samples is not None and epoch.wall_s > 0
     ]
-    found: dict[str, Any] = {"low": None, "high": None, "alone_s": alone.get("window_s")}
+    found = structs.replace(found, low=None, high=None, alone_s=alone.window_s)
     if min(len(ratios), len(rates), len(parts)) < LEAST_FOR_AN_INTERVAL:
-        return found | {"reason": "fewer than 3 pairs, shared epochs or parts of the time alone: no interval"}
+        why = "fewer than 3 pairs, shared epochs or parts of the time alone: no interval"
+        return structs.replace(found, reason=why)
     generator = random.Random(seed)
     sums = []
     for _ in range(BOOTSTRAPS):
@@ -217,10 +246,10 @@ def _throughput_interval(epochs: Sequence[Mapping[str, Any]], alone: Mapping[str
         sums.append(1 / slowdown + beside / statistics.fmean(generator.choices(parts, k=len(parts))))
     sums.sort()
     edge = int(0.025 * BOOTSTRAPS)
-    return found | {"low": sums[edge], "high": sums[-edge - 1]}
+    return structs.replace(found, low=sums[edge], high=sums[-edge - 1])
 
 
-def adjusted(epochs: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any]:
+def adjusted(epochs: Sequence[Epoch], limit: float) -> AdjustedLoad:
     """What came of a load that was steered: how much of it was on, and how often the limit on the slowdown was passed.
 
     An epoch's slowdown is its time over the mean of the solo epochs before it. The load is only changed between epochs, so an
@@ -230,30 +259,26 @@ def adjusted(epochs: Sequence[Mapping[str, Any]], limit: float) -> dict[str, Any
     slowdowns: list[float] = []
     levels: list[float] = []
     for epoch in epochs:
-        if epoch["load"] == "solo":
-            solo.append(epoch["wall_s"])
-        elif epoch["load"] != "warm_up" and solo and epoch.get("level") is not None:
-            slowdowns.append(epoch["wall_s"] / statistics.fmean(solo))
-            levels.append(epoch["level"])
-    return {
-        "limit": limit,
-        "epochs": len(slowdowns),
-        "over": sum(slowdown > limit for slowdown in slowdowns),
-        "worst": max(slowdowns, default=None),
-        "typical": statistics.median(slowdowns) if slowdowns else None,
-        "mean_level": statistics.fmean(levels) if levels else None,
-    }
+        if epoch.load == "solo":
+            solo.append(epoch.wall_s)
+        elif epoch.load != "warm_up" and solo and epoch.level is not None:
+            slowdowns.append(epoch.wall_s / statistics.fmean(solo))
+            levels.append(epoch.level)
+    return AdjustedLoad(
+        limit=limit,
+        epochs=len(slowdowns),
+        over=sum(slowdown > limit for slowdown in slowdowns),
+        worst=max(slowdowns, default=None),
+        typical=statistics.median(slowdowns) if slowdowns else None,
+        mean_level=statistics.fmean(levels) if levels else None,
+    )
 
 
-def _contaminated(epochs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Whether strangers slowed down the solo baseline: wall time over CPU time of epochs on a single thread."""
-    ratios = [
-        epoch["wall_s"] / epoch["cpu_s"]
-        for epoch in epochs
-        if epoch["load"] == "solo" and epoch.get("cpu_s") and epoch.get("threads") == 1
-    ]
+def _contaminated(epochs: Sequence[Epoch]) -> Contamination:
+    """Whether others slowed down the solo baseline: wall time over CPU time of epochs on a single thread."""
+    ratios = [epoch.wall_s / epoch.cpu_s for epoch in epochs if epoch.load == "solo" and epoch.cpu_s and epoch.threads == 1]
     ratio = statistics.median(ratios) if ratios else None
-    return {"solo_wall_over_cpu": ratio, "baseline_contaminated": None if ratio is None else ratio > CONTAMINATED}
+    return Contamination(solo_wall_over_cpu=ratio, baseline_contaminated=None if ratio is None else ratio > CONTAMINATED)
 
 
 @dataclass

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Literal
 
 from millrace.training.settings import Restart
-
-State = Literal["waiting", "starting", "training", "paused", "backing_off", "finished", "fatal", "stopped"]
 
 
 @dataclass

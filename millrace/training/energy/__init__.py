@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from millrace.records.training import EnergyDomain
+from millrace.records.training.energy import EnergyDomain
 
 Domain = EnergyDomain
 """What a source says of each of its counters."""
@@ -27,7 +27,7 @@ class Source(Protocol):
 
     def read(self) -> dict[str, float | None]:
         """Joules by domain since this source was opened. None: what was used since the last reading is unknown, because the
-        reading failed or the counter began anew; a later figure tells only of what came after."""
+        reading failed or the counter began anew; a later figure is of what came after."""
         ...
 
     def wraps(self) -> dict[str, int]:

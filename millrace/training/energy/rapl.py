@@ -146,7 +146,7 @@ def open_source(
 
 
 def slept_s() -> float:
-    """How long this machine has slept since its boot; 0 where the system does not tell."""
+    """How long this machine has slept since its boot; 0 where the system does not say."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.clock_gettime(boot) - time.clock_gettime(time.CLOCK_MONOTONIC) if boot is not None else 0.0
 

@@ -1,4 +1,4 @@
-"""Loss and measures of embedding networks: who is nearest to whom."""
+"""Loss and retrieval measures (rank-1, mAP) of embedding networks."""
 
 from __future__ import annotations
 

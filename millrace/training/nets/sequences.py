@@ -71,9 +71,10 @@ class TableMLP(nn.Module):
 
 
 class ForwardForward(nn.Module):
-    """Hinton's forward-forward network (https://arxiv.org/abs/2212.13345): each layer learns alone to tell right from wrong.
+    """Hinton's forward-forward network (https://arxiv.org/abs/2212.13345): layers that learn one by one.
 
-    The label is written over the first ten inputs. A layer's goodness is its mean squared activity.
+    The label is written over the first ten inputs; each layer learns to score right labels above wrong ones. Its goodness is its
+    mean squared activity.
     """
 
     threshold = 2.0

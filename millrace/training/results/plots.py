@@ -68,7 +68,7 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str, *, log_x: bool 
 
 
 def pareto(points: Sequence[tuple[float, float]], *, higher_is_better: bool) -> list[bool]:
-    """Which points (cost, quality) no other beats: nobody is both no dearer and no worse, and better in one of the two."""
+    """Which points (cost, quality) are on the Pareto front: no other is as good in both and better in one."""
     sign = 1.0 if higher_is_better else -1.0
     found = []
     for cost, quality in points:

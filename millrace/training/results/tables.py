@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
+
+from millrace.records.training.attempt import known
+from millrace.records.training.comparison import Difference, Ratio, Throughput
+from millrace.records.training.report import Nothing, ReportedRun, TrainingReport
 
 UNKNOWN = "not measured"
 _LONG = re.compile(r"\d+\.\d{5,}(?:e[+-]?\d+)?|\d\.\d+e[+-]?\d+")
@@ -53,42 +56,44 @@ def brief(title: str) -> str:
     return _LONG.sub(lambda found: f"{float(found[0]):.4g}", title)
 
 
-def ends(found: dict[str, Any], *, sign: bool = False) -> str:
+def ends(found: Ratio | Difference | Throughput, *, sign: bool = False) -> str:
     """An interval; in words why there is none."""
-    if found["low"] is None:
-        return str(found.get("reason") or UNKNOWN)
-    low, high = (f"{found[end]:{'+' if sign else ''}.3g}" for end in ("low", "high"))
+    if known(found.low) is None:
+        return known(found.reason) or UNKNOWN
+    low, high = (f"{end:{'+' if sign else ''}.3g}" for end in (found.low, found.high))
     return f"{low}\u00a0to\u00a0{high}"
 
 
-def comparisons(data: dict[str, Any]) -> dict[str, Table]:
+def comparisons(data: TrainingReport) -> dict[str, Table]:
     """Foreground beside backgrounds: the slowdown, what is learned, what it costs."""
-    found = data["comparisons"]
+    found = data.comparisons
     slowdown = [
         [
-            one["title"],
-            figure(one["slowdown"]["estimate"]),
-            ends(one["slowdown"]),
-            str(one["slowdown"]["pairs"]),
-            f"{figure(one['epoch_s']['solo'], 's')} → {figure(one['epoch_s']['shared'], 's')}",
-            f"{figure(one['epoch_cpu_s']['solo'], 's')} → {figure(one['epoch_cpu_s']['shared'], 's')}",
-            figure(one["throughput"]["sum"]),
-            ends({"low": None, "reason": None, **one["throughput"]}),
-            percent(one["overlap"]),
+            one.title,
+            figure(one.slowdown.estimate),
+            ends(one.slowdown),
+            str(one.slowdown.pairs),
+            f"{figure(one.epoch_s.solo, 's')} → {figure(one.epoch_s.shared, 's')}",
+            f"{figure(one.epoch_cpu_s.solo, 's')} → {figure(one.epoch_cpu_s.shared, 's')}",
+            figure(one.throughput.sum),
+            ends(one.throughput),
+            percent(one.overlap),
         ]
         for one in found
     ]
     learned = [
-        [one["title"], name.replace("_", " "), _signed(diff["estimate"]), ends(diff, sign=True), str(diff["blocks"])]
+        [one.title, name.replace("_", " "), _signed(diff.estimate), ends(diff, sign=True), str(diff.blocks)]
         for one in found
-        for name, diff in one["metric_difference"].items()
+        for name, diff in one.metric_difference.items()
     ]
     cost = [
         [
-            one["title"],
-            *(figure(one["epoch_energy_j"][name], "J") for name in ("solo", "shared", "one_after_the_other")),
-            figure(one["epoch_s"]["shared"], "s"),
-            figure(one["epoch_wall_s_one_after_the_other"], "s"),
+            one.title,
+            figure(one.epoch_energy_j.solo, "J"),
+            figure(one.epoch_energy_j.shared, "J"),
+            figure(one.epoch_energy_j.one_after_the_other, "J"),
+            figure(one.epoch_s.shared, "s"),
+            figure(one.epoch_wall_s_one_after_the_other, "s"),
         ]
         for one in found
     ]
@@ -106,82 +111,79 @@ def comparisons(data: dict[str, Any]) -> dict[str, Table]:
     }
 
 
-def runs(data: dict[str, Any]) -> Table:
+def runs(data: TrainingReport) -> Table:
     """Every run with what was passed, what came of it, what it took."""
     rows = []
-    for run in data["runs"]:
-        passed = Markup(" ").join(Markup("<code>{}={}</code>").format(*pair) for pair in run["hyperparameters"].items())
-        failed = Markup('<br><span class="bad">{}</span>').format(run["failure"]) if not run["ok"] else ""
-        metrics = ", ".join(f"{name}\u00a0{figure(value)}" for name, value in run["metrics"].items())
-        times = (seconds(run["duration_s"]), figure(run["cpu_s"], "s"), str(run["attempt"]))
-        title = f"{run['label']} · {run['title']}" if run["label"] else run["title"]
+    for run in data.runs:
+        passed = Markup(" ").join(Markup("<code>{}={}</code>").format(*pair) for pair in run.hyperparameters.items())
+        failed = Markup('<br><span class="bad">{}</span>').format(run.failure) if not run.ok else ""
+        metrics = ", ".join(f"{name}\u00a0{figure(value)}" for name, value in run.metrics.items())
+        times = (seconds(run.duration_s), figure(run.cpu_s, "s"), str(run.attempt))
+        title = f"{run.label} · {run.title}" if run.label else run.title
         rows.append([Markup("{}{}").format(title, failed), passed or "all defaults", metrics or "none", *times])
     return Table(("Run", "hyperparameters passed", "metrics", "time", "CPU", "attempt"), rows, frozenset({1, 2}))
 
 
-def backgrounds(run: dict[str, Any]) -> Table:
+def backgrounds(run: ReportedRun) -> Table:
     """One run's backgrounds."""
     rows = [
         [
-            f"{one['id']} ({one['workload']}){'' if one['required'] else ', not required'}",
-            f"{one['state']}: {one['detail']}" if one["detail"] else one["state"],
-            str(one["iterations"]),
-            str(one["epochs"]),
-            figure(one["samples"]),
-            str(one["starts"]),
-            ", ".join(f"{cause} {count}" for cause, count in one["restarts_by_cause"].items()) or "none",
-            figure(one["cpu_s"], "s"),
-            figure(one["peak_bytes"] / 2**20, "MiB") if one["peak_bytes"] else UNKNOWN,
-            percent(one["overlap_fraction"]),
+            f"{one.id} ({one.workload}){'' if one.required else ', not required'}",
+            f"{one.state}: {one.detail}" if one.detail else one.state,
+            str(one.iterations),
+            str(one.epochs),
+            figure(one.samples),
+            str(one.starts),
+            ", ".join(f"{cause} {count}" for cause, count in one.restarts_by_cause.items()) or "none",
+            figure(one.cpu_s, "s"),
+            figure(one.peak_bytes / 2**20, "MiB") if one.peak_bytes else UNKNOWN,
+            percent(one.overlap_fraction),
         ]
-        for one in run["backgrounds"]
+        for one in run.backgrounds
     ]
     columns = ("Background", "state", "iterations", "epochs", "samples", "starts", "restarts", "CPU", "peak memory", "overlap")
     return Table(columns, rows, frozenset({1, 6}))
 
 
-def energy(data: dict[str, Any]) -> Table:
+def energy(data: TrainingReport) -> Table:
     """Every energy figure with its label."""
     rows = [
         [
-            one["run"],
-            one["domain"],
-            figure(one["joules"], "J"),
-            one["kind"],
-            one["method"],
-            f"{one['scope']}: {', '.join(one['includes'])}",
-            seconds(one["window_s"]),
-            percent(one["coverage"]),
-            one["reason"] or one["uncertainty"] or "",
+            one.run,
+            one.domain,
+            figure(one.joules, "J"),
+            one.kind,
+            one.method,
+            f"{one.scope}: {', '.join(one.includes)}",
+            seconds(one.window_s),
+            percent(one.coverage),
+            one.reason or one.uncertainty or "",
         ]
-        for one in data["energy"]
+        for one in data.energy
     ]
     columns = ("Run", "domain", "energy", "kind", "method", "scope, includes", "window", "coverage", "uncertainty or reason")
     return Table(columns, rows, frozenset({1, 3, 4, 5, 8}), "no training ran")
 
 
-def strangers(data: dict[str, Any]) -> Table:
+def others(data: TrainingReport) -> Table:
     """What others on the machine did meanwhile."""
     rows = [
         [
-            run["label"] or run["title"],
-            figure(run["host"]["others_busy_cpus"]),
-            percent(run["host"]["psi_cpu_some"]),
-            figure(run["host"]["run_delay_s"], "s"),
+            run.label or run.title,
+            figure(run.host.others_busy_cpus),
+            percent(run.host.psi_cpu_some),
+            figure(run.host.run_delay_s, "s"),
         ]
-        for run in data["runs"]
-        if run["host"]
+        for run in data.runs
+        if not isinstance(run.host, Nothing)
     ]
-    waited = ("time somebody waited for a CPU (PSI)", "time the foreground waited for a CPU")
+    waited = ("time a process waited for a CPU (PSI)", "time the foreground waited for a CPU")
     return Table(("Run", "CPUs kept busy by others", *waited), rows)
 
 
-def failures(data: dict[str, Any]) -> Table:
+def failures(data: TrainingReport) -> Table:
     """Every failed attempt."""
-    rows = [
-        [one["title"], str(one["attempt"]), one["failure"], one["failure_detail"], seconds(one["duration_s"])]
-        for one in data["failures"]
-    ]
+    rows = [[one.title, str(one.attempt), str(one.failure), one.failure_detail, seconds(one.duration_s)] for one in data.failures]
     return Table(("Run", "attempt", "failure", "detail", "time spent"), rows, frozenset({2, 3}))
 
 

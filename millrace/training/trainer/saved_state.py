@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from millrace.errors import InputError
+from millrace.records.record import decode
+from millrace.records.training.events import CheckpointRead, TrainingProgress
 from millrace.training.trainer.job import Job
 
 STORAGE_READER = "millrace.checkpoint.reader.ParallelFileSystemReader"
@@ -32,8 +35,8 @@ class SavedState:
         self.folder, self.rank, self.world = folder, rank, world
         self.reader = reader or STORAGE_READER
 
-    def save(self, job: Job, done: dict[str, Any]) -> None:
-        """Replace the checkpoint. `done` is plain data that says how far the training is."""
+    def save(self, job: Job, done: TrainingProgress) -> None:
+        """Replace the checkpoint. `done` says how far the training is."""
         target = self.folder / "checkpoint"
         fresh, old = target.with_name("checkpoint.new"), target.with_name("checkpoint.old")
         if self.rank == 0:
@@ -48,7 +51,7 @@ class SavedState:
             fresh.rename(target)
             shutil.rmtree(old, ignore_errors=True)
 
-    def load(self, job: Job, done: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def load(self, job: Job, done: TrainingProgress) -> tuple[TrainingProgress, CheckpointRead] | None:
         """Put the newest whole checkpoint into `job`; what it says of the progress, and how it was read. None: there is none.
 
         Raises:
@@ -69,22 +72,23 @@ class SavedState:
         if job.schedule is not None:
             job.schedule.load_state_dict(json.loads(state["progress"]["schedule"]))
         torch.set_rng_state(state[f"random_{self.rank}"])
-        return json.loads(state["progress"]["done"]), {"checkpoint": source.name, "reader": self.reader, **_figures(reader)}
+        progress = decode(state["progress"]["done"].encode(), TrainingProgress, f"the progress in {source}")
+        return progress, CheckpointRead(checkpoint=source.name, reader=self.reader, **_figures(reader))
 
     def _open(self, source: Path) -> Any:
         module, _, name = self.reader.rpartition(".")
         kind = getattr(importlib.import_module(module), name)
         return kind(source, verify="crc") if self.reader == STORAGE_READER else kind(source)
 
-    def _state(self, job: Job, done: dict[str, Any]) -> dict[str, Any]:
+    def _state(self, job: Job, done: TrainingProgress) -> dict[str, Any]:
         model, optimizer = get_state_dict(job.model, job.optimizer)
         schedule = job.schedule.state_dict() if job.schedule is not None else {}
-        progress = {"done": json.dumps(done), "schedule": json.dumps(schedule)}
+        progress = {"done": json.dumps(structs.asdict(done)), "schedule": json.dumps(schedule)}
         return {"model": model, "optimizer": optimizer, "progress": progress, f"random_{self.rank}": torch.get_rng_state()}
 
 
 def _figures(reader: Any) -> dict[str, Any]:
-    """What a parallel reader says of its load; nothing from other readers."""
+    """What a parallel reader measured of its load; nothing from other readers."""
     metrics = getattr(reader, "metrics", None)
     names = ("payload_bytes", "seconds", "threads", "items", "stock_items")
     return {name: getattr(metrics, name) for name in names} if metrics is not None else {}

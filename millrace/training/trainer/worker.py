@@ -22,8 +22,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs, to_builtins
+
 from millrace.errors import InputError, UsageError
 from millrace.plugins.loading import load_plugin
+from millrace.records.training.events import TrainingProgress
 from millrace.run import clock
 from millrace.training.parameters import Parameter, Value
 from millrace.training.workloads import JobPlan
@@ -38,7 +41,7 @@ EXIT_USAGE, EXIT_STOPPED = 2, 143
 
 
 class Events:
-    """Writes events; only rank 0 has something to say."""
+    """Writes events; only rank 0 has any to write."""
 
     def __init__(self, folder: Path, *, silent: bool) -> None:
         self.file = None if silent else (folder / "events.jsonl").open("a", buffering=1)
@@ -51,17 +54,17 @@ class Events:
         try:
             sys.stdout.write(line)
             sys.stdout.flush()
-        except BrokenPipeError:  # nobody listens any more; the file has it, and the training goes on
+        except BrokenPipeError:  # the pipe has no reader any more; the file has the line, and the training goes on
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
             self.file.write(line)
-        except OSError:  # a full disk: whoever listens has heard it
+        except OSError:  # a full disk: stdout has the line
             with contextlib.suppress(OSError):
                 self.file.close()
             self.file = Path(os.devnull).open("w")  # noqa: SIM115 - as the file that it stands for
 
     def close(self) -> None:
-        """Nothing more will be said."""
+        """No more events will come."""
         if self.file is not None:
             with contextlib.suppress(OSError):
                 self.file.close()
@@ -79,8 +82,7 @@ class Training:
         self.asked_to_stop = False
         self.samples = 0
         self.said_at = 0.0
-        self.done = {"epoch": 0, "batches": 0, "loss_sum": 0.0, "seen": 0}
-        """Whole epochs done, and what is done of the next."""
+        self.done = TrainingProgress()
         signal.signal(signal.SIGTERM, self._remember)
 
     def _remember(self, *_: object) -> None:
@@ -103,13 +105,13 @@ class Training:
             from torch.nn.parallel import DistributedDataParallel
 
             model = DistributedDataParallel(job.model)
-        self.done = {"epoch": 0, "batches": 0, "loss_sum": 0.0, "seen": 0}
+        self.done = TrainingProgress()
         saved = self._saved_state() if options.checkpoint_every or options.resume else None
         found = saved.load(job, self.done) if saved and options.resume and iteration == 0 else None
         if found is not None:
             self.done, how = found
-            self.events.say("resumed", after_epoch=self.done["epoch"], **how)
-        first = int(self.done["epoch"]) + 1
+            self.events.say("resumed", after_epoch=self.done.epoch, **to_builtins(how))
+        first = self.done.epoch + 1
         epochs = int(self.values["epochs"])
         metrics: dict[str, float] = {}
         for epoch in range(first, epochs + 1):
@@ -132,17 +134,17 @@ class Training:
         if epoch == 1 or self.said_at == 0.0:
             self.events.say("ready")
             self.said_at = time.monotonic()
-        started, cpu, done = clock.now(), time.process_time(), self.done
+        started, cpu, before = clock.now(), time.process_time(), self.done.batches
         for number, batch in enumerate(job.batches(epoch, self.rank, self.world)):
-            if number < done["batches"]:
+            if number < before:
                 continue  # done before the training was stopped
-            done["loss_sum"] += float(job.step(model, batch)) * len(batch[0])
-            done["seen"] += len(batch[0])
-            done["batches"] += 1
+            done, size = self.done, len(batch[0])
+            loss_sum = done.loss_sum + float(job.step(model, batch)) * size
+            self.done = structs.replace(done, batches=done.batches + 1, loss_sum=loss_sum, seen=done.seen + size)
             self.samples += len(batch[0]) * self.world
             self._between_batches(job, epoch, saved)
-        totals = torch.tensor([done["loss_sum"], done["seen"], time.process_time() - cpu], dtype=torch.float64)
-        self.done = {"epoch": epoch, "batches": 0, "loss_sum": 0.0, "seen": 0}
+        totals = torch.tensor([self.done.loss_sum, self.done.seen, time.process_time() - cpu], dtype=torch.float64)
+        self.done = TrainingProgress(epoch=epoch)
         if self.world > 1:
             torch.distributed.all_reduce(totals)
         trained = clock.now()
@@ -279,7 +281,7 @@ def _train(
             "end",
             ok=True,
             iteration=iteration,
-            epochs_done=training.done["epoch"],
+            epochs_done=training.done.epoch,
             metrics=metrics,
             samples_total=training.samples,
             peak_rss_bytes=_peak_rss(),

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+OTHER_RELEASE = Path(__file__).with_name("python_reference_3_11_2.json")
+"""Another patch version's reference, as what differs from the shipped one."""
 
 REFERENCE = Path(__file__).parents[3] / "millrace/synthesis/environments/rag/python_reference.json"
 FORMS = {
@@ -201,16 +205,32 @@ def most(found: list[str]) -> str:
     return ranked[0][0]
 
 
+def documents_of(corpus: str) -> dict[str, str]:
+    """The raw texts: `shipped`; `installed`, of the Python that runs this; `other`, of another patch version."""
+    if corpus == "installed":
+        from pydoc_data.topics import topics
+
+        return dict(topics)
+    documents: dict[str, str] = json.loads(REFERENCE.read_text(encoding="utf-8"))["documents"]
+    if corpus == "other":
+        other = json.loads(OTHER_RELEASE.read_text(encoding="utf-8"))
+        for name, changes in other["changes"].items():
+            lines = documents[name].split("\n")
+            for first, after, said in reversed(changes):
+                lines[first:after] = said
+            documents[name] = "\n".join(lines)
+        digest = hashlib.sha256("".join(f"{name}\0{documents[name]}\0" for name in sorted(documents)).encode())
+        assert digest.hexdigest() == other["sha256"]
+    return documents
+
+
 _readers: dict[str, Reader] = {}
 
 
 def reader(corpus: str) -> Reader:
-    """A reader of the shipped reference, or of the installed one."""
+    """A reader of one of the corpora (see `documents_of`)."""
     if corpus not in _readers:
-        from pydoc_data.topics import topics
-
-        shipped = json.loads(REFERENCE.read_text(encoding="utf-8"))["documents"]
-        _readers[corpus] = Reader(shipped if corpus == "shipped" else dict(topics))
+        _readers[corpus] = Reader(documents_of(corpus))
     return _readers[corpus]
 
 

@@ -135,8 +135,7 @@ def _sized(number: Any) -> Number:
 def _power(base: Number, exponent: Number) -> Number:
     if not isinstance(exponent, int):
         raise ToolError("an exponent must be an integer: the result would not be exact")
-    size = base.bit_length() if isinstance(base, int) else base.numerator.bit_length() + base.denominator.bit_length()
-    if abs(exponent) * max(size, 1) > MAX_BITS and base not in (0, 1, -1):
+    if abs(exponent) * max(_bits(base), 1) > MAX_BITS and base not in (0, 1, -1):
         raise ToolError("the power would be too large")
     if exponent < 0:
         return Fraction(1) / Fraction(base) ** -exponent
@@ -153,8 +152,14 @@ def _divide(left: Number, right: Number) -> Number:
 
 def _whole(name: str, value: Number, low: int, high: int) -> int:
     if not isinstance(value, int) or not low <= value <= high:
-        raise ToolError(f"{name} takes an integer from {low} to {high}, not {str(value)[:40]}")
+        limits = f" from {low} to {high}" if max(abs(low), high).bit_length() <= 64 else ""
+        said = str(value)[:40] if _bits(value) <= 1_000 else f"a number of {_bits(value)} bits"
+        raise ToolError(f"{name} takes an integer{limits}, not {said}")
     return value
+
+
+def _bits(value: Number) -> int:
+    return value.bit_length() if isinstance(value, int) else value.numerator.bit_length() + value.denominator.bit_length()
 
 
 def _three_power(base: Number, exponent: Number, modulus: Number | None = None) -> Number:

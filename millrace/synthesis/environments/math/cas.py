@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from millrace.records.trajectories import Arguments
 from millrace.synthesis.environments import ToolError
-
-Arguments = dict[str, Any]
 
 
 def cas(operation: str, arguments: Arguments) -> str:
@@ -22,7 +21,7 @@ def cas(operation: str, arguments: Arguments) -> str:
     if set(arguments) != set(limits):
         raise ToolError(f"{operation} takes {', '.join(limits)}, not {', '.join(map(str, arguments)) or 'nothing'}")
     for name, (low, high) in limits.items():
-        _check(operation, name, arguments[name], low, high)
+        _check(operation, name, arguments[name], low, high, DEPTHS.get(name, 0))
     return f"Results:\n{call_text(operation, arguments)} = {compute(**arguments)}"
 
 
@@ -31,12 +30,22 @@ def call_text(operation: str, arguments: Arguments) -> str:
     return f"{operation}({', '.join(f'{name}={arguments[name]}' for name in sorted(arguments))})"
 
 
-def _check(operation: str, name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, list):
-        if not 1 <= len(value) <= 8:
-            raise ToolError(f"{operation}: {name} takes 1 to 8 entries, not {len(value)}")
+DEPTHS = {"coefficients": 1, "rows": 2, "points": 2}
+"""How deep an argument's lists are nested; the others are single integers."""
+
+
+def _check(operation: str, name: str, value: Any, low: int, high: int, depth: int) -> None:
+    """Integers within the limits, in lists as deep as the argument has them.
+
+    Raises:
+        ToolError: anything else, so that a list is never taken for a number, nor a number for a list.
+    """
+    if depth:
+        if not isinstance(value, list) or not 1 <= len(value) <= 8:
+            wanted = "a list of 1 to 8 integers" if depth == 1 else "a list of 1 to 8 lists"
+            raise ToolError(f"{operation}: {name} takes {wanted}, not {str(value)[:60]}")
         for entry in value:
-            _check(operation, name, entry, low, high)
+            _check(operation, name, entry, low, high, depth - 1)
     elif isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ToolError(f"{operation}: {name} takes integers from {low} to {high}, not {str(value)[:60]}")
 
@@ -80,7 +89,8 @@ def _triangle_area(points: list[list[int]]) -> Any:
     sympy = _sympy()
     if len(points) != 3 or any(not isinstance(point, list) or len(point) != 2 for point in points):
         raise ToolError("triangle_area_doubled: points must be three pairs")
-    return abs(2 * sympy.Triangle(*(sympy.Point(*point) for point in points)).area)
+    corners = [sympy.Point(*point) for point in points]
+    return 0 if sympy.Point.is_collinear(*corners) else abs(2 * sympy.Triangle(*corners).area)
 
 
 def _partitions(n: int) -> Any:

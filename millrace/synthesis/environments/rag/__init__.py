@@ -14,9 +14,11 @@ from millrace.synthesis.environments import Start, Tool
 from millrace.synthesis.environments.rag.corpus import (
     INSTALLED,
     MAX_RESULTS,
+    REFERENCE,
     Corpus,
     installed_reference,
     read_folder,
+    reference_in,
     shipped_reference,
 )
 from millrace.synthesis.environments.rag.operators import build_operators
@@ -36,7 +38,8 @@ class Options(Settings):
 
     corpus: str | None = None
     """A folder or file of text; empty: the release of Python's reference that is part of this package; `installed`: that of the
-    Python that runs this, which differs between patch releases."""
+    Python that runs this, which differs between patch releases; a JSON file `{"name": "python-reference-3.11.2", "documents":
+    {topic: text}}`: that of another release."""
     retriever: str = "bm25"
     """How paragraphs are ranked: `bm25` by words, `lsa` by vectors learnt from the corpus, or the dotted path of your own."""
     rag_index: str | None = None
@@ -116,12 +119,15 @@ def _read(place: str | None) -> tuple[dict[str, str], str, dict[str, str]]:
     if place == INSTALLED and not Path(place).exists():
         version = platform.python_version()
         raw, label = installed_reference(), f"installed python reference {version}"
+    elif place and (reference := reference_in(Path(place))) is not None:
+        label, raw = reference
+        version = label.removeprefix(REFERENCE)
     elif place:
         folder = Path(place).resolve().name
         return read_folder(Path(place)), folder, {"en": f"those of the collection '{folder}'", "zh": f"文集“{folder}”中的各篇"}
     else:
         label, raw = shipped_reference()
-        version = label.rpartition("-")[2]
+        version = label.removeprefix(REFERENCE)
     return raw, label, {"en": f"the topics of the reference of Python {version}", "zh": f"Python {version} 参考文档的各个主题"}
 
 

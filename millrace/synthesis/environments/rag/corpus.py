@@ -23,6 +23,9 @@ MAX_RESULTS = 50
 SHIPPED = Path(__file__).with_name("python_reference.json")
 """The topics of one release of Python's reference, with their licence: the same words whichever Python runs this."""
 
+REFERENCE = "python-reference-"
+"""How the name of a file with a release of Python's reference begins; its version follows."""
+
 INSIDE = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
 """A character that goes on with a word or number; Chinese and Japanese are written without gaps: theirs do not count."""
 
@@ -34,6 +37,26 @@ def shipped_reference() -> tuple[str, dict[str, str]]:
     """(name, topic → raw text) of the reference that is part of this package (PSF licence, see the file)."""
     held = orjson.loads(SHIPPED.read_bytes())
     return held["name"], held["documents"]
+
+
+def reference_in(path: Path) -> tuple[str, dict[str, str]] | None:
+    """(name, topic → raw text) of a file with a release of Python's reference; None where it is another kind of file.
+
+    Raises:
+        InputError: it says that it is one, and its documents are not texts.
+    """
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    try:
+        held = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return None  # said with its place by `read_folder`
+    if not isinstance(held, dict) or not str(held.get("name", "")).startswith(REFERENCE) or "documents" not in held:
+        return None
+    documents = held["documents"]
+    if not isinstance(documents, dict) or not documents or not all(isinstance(text, str) for text in documents.values()):
+        raise InputError(f"{path}: `documents` of a reference must be an object of texts by topic")
+    return held["name"], documents
 
 
 def installed_reference() -> dict[str, str]:

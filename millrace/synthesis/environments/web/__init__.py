@@ -13,18 +13,20 @@ import random
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from millrace.config import Settings
+from millrace.config import Settings, cache_folder
 from millrace.errors import InputError
-from millrace.synthesis.environments import Operator, Start, Tool, ToolError, Verifier
+from millrace.synthesis.environments import Operator, Start, Tool, ToolError, ToolUnavailable, Verifier
 from millrace.synthesis.environments.web.atlas import build_pages, load_tables
 from millrace.synthesis.environments.web.fetch import Fetcher
 from millrace.synthesis.environments.web.online import web_search_service
 from millrace.synthesis.environments.web.operators import build_operators
 from millrace.synthesis.environments.web.pages import as_data, read_page, without_marks
 from millrace.synthesis.environments.web.site import Site, pages_of
+from millrace.synthesis.environments.web.turns import Turns
 from millrace.synthesis.environments.web.verifier import WebVerifier
 from millrace.synthesis.search_index import SearchIndex, words
 
@@ -66,7 +68,8 @@ class Options(Settings):
     allowed_hosts: tuple[str, ...] = ()
     """Online: the only hosts to visit; empty: any public host."""
     timeout_s: float = 15.0
-    """For one page."""
+    """For all of one page (the look-up, robots.txt, redirects, the body) or one search with its repetitions; below
+    `tool_timeout_s`, which ends the whole call. The pages of a call are fetched side by side."""
     max_bytes: int = 2_000_000
     """The longest page."""
 
@@ -102,14 +105,13 @@ class WebEnvironment:
 
     def _open_online(self, options: Options, fetcher: Fetcher) -> None:
         self._closing.append(fetcher.close)
-        search, close = web_search_service(
+        search, _ = web_search_service(
             str(options.search_url),
             options.web_search_type,
             min(options.web_search_top_k, 10),
             options.web_search_max_workers,
             options.timeout_s,
         )
-        self._closing.append(close)
 
         def visit(url: str) -> tuple[str, str]:
             page = fetcher.get(url)
@@ -191,7 +193,8 @@ class WebEnvironment:
 
 
 def _public_fetcher(options: Options) -> Fetcher:
-    return Fetcher(allowed=options.allowed_hosts, timeout_s=options.timeout_s, max_bytes=options.max_bytes)
+    turns = Turns(cache_folder() / "turns")
+    return Fetcher(allowed=options.allowed_hosts, timeout_s=options.timeout_s, max_bytes=options.max_bytes, turns=turns)
 
 
 def _spaced(text: str) -> str:
@@ -226,18 +229,30 @@ def nearest_lines(text: str, goal: str, count: int = 3) -> list[str]:
 
 
 def _tools(search: Callable[[list[str]], str], visit: Callable[[str], tuple[str, str]]) -> dict[str, Tool]:
+    def one(url: str) -> tuple[str, str] | Exception:
+        try:
+            return visit(url)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad page is a line of the answer and no loss of the others
+            return error
+
     def web_visit(urls: list[str], goal: str) -> str:
-        parts, failed = [], []
-        for url in urls:
-            try:
-                where, text = visit(url)
-            except (ToolError, ValueError, AssertionError, RecursionError) as error:  # one bad page is no loss of the others
-                failed.append(f"- {url}: {error}")
+        parts, failed, outside = [], [], False
+        # side by side: a slow page takes its own time and not that of the others, and the call ends within a page's limit
+        with ThreadPoolExecutor(len(urls)) as pool:
+            answers = list(pool.map(one, urls)) if len(urls) > 1 else [one(urls[0])]
+        for url, found in zip(urls, answers, strict=True):
+            if isinstance(found, Exception):
+                outside = outside or not isinstance(found, ToolError) or isinstance(found, ToolUnavailable)
+                said = str(found) if isinstance(found, ToolError | ValueError) else f"{type(found).__name__}: {found}"
+                failed.append(f"- {url}: {said}")
                 continue
+            where, text = found
             near = "".join(f"\n  | {line[:200]}" for line in nearest_lines(without_marks(text), goal))
             parts.append(f"{as_data(where, text)}\nNearest to the goal '{goal}' (quoted data):{near or ' nothing'}")
         if not parts:
-            raise ToolError("\n".join(["no page could be read:", *failed]))
+            raise (ToolUnavailable if outside else ToolError)("\n".join(["no page could be read:", *failed]))
         return "\n\n".join([*parts, *(["Failed:", *failed] if failed else [])])
 
     strings = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 10}

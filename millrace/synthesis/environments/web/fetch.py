@@ -2,8 +2,9 @@
 
 Covers: only http and https; every host is resolved here and each address it has must be public, at the first request and again at
 every redirect; the connection goes to the very address that was checked (a second look-up cannot smuggle in another); at most 5
-redirects; one limit of time on the whole fetch, from the look-up of the host to the last byte, however slowly it comes; one limit
-on bytes, counted as they are decompressed; `robots.txt` is obeyed (see `robots`); an optional allow-list of hosts.
+redirects; one limit of time on the whole fetch, from the look-up of the host over robots.txt, its turn and all redirects to the
+last byte, however slowly it comes; one limit on bytes, counted as they are decompressed; `robots.txt` is obeyed (see `robots`),
+and the time between requests that it asks for is kept by all workers together (see `turns`); an optional allow-list of hosts.
 Does not cover: what a public server says. Its text is data and is marked as such by `pages`.
 """
 
@@ -12,22 +13,26 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from millrace.synthesis.environments import ToolError
-from millrace.synthesis.environments.web.body import Unpacked, text_of
-from millrace.synthesis.environments.web.robots import ROBOTS_BYTES, Rules
+from millrace.synthesis.environments.web.charsets import text_of
+from millrace.synthesis.environments.web.exchange import AGENT, Answer, ask, open_client, within
+from millrace.synthesis.environments.web.faults import HttpRefused, ServerFault, of_status
+from millrace.synthesis.environments.web.in_thread import LOOKUPS
+from millrace.synthesis.environments.web.robots import ROBOTS_BYTES, UNREACHABLE, KnownRules, Rules
+from millrace.synthesis.environments.web.turns import Turns
 
-AGENT = "millrace-synthesis"
 MAX_REDIRECTS = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+SHOWN_CHARS = 200
+"""How much of an address a message shows."""
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -51,6 +56,9 @@ def resolve(host: str, port: int) -> list[str]:
     """
     try:
         return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except socket.gaierror as error:
+        kind = ServerFault if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM) else ToolError
+        raise kind(f"the host '{host}' is not known: {error}") from error
     except (OSError, UnicodeError) as error:
         raise ToolError(f"the host '{host}' is not known: {error}") from error
 
@@ -67,15 +75,6 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-@lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-_lookups = ThreadPoolExecutor(8, "look up")
-"""Where hosts are resolved: the system's call has no limit of time, and a fetch must not wait for it beyond its own."""
-
-
 class Fetcher:
     """Fetches pages under the rules above; safe to use from several threads."""
 
@@ -89,6 +88,7 @@ class Fetcher:
         robots: bool = True,
         resolver: Resolve = resolve,
         transport: httpx.AsyncBaseTransport | httpx.BaseTransport | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """
         Args:
@@ -99,13 +99,15 @@ class Fetcher:
             robots: obey robots.txt.
             resolver: how a host becomes addresses.
             transport: where requests go; None is the network.
+            turns: where requests to a host wait for each other; None: in this fetcher alone.
         """
         self._allowed, self._trusted = frozenset(allowed), frozenset(trusted)
         self._timeout_s, self._max_bytes, self._robots, self._resolver = timeout_s, max_bytes, robots, resolver
-        self._transport = (
-            transport if transport is None or isinstance(transport, httpx.AsyncBaseTransport) else InThread(transport)
-        )
-        self._rules: dict[str, Rules] = {}
+        self._transport = transport
+        self._turns = turns or Turns(None)
+        self._rules = KnownRules()
+        self._asking: dict[str, Future[None]] = {}
+        """Origins whose robots.txt is being read by some thread."""
         self._lock = threading.Lock()
         self._own = httpx.Client(timeout=timeout_s, headers={"User-Agent": AGENT}, trust_env=False)
         """For the server that this program started itself: kept open, and not in need of all the care."""
@@ -116,12 +118,13 @@ class Fetcher:
         Raises:
             ToolError: it is not allowed, not there, too large or too slow; the message says which.
         """
-        if urlsplit(url).netloc in self._trusted:
-            return self._from_own(url)
         try:
-            return asyncio.run(self._within(url))
-        except TimeoutError:
-            raise ToolError(f"{url} took longer than {self._timeout_s:g} s") from None
+            if urlsplit(url).netloc in self._trusted:
+                return self._from_own(url)
+            too_long = f"{url[:SHOWN_CHARS]} took longer than {self._timeout_s:g} s"
+            return within(self._timeout_s, too_long, lambda: self._page(url))
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ToolError(f"'{url[:SHOWN_CHARS]}' is not an address: {error}") from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -158,118 +161,93 @@ class Fetcher:
         except httpx.HTTPError as error:
             raise ToolError(f"{url} cannot be fetched: {type(error).__name__}: {error}") from error
         if answer.status_code >= 400:
-            raise ToolError(f"{url} answers {answer.status_code}")
+            raise of_status(url, answer.status_code)
         kind = _kind(answer.headers)
         return Page(url, text_of(answer.content, answer.headers.get("content-type", ""), kind), kind)
 
-    async def _within(self, url: str) -> Page:
-        async with asyncio.timeout(self._timeout_s):
-            async with httpx.AsyncClient(
-                timeout=self._timeout_s,
-                follow_redirects=False,
-                headers={"User-Agent": AGENT, "Accept-Encoding": "gzip, deflate"},
-                trust_env=False,
-                transport=self._transport,
-                verify=_certificates(),
-            ) as client:
-                final, headers, body = await self._followed(client, url, obeying=self._robots, most=self._max_bytes)
-                kind = _kind(headers)
-                return Page(final, text_of(body, headers.get("content-type", ""), kind), kind)
+    async def _page(self, url: str) -> Page:
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        async with open_client(self._timeout_s, self._transport) as client:
+            final, answer = await self._followed(client, url, self._max_bytes, deadline if self._robots else None)
+            kind = _kind(answer.headers)
+            return Page(final, text_of(answer.body, answer.content_type, kind), kind)
 
     async def _followed(
-        self, client: httpx.AsyncClient, url: str, *, obeying: bool, most: int
-    ) -> tuple[str, httpx.Headers, bytes]:
+        self, client: httpx.AsyncClient, url: str, most: int, obeying_until: float | None, *, cut: bool = False
+    ) -> tuple[str, Answer]:
+        """(where it came from, the answer); `obeying_until` is the loop's time until which a turn may be waited for."""
         for _ in range(MAX_REDIRECTS + 1):
-            if obeying:
-                await self._obey_robots(client, url)
-            status, headers, body = await self._request(client, url, most)
-            if status in (301, 302, 303, 307, 308) and "location" in headers:
-                url = urljoin(url, headers["location"])
+            if obeying_until is not None:
+                await self._obey_robots(client, url, obeying_until)
+            answer = await self._request(client, url, most, cut=cut)
+            if answer.status in REDIRECTS and answer.headers.get("location"):
+                url = urljoin(url, answer.headers["location"])
                 continue
-            if status >= 400:
-                raise HttpRefused(f"{url} answers {status}", status)
-            return url, headers, body
-        raise ToolError(f"more than {MAX_REDIRECTS} redirects, the last to {url}")
+            if answer.status >= 400:
+                raise of_status(url, answer.status)
+            if answer.status >= 300 and answer.status != httpx.codes.MULTIPLE_CHOICES:
+                raise ServerFault(f"{url} answers {answer.status} and names no other address", answer.status)
+            return url, answer
+        raise ServerFault(f"more than {MAX_REDIRECTS} redirects, the last to {url[:SHOWN_CHARS]}")
 
-    async def _request(self, client: httpx.AsyncClient, url: str, most: int) -> tuple[int, httpx.Headers, bytes]:
-        address, host = await asyncio.get_running_loop().run_in_executor(_lookups, self.checked, url)
+    async def _request(self, client: httpx.AsyncClient, url: str, most: int, *, cut: bool) -> Answer:
+        address, host = await asyncio.get_running_loop().run_in_executor(LOOKUPS, self.checked, url)
         original = httpx.URL(url)
         pinned = original.copy_with(host=address)
-        try:
-            async with client.stream(
-                "GET", pinned, headers={"Host": original.netloc.decode()}, extensions={"sni_hostname": host}
-            ) as answer:
-                unpacked = Unpacked(answer.headers.get("content-encoding", ""), most, url)
-                if answer.is_stream_consumed:  # a transport that hands over a whole body, as mocks do
-                    unpacked = Unpacked("", most, url)
-                    unpacked.add(answer.content)
-                else:
-                    async for part in answer.aiter_raw():
-                        unpacked.add(part)
-                return answer.status_code, answer.headers, bytes(unpacked.body)
-        except (httpx.HTTPError, httpx.InvalidURL, LookupError, ValueError) as error:
-            raise ToolError(f"{url} cannot be fetched: {type(error).__name__}: {error}") from error
+        named = {"Host": original.netloc.decode()}
+        return await ask(client, "GET", pinned, most, name=url, cut=cut, headers=named, extensions={"sni_hostname": host})
 
-    async def _obey_robots(self, client: httpx.AsyncClient, url: str) -> None:
+    async def _obey_robots(self, client: httpx.AsyncClient, url: str, until: float) -> None:
         parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        rules = self._rules.get(origin)
-        if rules is None:
-            try:
-                _, _, body = await self._followed(client, f"{origin}/robots.txt", obeying=False, most=ROBOTS_BYTES)
-                rules = Rules.read(body)
-            except HttpRefused as error:
-                rules = Rules.of_status(error.status)
-            except ToolError:  # RFC 9309: what cannot be reached must be taken to forbid everything
-                await asyncio.get_running_loop().run_in_executor(_lookups, self.checked, url)  # a forbidden host says so itself
-                rules = Rules.of_status(599)
-            self._rules[origin] = rules
+        origin = f"{parts.scheme}://{parts.netloc.lower()}"
+        rules = await self._rules_of(client, origin, url)
         if not rules.allow(AGENT, url):
-            raise ToolError(f"robots.txt of {origin} does not allow {url}{rules.why}")
-        with self._lock:
-            wait = rules.turn(AGENT)
-        if wait > self._timeout_s:
-            raise ToolError(f"robots.txt of {origin} asks for {wait:.0f} s between requests, more than the limit of a fetch")
+            kind = ToolError if not rules.why else ServerFault
+            raise kind(f"robots.txt of {origin} does not allow {url}{rules.why}")
+        delay = rules.delay_s(AGENT)
+        wait = self._turns.take(parts.hostname or origin, delay, max(0.0, until - asyncio.get_running_loop().time()))
+        if wait > until - asyncio.get_running_loop().time():
+            raise ServerFault(
+                f"robots.txt of {origin} asks for {delay:g} s between requests, and the next turn in {wait:.0f} s is beyond this "
+                "fetch's limit"
+            )
         await asyncio.sleep(wait)
 
+    async def _rules_of(self, client: httpx.AsyncClient, origin: str, url: str) -> Rules:
+        """The rules of an origin; one thread asks for them, the others wait."""
+        mine: Future[None] = Future()
+        mine.set_running_or_notify_cancel()  # whoever gives up waiting must not cancel it for the others
+        while True:
+            with self._lock:
+                rules = self._rules.get(origin)
+                if rules is not None:
+                    return rules
+                asked = self._asking.setdefault(origin, mine)
+            if asked is mine:
+                break
+            await asyncio.wait([asyncio.wrap_future(asked)])
+        try:
+            rules = await self._read_rules(client, origin, url)
+            with self._lock:
+                self._rules.put(origin, rules)
+            return rules
+        finally:
+            with self._lock:
+                del self._asking[origin]
+            mine.set_result(None)
 
-class InThread(httpx.AsyncBaseTransport):
-    """A transport that blocks, used where a fetch must be able to give up: what it still does then, it does in its thread."""
-
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Hand the request on."""
-        answer = await asyncio.get_running_loop().run_in_executor(_lookups, self._inner.handle_request, request)
-        if isinstance(answer.stream, httpx.AsyncByteStream):
-            return answer
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=_Pieces(answer), extensions=answer.extensions)
-
-
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert isinstance(self._answer.stream, httpx.SyncByteStream)
-        pieces = iter(self._answer.stream)
-        while (piece := await asyncio.get_running_loop().run_in_executor(_lookups, next, pieces, None)) is not None:
-            yield piece
-
-    async def aclose(self) -> None:
-        self._answer.close()
-
-
-class HttpRefused(ToolError):
-    """The server answered with an error status."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message, status)
-        self.status = status
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+    async def _read_rules(self, client: httpx.AsyncClient, origin: str, url: str) -> Rules:
+        try:
+            _, answer = await self._followed(client, f"{origin}/robots.txt", ROBOTS_BYTES, None, cut=True)
+            return Rules.read(answer.body, answer.content_type, cut=answer.cut)
+        except (HttpRefused, ServerFault) as error:
+            if error.status >= 400:
+                return Rules.of_status(error.status)
+        except ToolError:
+            pass
+        # RFC 9309: what cannot be reached must be taken to forbid everything
+        await asyncio.get_running_loop().run_in_executor(LOOKUPS, self.checked, url)  # a forbidden host says so itself
+        return Rules.of_status(UNREACHABLE)
 
 
 def _kind(headers: httpx.Headers) -> str:

@@ -1,37 +1,14 @@
-"""What training campaigns hand on about the machine they measured on.
+"""The machine that a training was measured on.
 
 `Setting` is a file of its own; the others stand in it and in the records of attempts.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from millrace.records.record import Record
-
-EnergyKind = Literal["measured", "attributed", "estimated", "unavailable"]
-"""Read from a counter; a share of that by CPU time; computed from a figure that was given; not to be had."""
-
-EnergyScope = Literal["host", "socket", "device", "process_tree"]
-
-
-class EnergyDomain(Record, frozen=True):
-    """What a counter counts, and how it lies to the others, so that nothing is added twice."""
-
-    SCHEMA: ClassVar[str] = "millrace.energy-domain/1"
-
-    name: str
-    """`cpu_package:0`, `dram:0`, `gpu:1` …, made by the source."""
-    scope: EnergyScope
-    method: str
-    """The counter that is read, or the model that is computed."""
-    kind: EnergyKind = "measured"
-    part_of: str | None = None
-    """The domain that already includes it."""
-    uncertainty: str | None = None
-    """In words; None: that of the counter."""
-    contains: tuple[str, ...] = ()
-    """Domains that are in it and are counted by themselves: it is shown beside a total and not added to it."""
+from millrace.records.training.energy import EnergyDomain
 
 
 class HostLoad(Record, frozen=True, kw_only=True):
@@ -47,6 +24,15 @@ class HostLoad(Record, frozen=True, kw_only=True):
     """The same without the campaign's own processes; None: either is unknown."""
     psi_cpu_some: float | None
     """The share of the time in which some process waited for a CPU, from /proc/pressure/cpu; None: there is no such file."""
+
+
+class ForegroundLoad(HostLoad, frozen=True, kw_only=True):
+    """What others did on the machine while a foreground trained."""
+
+    SCHEMA: ClassVar[str] = "millrace.foreground-load/1"
+
+    run_delay_s: float | None
+    """How long the foreground's threads were ready to run and had no CPU, from /proc/PID/task/*/schedstat; None: unknown."""
 
 
 class CoolingDown(Record, frozen=True, kw_only=True):
