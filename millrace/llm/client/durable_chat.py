@@ -143,7 +143,7 @@ class DurableChat:
             except asyncio.CancelledError:
                 if not pending.cancelled() or _is_cancelled():
                     raise
-                # whoever asked has been cancelled, which is no reason to give up here
+                # the first caller has been cancelled, which is no reason to give up here
         mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[keys.asked] = mine
         try:
@@ -153,7 +153,7 @@ class DurableChat:
                 mine.cancel()
             else:
                 mine.set_exception(error)
-                mine.exception()  # nobody else waiting is no second error
+                mine.exception()  # without another caller it is not logged a second time
             raise
         finally:
             del self._pending[keys.asked]

@@ -49,7 +49,7 @@ class SegmentWriter:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._write)
-        # one for each line: whoever stops waiting for his must not stop the others
+        # one for each line: a caller that is cancelled must not stop the others
         written: asyncio.Future[None] = loop.create_future()
         self._waiting.append(written)
         return offset, written
@@ -88,7 +88,7 @@ class SegmentWriter:
             for written in waiting:
                 if not written.done():
                     written.set_exception(self._broken)
-                    written.exception()  # whoever waits raises it; nobody waiting is no second error
+                    written.exception()  # the caller that waits raises it; without one it is not logged a second time
             return
         for written in waiting:
             if not written.done():

@@ -116,7 +116,7 @@ class EndpointPool:
             self._wake()
 
     def abandon(self, endpoint: Endpoint) -> None:
-        """Whoever waited for the answer is gone: the request says nothing about the endpoint."""
+        """The caller was cancelled: the request says nothing about the endpoint."""
         endpoint.breaker.probing = False
         self.release(endpoint)
 
@@ -165,7 +165,7 @@ class EndpointPool:
         self._check_dead()
 
     def stop(self, reason: EndpointDown) -> None:
-        """Nobody gets an endpoint any more."""
+        """From now on no request gets an endpoint."""
         self._dead = self._dead or reason
         while self._waiting:
             turn = self._waiting.popleft()
