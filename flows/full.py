@@ -35,7 +35,7 @@ class FullConfig(Settings):
     qa: QaSettings = QaSettings()
     """How questions are written and what they must pass."""
     improve: ImproveSettings = ImproveSettings()
-    """Whether and how the data is put to the test: trained on, and judged on held-out images. Off unless `enabled`."""
+    """Whether and how the data is tested: trained on, and judged on held-out images. Off unless `enabled`."""
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on."""
 

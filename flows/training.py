@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from millrace.orchestration.flow import flow
 from millrace.records.training.report import TrainingRun, TrainingSummary
+from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.journal import write_json
 from millrace.run.stage import Stage
@@ -22,7 +23,12 @@ def stages(config: TrainingConfig) -> list[Stage]:
     return [Training(config)]
 
 
-@flow(TrainingConfig, stages, cluster=lambda config: None, subcommands={"doctor": doctor})
+def cluster(config: TrainingConfig) -> ClusterSettings | None:
+    """It maps no shards."""
+    return ClusterSettings(class_path=config.cluster) if config.cluster else None
+
+
+@flow(TrainingConfig, stages, cluster=cluster, subcommands={"doctor": doctor})
 def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
     """Train, measure, compare."""
     done = run.do(Training(config))

@@ -1,6 +1,7 @@
 """The command `millrace`, which leads to the flows and to what is beside them.
 
 millrace NAME …            python -m flows.NAME …, wherever Millrace is installed
+millrace checkpoint verify PATH   here and now, without a flow: a run folder, --set and the rest are the flow's
 millrace lake import …      pictures of your own as a lake
 millrace rejudge RUN …      another judge on the answers of a finished run
 millrace configs [NAME]    the shipped settings
@@ -19,11 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from millrace.config import shipped_configs
 from millrace.errors import MillraceError, UsageError
-from millrace.lake.importing import command as import_command
-from millrace.orchestration.flow_command import EXIT_CODES
-from millrace.probing import rejudge_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,15 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     item's lineage). Returns the exit code.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["checkpoint"]:
+        from millrace.checkpoint.direct import command
+
+        if command.is_light(given[1:]):
+            return command.main(given[1:])
     package, names = flow_package()
     if given and given[0] in names:
         _run_flow(f"{package}.{given[0]}", given)
     options = command_parser(names).parse_args(given)
     if options.command == "lake":
+        from millrace.lake.importing import command as import_command
+
         return import_command.run(options)
     if options.command == "rejudge":
         return _rejudge(package, options)
     if options.command == "configs":
+        from millrace.config import shipped_configs
+
         flows = [options.flow] if options.flow else names
         lines = [f"millrace {flow} --config {name}" for flow in flows for name in shipped_configs(flow)]
         print("\n".join(lines))  # noqa: T201 - the command's answer
@@ -56,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rejudge(package: str, options: argparse.Namespace) -> int:
+    from millrace.probing import rejudge_command
+
     try:
         call = rejudge_command.flow_call(options)
     except MillraceError as error:
@@ -107,6 +115,10 @@ def flow_package() -> tuple[str, list[str]]:
 def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of `millrace` itself; its subcommands are listed for `--help` and for completion."""
     import shtab
+
+    from millrace.lake.importing import command as import_command
+    from millrace.orchestration.flow_command import EXIT_CODES
+    from millrace.probing import rejudge_command
 
     parser = argparse.ArgumentParser(prog="millrace", description=(__doc__ or "").split("\n\n")[0], epilog=EXIT_CODES)
     shtab.add_argument_to(parser, help="print a completion script for your shell and exit")

@@ -10,10 +10,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
@@ -41,6 +41,14 @@ class Settings(BaseModel):
         validate_default=True,
         field_title_generator=field_title,
     )
+
+    shorthands: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Words that may stand for the whole of these settings, and what each stands for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_out(cls, value: Any) -> Any:
+        return cls.shorthands.get(value, value) if isinstance(value, str) else value
 
 
 OPERATIONAL: JsonDict = {"operational": True}
@@ -100,9 +108,9 @@ def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = ()
     where = "the defaults"
     if path is not None:
         where = str(path)
-        data = _merged(data, read_mapping(path))
+        data = _merged(data, _spelt_out(model, read_mapping(path)))
     for override in overrides:
-        data = _merged(data, parse_override(override))
+        data = _merged(data, _spelt_out(model, parse_override(override)))
         where = f"{where} with --set" if "--set" not in where else where
     return parse_config(model, data, where=where)
 
@@ -147,7 +155,12 @@ def find_config(flow: str, given: Path) -> Path:
 
 def schema_text(model: type[BaseModel]) -> str:
     """The JSON Schema of a config, with which an editor completes and checks a YAML file: what `configs/schemas/` holds."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None and issubclass(inner, Settings) and inner.shorthands:
+            of_field = schema["properties"][name]
+            of_field["anyOf"] = [{"enum": sorted(inner.shorthands)}, {"$ref": of_field.pop("$ref")}]
     return json.dumps(schema, indent=1, ensure_ascii=False)
 
 
@@ -215,6 +228,16 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+
+
+def _spelt_out(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with words that stand for settings spelt out, so that single settings can be merged with them."""
+
+    def spelt_out(key: str, value: Any) -> Any:
+        inner = _model_in(model.model_fields[key].annotation) if isinstance(value, str) and key in model.model_fields else None
+        return inner.shorthands.get(value, value) if inner is not None and issubclass(inner, Settings) else value
+
+    return {key: spelt_out(key, value) for key, value in data.items()}
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

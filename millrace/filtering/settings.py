@@ -1,4 +1,4 @@
-"""Settings of `filtering`."""
+"""The settings of the filtering."""
 
 from __future__ import annotations
 

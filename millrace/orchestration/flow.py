@@ -85,6 +85,11 @@ class Definition:
             lines += lines_of(forecast.calls, ledger_of_run(run_dir))
         return lines
 
+    def needs_prefect(self, config: BaseModel) -> bool:
+        """Whether a run of the command has a Prefect server and tasks; else it works on this machine alone (`cluster: none`)."""
+        cluster = self.cluster(config)
+        return cluster is None or not cluster.is_none
+
     def check(self, config: BaseModel, run_dir: Path) -> None:
         """See that the config, the input and what lies beyond this machine are workable, before anything is started.
 
@@ -106,12 +111,29 @@ class Definition:
 
     def run(self, config: BaseModel, folder: RunFolder, begun: ClusterStart | None) -> dict[str, Any]:
         """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
+        if not self.needs_prefect(config):
+            from millrace.orchestration.cancellation import obeying_cancel
+
+            with obeying_cancel(folder.logs / "orphaned.log"):
+                return self.run_here(config, folder)
         from millrace.orchestration.prefect_run import open_prefect_run
 
         with open_prefect_run(self.name, folder, self.cluster(config), begun, self.tasks) as run:
-            summary = self.function(run, config)
-            run.finish(self.stages(config))
-            return {**msgspec.to_builtins(summary), "status": run.status}
+            return self._done(run, config)
+
+    def run_here(self, config: BaseModel, folder: RunFolder) -> dict[str, Any]:
+        """Do the run in `folder` with processes of our own; returns the same."""
+        from millrace.run.local import local_run_in
+
+        cluster = self.cluster(config)
+        assert cluster is not None
+        with local_run_in(folder, self.name, cluster.workers, in_processes=True) as run:
+            return self._done(run, config)
+
+    def _done(self, run: RunContext, config: BaseModel) -> dict[str, Any]:
+        summary = self.function(run, config)
+        run.finish(self.stages(config))
+        return {**msgspec.to_builtins(summary), "status": run.status}
 
 
 def flow(

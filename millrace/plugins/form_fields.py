@@ -71,7 +71,9 @@ class SettingsOf:
             what = f"the {self.kind} '{name}'"
             try:
                 model = settings_class(load_plugin(self.package, name, self.kind), self.kind, what)
-            except UsageError as problem:  # of another package: it must not take the form away; a config that names it is told
+            except (
+                UsageError
+            ) as problem:  # of another package: the form must open without it; a config that names it is refused with the reason
                 log.warning("left out of the form: %s", problem)
                 continue
             reference = handler(model.__pydantic_core_schema__)

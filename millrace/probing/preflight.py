@@ -13,6 +13,7 @@ from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
 from millrace.probing.settings import ProbingConfig
 from millrace.records.summaries import ProbingSummary
+from millrace.run.counted import counted
 
 if TYPE_CHECKING:
     from millrace.lake.files import LakeCheck
@@ -73,15 +74,16 @@ def reach(config: ProbingConfig) -> list[str]:
 def plan_lines(config: ProbingConfig) -> list[str]:
     """What the stage will do, for `--dry-run`. Touches nothing."""
     claims = check(config)
-    place = config.lake.path or f"{config.lake.images} embedded digit scenes"
+    place = config.lake.path or counted(config.lake.images, "embedded digit scenes")
     baseline, judge = (part.get("name", "?") for part in (config.baseline, config.judge))
-    until = f"until {config.target_failure_count} failures" if config.target_failure_count else f"{config.sample_size} images"
+    target = config.target_failure_count
+    until = f"until {counted(target, 'failures')}" if target else counted(config.sample_size, "images")
     ranks = config.torchrun.nnodes * config.torchrun.nproc_per_node
     return [
         f"images: {place}{_rows(config.lake.path)}",
         f"claims: {len(claims.claims)} of set '{claims.name}': {', '.join(claim.claim_id for claim in claims.claims)}",
-        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {config.failure_batch_size} images",
-        f"ranks: {ranks} ({config.torchrun.nnodes} machines, {config.torchrun.nproc_per_node} each)",
+        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {counted(config.failure_batch_size, 'images')}",
+        f"ranks: {ranks} ({counted(config.torchrun.nnodes, 'machines')}, {config.torchrun.nproc_per_node} each)",
     ]
 
 
@@ -115,7 +117,7 @@ def _rows(lake: Path | None) -> str:
     if lake is None:
         return ""
     found = _lake(lake)
-    return f" ({len(found.usable)} files, {found.rows:,} rows)"
+    return f" ({counted(len(found.usable), 'files')}, {counted(found.rows, 'rows')})"
 
 
 def _lake(folder: Path) -> LakeCheck:

@@ -45,7 +45,7 @@ class TorchrunSettings(Settings):
     rdzv_id: str = "millrace"
     """Name of the job at the rendezvous."""
     max_restarts: NonNegativeInt = 3
-    """How often the ranks are started again after one has died, or a machine was lost."""
+    """How often the ranks are started again after one has crashed, or a machine was lost."""
     device: str = "auto"
     """`auto` (a GPU for each rank where there are GPUs), `cpu` or `cuda`."""
 

@@ -15,6 +15,7 @@ from millrace.probing import preflight
 from millrace.probing.settings import LakeSettings, ProbingConfig
 from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
+from millrace.run.counted import counted
 from millrace.run.journal import read_json
 from millrace.run.stage import Forecast, Stage
 
@@ -110,7 +111,7 @@ class Probing(Stage):
             machines = run.machines if self.hosts > 1 else None
             run.call(run_ranks, config, lake, folder, run.folder.logs, show, machines)
             summary = run.call(settle_outcomes, config, lake, folder)
-            bar.note = f"{summary.images} images, {summary.went_out} claims"
+            bar.note = f"{counted(summary.images, 'images')}, {counted(summary.went_out, 'claims')}"
         preflight.check_infrastructure(summary, config.max_failure_rate)
         return structs.replace(summary, target=target, lake=str(lake.absolute()))
 

@@ -1,4 +1,4 @@
-"""What the question stage can be told."""
+"""The settings of the question stage."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Finish = Literal["stop", "length", "tool_calls", "refusal"]
 FailureKind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
 """Classes of a failed attempt.
 
-connection: no answer, or the connection broke; costs no attempt, the breaker counts it.
+connection: no server answers or the line broke; costs no attempt, the breaker counts it.
 timeout: no complete answer in time.      server: 5xx.      malformed: a 200 that is no chat reply.
 overload: 429, 503, 529, an account that may be empty; costs no attempt, the in-flight limit goes down.
 rejected: any other 4xx or a redirect; never repeated.      credentials: 401, 403; never repeated, ends a run soon.

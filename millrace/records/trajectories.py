@@ -17,8 +17,8 @@ SeedMatch = Literal["keyword", "text", "fallback"]
 
 CallStatus = Literal["ok", "error"]
 CallCause = Literal["", "refused", "ended", "unavailable"]
-"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that died), or a server that
-the tool asks was at fault. Only a refused call is a mistake of the policy that made it."""
+"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that ended), or a server that
+the tool asks was at fault. Only a refused call is a mistake of its caller."""
 
 Number = int | float
 """Written as it is: a whole number stays one."""

@@ -48,6 +48,7 @@ from millrace.reporting.full_report import (
 )
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.reporting.stage_times import StageTime
+from millrace.run.counted import counted
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_json, read_record, read_records, write_json
@@ -78,7 +79,7 @@ def conclude(run: RunContext, claims: ClaimSet) -> MainJobSummary:
     run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
     run.show_text("report", as_markdown(data, folder), "What the run found")
     write_json(folder / "summary.json", summary)
-    run.progress.say(f"{summary.dataset.rows} questions in {folder / 'dataset'}, report in {folder / 'report.html'}")
+    run.progress.say(f"{counted(summary.dataset.rows, 'questions')} in {folder / 'dataset'}, report in {folder / 'report.html'}")
     return summary
 
 
@@ -233,15 +234,15 @@ def report_data(folder: Path, summary: MainJobSummary, claims: Mapping[str, tupl
 
 def _paid(row: LedgerRow) -> PaidRow:
     """A line of the ledger; where a part of it is unknown the whole is, and not a sum that looks complete."""
-    counted, priced = not row.unknown_tokens, not row.unknown_cost
+    known, priced = not row.unknown_tokens, not row.unknown_cost
     return PaidRow(
         day=row.day,
         stage=row.stage,
         model=row.model,
         calls=row.calls,
         requests=row.requests,
-        input_tokens=row.input_tokens if counted else None,
-        output_tokens=row.output_tokens if counted else None,
+        input_tokens=row.input_tokens if known else None,
+        output_tokens=row.output_tokens if known else None,
         cost_usd=row.cost_usd if priced else None,
         cut_off=row.cut_off,
         filtered=row.filtered,

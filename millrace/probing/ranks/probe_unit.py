@@ -142,7 +142,7 @@ def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, 
         subject = rules.choose_subject(claim, row, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
     except ItemFailed as failure:
         return None, failure.reason, failure.detail
-    except Exception as error:  # noqa: BLE001 - an annotation that its own kind stumbles over costs its claims, not the run
+    except Exception as error:  # noqa: BLE001 - an annotation that its own kind fails on costs its claims, not the run
         return None, "bad_annotation", f"{type(error).__name__}: {error}"
     return subject, "no_subject", ""
 

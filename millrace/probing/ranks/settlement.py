@@ -144,11 +144,6 @@ def count_outcome(record: ProbedClaim, tally: Tally) -> None:
         tally.factors.setdefault(factor, Counter())[outcome] += 1
 
 
-def finished_units(work: Path) -> int:
-    """How many units are finished."""
-    return sum(1 for _ in work.glob("unit-*.jsonl"))
-
-
 def open_unit(work: Path, index: int) -> Journal:
     """The journal of unit `index`."""
     return Journal(unit_path(work, index))
