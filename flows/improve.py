@@ -6,7 +6,7 @@
 
 Works on the folder of a finished `flows.full` or `flows.probing`; with a section `probing` it probes the pool first. Trains the
 model on several choices of data of one size (arms), asks every trained model about the same held-out images, and
-leaves a verdict in `RUN_DIR/improve/summary.json` and `report.html`. `verify` computes every figure anew from the journals.
+leaves a verdict in `RUN_DIR/improve/summary.json` and `report.html`. `verify` computes every figure again from the journals.
 """
 
 from __future__ import annotations

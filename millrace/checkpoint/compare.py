@@ -27,7 +27,7 @@ from millrace.records.checkpoint import ReaderTime
 
 
 def destinations(metadata: Metadata) -> dict[str, torch.Tensor]:
-    """Memory for every tensor of a checkpoint, touched, so that page faults are nobody's time."""
+    """Memory for every tensor of a checkpoint, touched, so that page faults are in no reader's time."""
     described = metadata.state_dict_metadata.items()
     return {
         name: torch.empty(one.size, dtype=one.properties.dtype, device="cpu").zero_()

@@ -1,4 +1,4 @@
-"""What `flows.checkpoint` can be told."""
+"""Settings of `checkpoint`."""
 
 from __future__ import annotations
 

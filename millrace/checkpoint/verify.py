@@ -186,7 +186,7 @@ def _look_at(
         try:
             head = head_at(index, file, info, opened)
         except UnknownDtype:
-            return ""  # nobody can say more about it than its place
+            return ""  # nothing but its place is known of it
         except (UnusualItemError, SafetensorsError) as unusual:
             if info.length > HEAD_BYTES << 10:
                 return f"not a plain tensor ({unusual}), and too large to be checked as a whole"

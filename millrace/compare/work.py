@@ -27,7 +27,7 @@ def compare_sides(
 ) -> CompareStageSummary:
     """Compare two finished probings; returns the stage's summary.
 
-    Everything is made anew from the two journals, so a run that is taken up again ends with the same files.
+    Everything is computed from the two journals each time, so a resumed run ends with the same files.
 
     Args:
         before: the first.
@@ -71,7 +71,7 @@ def compare_sides(
 
 
 def labels_of(before: Side, after: Side, settings: CompareSettings, how: HowAsked) -> tuple[str, str]:
-    """What the two models are called: as the settings say, else by their names, told apart by what differs between them."""
+    """What the two models are called: as the settings say, else by their names, and by what differs between the two."""
     names = [_model(side)[0] or str(side.config.get("baseline", {}).get("name", "?")) for side in (before, after)]
     if names[0] == names[1]:
         differing = [one for one in how.differences(before.config, after.config) if one[0].startswith("probing.baseline.")]

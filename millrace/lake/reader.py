@@ -170,10 +170,10 @@ class LakeReader:
 
 def _stamp(file: Path) -> Stamp:
     try:
-        told = file.stat()
+        status = file.stat()
     except OSError:
         return 0, 0
-    return told.st_mtime_ns, told.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def read_row(lake: Path, ref: ImageRef) -> LakeRow:

@@ -73,7 +73,7 @@ def run_chat(settings: ModelSettings) -> BlockingChat:
 
 
 def close_run_chats() -> None:
-    """Close all models of this process; the next `run_chat` opens them anew."""
+    """Close all models of this process; the next `run_chat` opens them again."""
     with _lock:
         for chat in _open.values():
             chat.close()

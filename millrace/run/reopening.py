@@ -1,4 +1,4 @@
-"""A finished stage is taken up again where it is outdated: its input has grown, or a limit that cut something off is higher.
+"""A finished stage is resumed where it is outdated: its input has grown, or a limit that cut something off is higher.
 
 Covers: a kill at any moment of it (the folder still holds the old config, so the next start finds the rest), a config that
 differs in more than that (refused before anything is touched). Does not cover: answers that were not kept (`cache: off`): those

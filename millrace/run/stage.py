@@ -131,7 +131,7 @@ class Stage(ABC):
 
 
 def check_in_order(stages: Sequence[Stage], run_dir: Path) -> None:
-    """`Stage.check` of all stages of a flow, each told which stages run before it.
+    """`Stage.check` of all stages of a flow, each with the names of the stages that run before it.
 
     Raises:
         UsageError, InputError: what is wrong, in one sentence.

@@ -43,7 +43,7 @@ class Loading:
         in_order: finish and commit each item before the next is resolved, as torch does. For planners with a `commit_tensor`
             of their own: they may hand out one staging tensor again and again.
         staging: bytes of staging memory in all; None: by default.
-        on_bytes: told how many bytes have arrived.
+        on_bytes: called with how many bytes have arrived.
         info_of: where a request is stored, for a second look at its head.
     """
 

@@ -31,7 +31,7 @@ class OpenFiles:
     Args:
         folder: the checkpoint; a URL as a string.
         files: how bytes are read.
-        watch: told of every call that may wait for the file system.
+        watch: notes every call that may wait for the file system.
     """
 
     def __init__(self, folder: Path | str, files: Files, watch: Watch | None = None) -> None:

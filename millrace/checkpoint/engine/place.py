@@ -121,7 +121,7 @@ class WatchedFiles:
 
     Args:
         files: how bytes are read.
-        watch: told of each call.
+        watch: notes each call.
     """
 
     def __init__(self, files: Files, watch: Watch) -> None:

@@ -1,4 +1,4 @@
-"""`millrace improve verify RUN_DIR`: every figure of a finished run, computed anew."""
+"""`millrace improve verify RUN_DIR`: every figure of a finished run, computed again."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class KnownAbilities:
         try:
             self.now = msgspec.json.decode(self._path.read_bytes(), type=Abilities)
         except (OSError, msgspec.DecodeError):
-            return  # none yet; a damaged file is found out anew
+            return  # none yet; what a damaged file held is found out again
 
     def learn(self, change: Callable[[Abilities], Abilities]) -> None:
         """Add a finding to what all processes know."""

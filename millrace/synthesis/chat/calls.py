@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from millrace.llm import Reply, ToolCall
+from millrace.records.trajectories import Arguments
 from millrace.synthesis.environments import Action
 
 MAX_DEPTH = 32
@@ -26,7 +27,7 @@ def actions_of(reply: Reply) -> list[Action]:
     return [Action(name, parameters) for name, parameters in written_calls(reply.text)]
 
 
-def arguments_of(call: ToolCall) -> dict[str, Any]:
+def arguments_of(call: ToolCall) -> Arguments:
     """The arguments; what is no JSON object that all can read is passed on, so that the tool's error can be fed back."""
     if call.invalid is not None:
         return {"not_json": printable(call.invalid)}
@@ -36,10 +37,10 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
         return {"not_json": str(error)}
 
 
-def written_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
+def written_calls(text: str) -> list[tuple[str, Arguments]]:
     """The calls that a model wrote as JSON in its text, in order; other words and other objects are passed over."""
     decoder = json.JSONDecoder()
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, Arguments]] = []
     text = text[:MAX_CALL_CHARS]
     place = 0
     while (start := text.find("{", place)) >= 0:
@@ -65,7 +66,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _object(value: dict[str, Any]) -> dict[str, Any]:
+def _object(value: Arguments) -> Arguments:
     checked = _checked(value, 0)
     assert isinstance(checked, dict)
     return checked

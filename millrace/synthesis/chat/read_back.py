@@ -20,10 +20,10 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
+from millrace.records.trajectories import Arguments
 from millrace.synthesis.environments import Action, Environment, Observation, Operator, Unprovable, Value, Verifier
 from millrace.synthesis.scoring.answers import type_of
 from millrace.synthesis.writing import answer_text
@@ -92,8 +92,8 @@ class _Reader:
             self.used.append(operator)
             yield Reading(value, operator.gives, (*values, value), operator)
 
-    def _constants(self, words: Mapping[str, str], values: Sequence[Value]) -> dict[str, Any]:
-        args: dict[str, Any] = {}
+    def _constants(self, words: Mapping[str, str], values: Sequence[Value]) -> Arguments:
+        args: Arguments = {}
         for name, said in words.items():
             if name in (SAID_INPUT, "v"):
                 continue

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from millrace.config import Settings
+from millrace.records.trajectories import Arguments
 from millrace.run.ids import hash_files
 from millrace.synthesis.environments import Constants, Operator, Start, Tool, ToolError, Value, result_of
 from millrace.synthesis.environments.families.verifier import FamilyVerifier
@@ -85,7 +86,7 @@ class FamiliesEnvironment:
             level = SAID.index(values[0]) if values[0] in SAID else rng.choice(self.options.levels)
             return {"level": level, "seed": rng.randrange(2**40)}
 
-        def act(args: Mapping[str, Any], values: Sequence[Value]) -> dict[str, Any]:
+        def act(args: Mapping[str, Any], values: Sequence[Value]) -> Arguments:
             return {"family": name, "level": args["level"], "seed": args["seed"]}
 
         def read(args: Mapping[str, Any], values: Sequence[Value], text: str) -> Value:
