@@ -231,7 +231,8 @@ def outcomes(folder: Path) -> dict[str, set[str]]:
     for name in ("rejected", "failures"):
         for record in read_jsonl(folder / f"{name}.jsonl"):
             kind = kinds.get(record["source_id"]) or record["seed_data"]
-            found.setdefault(kind, set()).add(record["reason"])
+            refined = record["detail"].partition(":")[0] if record["reason"] == "no_usable_step" else record["reason"]
+            found.setdefault(kind, set()).add(refined)
     return found
 
 

@@ -8,8 +8,7 @@
 | `empty_reply` | it answered nothing |
 | `no_call` | it answered in words, or in what is no call |
 | `only_repeats` | it called for nothing that was not called before |
-| `unknown_tool` | it called tools that there are not |
-| `bad_arguments` | its calls were refused for their arguments, or by the tool |
+| `no_usable_step` | its calls were refused; the detail begins with `unknown_tool` or `bad_arguments` |
 | `tools_unavailable` | the tools could not answer: a server that they ask was at fault, or a call had to be ended |
 | `stopped_early` | its calls worked, and it stopped before a path was long enough |
 
@@ -84,9 +83,12 @@ def nothing_made(tree: Tree, said: Counter[str], last: str) -> Rejected:
     if steps:
         outside = [node for node in steps if node.observation.cause in ("ended", "unavailable")]
         unknown = [node for node in steps if node.observation.text.startswith(UNKNOWN_TOOL)]
-        reason = "tools_unavailable" if outside else "unknown_tool" if len(unknown) * 2 > len(steps) else "bad_arguments"
         shown = (outside or unknown or steps)[-1].observation.text[:SHOWN_CHARS]
-        return _rejected(tree, reason, f"{len(steps)} calls, none usable; the last: {shown}")
+        detail = f"{len(steps)} calls, none usable; the last: {shown}"
+        if outside:
+            return _rejected(tree, "tools_unavailable", detail)
+        kind = "unknown_tool" if len(unknown) * 2 > len(steps) else "bad_arguments"
+        return _rejected(tree, "no_usable_step", f"{kind}: {detail}")
     reason = said.most_common(1)[0][0] if said else "no_call"
     return _rejected(tree, reason, f"{said.total()} answers and no call{words}")
 
