@@ -82,7 +82,8 @@ def test_a_shipped_config_leads_an_editor_to_its_schema_and_passes_it(path: Path
         ("full", {"probing": {"sample_sise": 3}}, "'sample_sise' was unexpected"),
         ("full", {"probing": {"lake": {"images": "many"}}}, "'many' is not of type 'integer'"),
         ("filtering", {"filtering": {"quota": -1}}, "-1 is not valid under any of the given schemas"),
-        ("synthesis", {"max_workers": 0}, "0 is less than or equal to the minimum of 0"),
+        ("synthesis", {"max_retries": 0}, "0 is less than or equal to the minimum of 0"),
+        ("synthesis", {"max_workers": 0}, "0 is not valid under any of the given schemas"),  # a number from 1, or `auto`
         ("training", {"mode": "paralel"}, "'paralel' is not one of ['default', 'mutation', 'parallel']"),
     ],
 )

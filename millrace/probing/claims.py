@@ -201,11 +201,6 @@ def reworded(claims: ClaimSet, wordings: Mapping[str, str]) -> ClaimSet:
     return replace(claims, claims=used, sha256=sha256(canonical([claims.sha256, dict(sorted(wordings.items()))])).hexdigest())
 
 
-def claim_set_names() -> list[str]:
-    """The claim sets that have a name: shipped, or of an entry point."""
-    return list(plugin_files(PACKAGE, "yaml"))
-
-
 def load_claims(
     name_or_path: str | Path = "default", enabled: Sequence[str] = (), *, failure_reasons: Path | None = None
 ) -> ClaimSet:

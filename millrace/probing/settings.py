@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -11,6 +11,7 @@ from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
 from millrace.lake.annotations import ANY
 from millrace.plugins.form_fields import NameOf, SettingsOf
 from millrace.probing.claims import ClaimSet, load_claims, reworded
+from millrace.records.record import PluginChoice
 
 
 class LakeSettings(Settings):
@@ -44,7 +45,7 @@ class TorchrunSettings(Settings):
     rdzv_id: str = "millrace"
     """Name of the job at the rendezvous."""
     max_restarts: NonNegativeInt = 3
-    """How often the ranks are started again after one has died, or a machine was lost."""
+    """How often the ranks are started again after one has crashed, or a machine was lost."""
     device: str = "auto"
     """`auto` (a GPU for each rank where there are GPUs), `cpu` or `cuda`."""
 
@@ -64,15 +65,18 @@ class ProbingConfig(Settings):
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
+    baseline: Annotated[PluginChoice, SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.probing.baselines:baseline_settings"),
     )
     """The model under test: its plug-in's `name` and settings."""
-    judge: Annotated[dict[str, Any], SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
+    judge: Annotated[PluginChoice, SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("millrace.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""
+    answers_of: Path | None = None
+    """A finished run whose model's answers are kept and judged anew: only the judge is asked (`millrace rejudge`). Empty asks the
+    model."""
     target_failure_count: PositiveInt | None = 1000
     """Stop at exactly this many failures; empty probes `sample_size` images instead."""
     sample_size: PositiveInt = 200

@@ -180,6 +180,21 @@ class TrainingJob(Record, frozen=True, kw_only=True):
         return f"{self.arm}-{self.number}"
 
 
+class FineTuning(Record, frozen=True, kw_only=True):
+    """`fine_tune.json`: what the embedded trainer's program does. Source: the job, and the trainer's settings."""
+
+    SCHEMA: ClassVar[str] = "millrace.fine_tuning/1"
+
+    job: TrainingJob
+    rate: float
+    """The learning rate at the top of the one cycle."""
+    weight_decay: float
+    hold: float
+    """Weight of the divergence from the model before; 0: none."""
+    blend: float
+    """How far the result lies between the weights before (0) and after (1)."""
+
+
 class Trained(Record, frozen=True, kw_only=True):
     """What became of one training."""
 

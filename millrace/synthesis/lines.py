@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET, UnsetType
+
 from millrace.records import synthesis as records
 from millrace.records import trajectories
 from millrace.run.ids import content_id
@@ -102,7 +104,7 @@ def item_record(
             necessary_hops=len(hops) if necessary else None,
             leak=False,
             dup_cluster=None,
-            difficulty=len(hops),
+            difficulty=_difficulty(environment, hops),
         ),
         provenance=records.Provenance(
             policy=policy,
@@ -118,6 +120,17 @@ def item_record(
         metadata=metadata_of(config, trajectory),
         cost=cost,
     )
+
+
+def status_in_row(item: records.QAItem) -> records.ItemStatus | UnsetType:
+    """What an export's row says of how its answer was checked: nothing of a proven one."""
+    return UNSET if item.verification.status == "verified" else item.verification.status
+
+
+def _difficulty(environment: Environment, hops: Sequence[trajectories.Hop]) -> int:
+    """The level that a hop was drawn at, where its operator has levels, else the number of hops."""
+    levels = [int(hop.args["level"]) for hop in hops if environment.operators[hop.op].graded]
+    return max(levels, default=len(hops))
 
 
 def metadata_of(config: SynthesisConfig, trajectory: trajectories.Trajectory) -> records.ItemMetadata:

@@ -52,11 +52,11 @@ def write_question(environment: Environment, chain: Chain, language: str) -> str
         words = _words(frames, hop.args) | {"x": references[-1], "v": letter}
         if "other" in hop.args:
             words["other"] = references[hop.args["other"]]
-        phrase = said.format(**words)
+        phrase = operator.say(hop.args, language) if operator.say is not None else said.format(**words)
         sentences.append(phrase if "{v}" in said else _choose(frames["hop"], rng).format(v=letter, phrase=phrase))
         references.append(letter)
     sentences.append(_choose(frames["ask"], rng).format(v=references[-1]))
-    return ("" if language == "zh" else " ").join(sentences)
+    return ("" if language == "zh" else " ").join(sentence for sentence in sentences if sentence)
 
 
 def answer_text(value: Value) -> str:

@@ -72,7 +72,7 @@ def plugin_under_test(given: str, settings: str | None = None) -> PluginUnderTes
 
 
 def kind_of(name: str) -> str:
-    """The kind of a module of the user's, by what it has: that whose required parts it has most of.
+    """The kind of a module of the user's, by what it has: that of which it has the most required parts, missing ones taken off.
 
     Raises:
         UsageError: it has none of any kind's.
@@ -82,9 +82,9 @@ def kind_of(name: str) -> str:
     for kind in plugin_names(PACKAGE):
         contract = importlib.import_module(load_plugin(PACKAGE, kind, "kind of plug-in").FOLDER).Plugin
         required = [member.name for member in members_of(contract) if member.required]
-        share = sum(part in vars(module) for part in required) / len(required)
-        if share:
-            found[kind] = share
+        there = sum(part in vars(module) for part in required)
+        if there:
+            found[kind] = 2 * there - len(required)
     if not found:
         known = ", ".join(plugin_names(PACKAGE))
         raise UsageError(

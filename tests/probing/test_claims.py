@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from millrace.errors import UsageError
-from millrace.probing.claims import CLAIM_SETS, claim_set_names, fill, load_claims, placeholders
+from millrace.plugins.loading import plugin_files
+from millrace.probing.claims import CLAIM_SETS, PACKAGE, fill, load_claims, placeholders
 from millrace.probing.settings import ProbingConfig
 
 ENABLED = {
@@ -92,7 +93,7 @@ def test_the_default_set_enables_eight_claims_and_knows_thirteen() -> None:
     assert len(claims.failure_reasons) == 13
 
 
-@pytest.mark.parametrize("name", claim_set_names())
+@pytest.mark.parametrize("name", list(plugin_files(PACKAGE, "yaml")))
 def test_every_shipped_set_loads_and_says_each_slot_in_several_ways(name: str) -> None:
     for claim in load_claims(name).claims:
         assert set(claim.paraphrases) == set(claim.answer_slots)

@@ -26,6 +26,8 @@ WORD = "environment"
 DISAGREE = "the verifier"
 """In the note on a hop for which tool and verifier have two values; one that is ambiguous or out of reach says something else."""
 LIMITS = Limits(max_depth=4, depth_threshold=2)
+ONE_HOP = Limits(max_depth=1, min_depth=1, depth_threshold=1)
+"""Of a world in which nothing follows on an answer."""
 
 
 @contextlib.contextmanager
@@ -38,8 +40,15 @@ def opened(name: str, settings: Mapping[str, Any]) -> Iterator[Environment]:
         environment.close()
 
 
-def grown(environment: Environment, seed: str = SEEDS[0], limits: Limits = LIMITS, run_seed: int = 0) -> Tree:
+def limits_of(environment: Environment) -> Limits:
+    """The shape of the trees that are tried: as deep as its operators lead."""
+    takes = {operator.takes for operator in environment.operators.values()}
+    return LIMITS if any(operator.gives in takes for operator in environment.operators.values()) else ONE_HOP
+
+
+def grown(environment: Environment, seed: str = SEEDS[0], limits: Limits | None = None, run_seed: int = 0) -> Tree:
     """A tree of what a program tries from a seed."""
+    limits = limits or limits_of(environment)
     tree = Tree(seed, "src_test", environment.start(seed, random.Random(seed)))
     work = sample_trajectories(tree, environment, ProgrammaticPolicy(), limits, run_seed=run_seed)
     return asyncio.run(work)
@@ -111,15 +120,16 @@ def something_starts_and_some_operator_goes_on_from_there(environment: Environme
 
 def a_tree_has_the_shape_that_was_asked_for_and_no_action_twice(environment: Environment) -> None:
     """The limits of depth and branching hold whatever the operators draw."""
+    limits = limits_of(environment)
     for tree in trees(environment):
         nodes = list(tree.nodes.values())
         actions = [signature(node.action) for node in nodes if node.action]
         kept(len(actions) == len(set(actions)), f"the same action stands twice in the tree of '{tree.seed}'")
         for node in nodes:
             usable = [child for child in node.children_ids if tree.nodes[child].usable]
-            most = LIMITS.branching_factor if node.depth < LIMITS.depth_threshold else 1
+            most = limits.branching_factor if node.depth < limits.depth_threshold else 1
             kept(len(usable) <= most, f"a node at depth {node.depth} has {len(usable)} children")
-            kept(node.depth <= LIMITS.max_depth, f"a node lies at depth {node.depth}")
+            kept(node.depth <= limits.max_depth, f"a node lies at depth {node.depth}")
         kept(len(nodes) > 1, f"nothing could be tried from '{tree.seed}': does `draw` of every operator give None?")
 
 
@@ -135,11 +145,13 @@ def the_same_seed_grows_the_same_tree_and_another_run_seed_another(environment: 
 
 
 def some_path_is_long_enough_for_a_question(environment: Environment) -> None:
-    """Two actions, each with a value that could be read out of its observation."""
-    found = [path for tree in trees(environment) for path in _paths(tree)]
+    """Two actions (one, where nothing can follow), each with a value that could be read out of its observation."""
+    least = limits_of(environment).min_depth
+    found = [path for tree in trees(environment) for path in _paths(environment, tree)]
     notes = [node.note or node.observation.text for tree in trees(environment) for node in tree.nodes.values() if not node.usable]
     kept(
-        found, f"no path has two actions whose values could be read; the first thing that went wrong: {(notes or ['nothing'])[0]}"
+        found,
+        f"no path has {least} actions whose values could be read; the first thing that went wrong: {(notes or ['nothing'])[0]}",
     )
 
 
@@ -179,18 +191,18 @@ def its_verifier_makes_the_start_again(environment: Environment) -> None:
 
 
 def it_closes_twice(environment: Environment) -> None:
-    """Whoever opened it may close it again while it cleans up."""
+    """It may be closed again while a run cleans up."""
     environment.close()
     environment.close()
 
 
-def _paths(tree: Tree) -> list[list[Node]]:
-    return [tree.path(leaf)[1:] for leaf in tree.leaves(2)]
+def _paths(environment: Environment, tree: Tree) -> list[list[Node]]:
+    return [tree.path(leaf)[1:] for leaf in tree.leaves(limits_of(environment).min_depth)]
 
 
 def _hops(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any], list[Any], Any]]:
     for tree in trees(environment):
-        for path in _paths(tree):
+        for path in _paths(environment, tree):
             values = [tree.start.value]
             for node in path:
                 if node.op is not None:
