@@ -57,7 +57,7 @@ class Probing(Stage):
         if self.config.answers_of is None:
             preflight.check(self.config)
         else:
-            from millrace.probing.rejudging import check_earlier
+            from millrace.probing.asking_again.another_judge import check_earlier
 
             preflight.check_models(self.config)
             check_earlier(self.config, self.config.answers_of)
@@ -68,7 +68,7 @@ class Probing(Stage):
 
     def _plan_rejudging(self, forecast: Forecast, earlier: Path) -> list[str]:
         from millrace.probing import expected_calls as expected
-        from millrace.probing.rejudging import check_earlier, earlier_summary
+        from millrace.probing.asking_again.another_judge import check_earlier, earlier_summary
 
         preflight.check_models(self.config)
         check_earlier(self.config, earlier)
@@ -117,7 +117,7 @@ class Probing(Stage):
 
     def _rejudge(self, run: RunContext, folder: Path, earlier: Path) -> ProbingSummary:
         """Outcomes of an earlier run → the same, decided by this run's judge."""
-        from millrace.probing.rejudging import earlier_summary, rejudge_shard, settle_rejudged
+        from millrace.probing.asking_again.another_judge import earlier_summary, rejudge_shard, settle_rejudged
 
         before = earlier_summary(earlier)
         lake, probing = before.lake_folder, self.config.model_dump(mode="json")
@@ -238,7 +238,7 @@ class AskAnother:
 
     def function(self) -> Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ProbingSummary]:
         """`probe_another`, which workers call for each model."""
-        from millrace.probing.another_model import probe_another
+        from millrace.probing.asking_again.another_model import probe_another
 
         return probe_another
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from millrace.errors import InputError, MillraceError, UsageError
-from millrace.probing.another_model import config_for, probe_another
+from millrace.probing.asking_again.another_model import config_for, probe_another
 from millrace.probing.settings import LakeSettings, ProbingConfig
 from millrace.probing.stage import AskAnother
 from millrace.records.summaries import ProbingSummary

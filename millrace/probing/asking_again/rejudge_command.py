@@ -47,7 +47,7 @@ def flow_call(options: argparse.Namespace) -> FlowCall:
     Raises:
         UsageError: RUN is no run whose answers could be judged anew.
     """
-    from millrace.probing.rejudging import earlier_summary
+    from millrace.probing.asking_again.another_judge import earlier_summary
     from millrace.run.journal import read_json
 
     run: Path = options.run

@@ -14,12 +14,12 @@ from millrace.cli import main
 from millrace.config import Settings
 from millrace.errors import RunFailed, UsageError
 from millrace.lake.parquet import lake_files, stream_rows
+from millrace.probing.asking_again.another_judge import rejudge_shard
+from millrace.probing.asking_again.rejudge_command import CONFIG, flow_call
 from millrace.probing.baselines import Completion
 from millrace.probing.judges import Verdict, judge_settings, open_judge
 from millrace.probing.ranks.probe_unit import Probe, probe_row
 from millrace.probing.ranks.settlement import Tally, count_outcome, summary_of
-from millrace.probing.rejudge_command import CONFIG, flow_call
-from millrace.probing.rejudging import rejudge_shard
 from millrace.probing.settings import ProbingConfig
 from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
 from millrace.records.summaries import ProbingSummary
@@ -27,13 +27,13 @@ from millrace.run.journal import read_json, read_record, read_records, write_jso
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
 
 COIN: dict[str, Any] = {"name": "tests.probing.coin_baseline", "raises_on": ["counting_object_instances"]}
-STRICT = {"name": "tests.probing.test_rejudging"}
+STRICT = {"name": "tests.probing.test_another_judge"}
 
 
 class JudgeSettings(Settings):
     """A judge for which nothing is right."""
 
-    name: str = "tests.probing.test_rejudging"
+    name: str = "tests.probing.test_another_judge"
     raises: bool = False
 
 
