@@ -16,7 +16,7 @@ from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 
 if TYPE_CHECKING:
-    from millrace.improve.cells import Cell
+    from millrace.improve.judging.cells import Cell
     from millrace.improve.splits import Split
     from millrace.records.improve import PoolItem
 
@@ -56,8 +56,8 @@ class Improve(Stage):
     def run(self, run: RunContext, folder: Path) -> ImproveSummary:
         """Test images → plan → training sets → trainings → the same images asked again → figures and verdict."""
         from millrace.improve.arms import arm_name
-        from millrace.improve.cells import cells_of
-        from millrace.improve.conclusion import conclude
+        from millrace.improve.judging.cells import cells_of
+        from millrace.improve.judging.conclusion import conclude
         from millrace.improve.plan import BASE, keep_plan, make_plan, plan_hash
         from millrace.improve.pool import read_pool
         from millrace.improve.train import begin_again, train_arm

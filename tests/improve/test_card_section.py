@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.improve.card_section import write_on_card
+from millrace.improve.judging.card_section import write_on_card
 from millrace.records.results.improve import ImproveSummary
 from millrace.run.journal import read_record
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace.errors import InputError
-from millrace.improve.scaling import records_for, saved, sentences
+from millrace.improve.judging.scaling import records_for, saved, sentences
 from millrace.improve.sizes import name_of, split_name
 from millrace.improve.verification.figures_again import differing_figures
 from millrace.records.results.improve import Difference, ScalePoint

@@ -16,8 +16,8 @@ Answer = Literal["helps", "no_evidence", "harms"]
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Failure rates of two arms on the same things asked. A difference is treated minus control: below 0 is better.
 
-    Source: `millrace.improve.figures`. Rates and differences are shares, 0 to 1; None: nothing was asked, or there are too few
-    images or seeds for an interval.
+    Source: `millrace.improve.judging.figures`. Rates and differences are shares, 0 to 1; None: nothing was asked, or
+    there are too few images or seeds for an interval.
     """
 
     asked: int

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from millrace.improve.judged import Judged, by_image
+from millrace.improve.judging.judged import Judged, by_image
 from millrace.improve.plan import BASE
 from millrace.records.improve import Hypothesis, Plan
 from millrace.records.outcome import FAILURES

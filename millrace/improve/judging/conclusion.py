@@ -8,14 +8,14 @@ from pathlib import Path
 from msgspec import UNSET
 
 from millrace.improve.arms import arm_name
-from millrace.improve.card_section import write_on_card
-from millrace.improve.cells import Cell, judge_cells
-from millrace.improve.figures import compare_all
-from millrace.improve.judged import judged_together
+from millrace.improve.judging.card_section import write_on_card
+from millrace.improve.judging.cells import Cell, judge_cells
+from millrace.improve.judging.figures import compare_all
+from millrace.improve.judging.judged import judged_together
+from millrace.improve.judging.report import gallery_of, write_report
+from millrace.improve.judging.scaling import curve, saved, sentences
+from millrace.improve.judging.verdict import Verdict, decide, interval
 from millrace.improve.plan import BASE, plan_hash
-from millrace.improve.report import gallery_of, write_report
-from millrace.improve.scaling import curve, saved, sentences
-from millrace.improve.verdict import Verdict, decide, interval
 from millrace.records.improve import Plan, Trained
 from millrace.records.results.improve import Comparison, ImproveSummary, TrainingSeconds
 from millrace.run.context import RunContext

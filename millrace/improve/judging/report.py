@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from millrace.errors import ItemFailed
-from millrace.improve.judged import Judged, Key, read_outcomes
+from millrace.improve.judging.judged import Judged, Key, read_outcomes
+from millrace.improve.judging.verdict import interval, points
 from millrace.improve.plan import BASE, plan_hash
-from millrace.improve.verdict import interval, points
 from millrace.records.improve import Plan
 from millrace.records.outcome import FAILURES, ImagePlace, OutcomeRecord
 from millrace.records.results.improve import Comparison, Difference, ImproveSummary

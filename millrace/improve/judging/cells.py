@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from millrace.improve.asking import AsksOthers
-from millrace.improve.figures import IN_DETAIL, difference
-from millrace.improve.judged import judged_together
+from millrace.improve.judging.figures import IN_DETAIL, difference
+from millrace.improve.judging.judged import judged_together
 from millrace.improve.plan import BASE
 from millrace.improve.settings import TestLake
 from millrace.records.improve import Plan

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from millrace.improve.figures import difference, rows_of_rare_kinds
-from millrace.improve.judged import Judged
+from millrace.improve.judging.figures import difference, rows_of_rare_kinds
+from millrace.improve.judging.judged import Judged
 from millrace.improve.plan import BASE
 from millrace.improve.sizes import SCALED, name_of
 from millrace.records.improve import Hypothesis, Plan
