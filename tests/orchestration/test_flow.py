@@ -6,10 +6,9 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from msgspec import structs, to_builtins
+from msgspec import structs
 from prefect.flows import Flow
 
 from millrace.orchestration.flow import Definition
@@ -90,10 +89,10 @@ def test_a_process_that_a_run_starts_builds_no_prefect_flow_of_the_file_that_was
 class ShortRun(LocalRun):
     """A run whose stages are all complete and short of their target."""
 
-    def do(self, stage: Stage) -> dict[str, Any]:
+    def do(self, stage: Stage) -> TrainingSummary:
         self.short.add(stage.name)
         counted = TrainingSummary(runs=2, ok=1, failed=1, attempts=3, failures={"exit_code": 1}, notes=[])
-        return dict(to_builtins(structs.replace(counted, seconds=2.0, work_seconds=1.5)))
+        return structs.replace(counted, seconds=2.0, work_seconds=1.5)
 
 
 def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_command_hears(tmp_path: Path) -> None:
