@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from millrace.orchestration.prefect_tasks import shard_task, step_task
-from millrace.probing import another_model, ask, preparation
+from millrace.probing import ask, preparation
+from millrace.probing.asking_again import another_model
 from millrace.probing.ranks import launch, settlement
 
 prepare_baseline = step_task(preparation.prepare_baseline, "prepare the baseline")
