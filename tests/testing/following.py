@@ -28,7 +28,7 @@ import pytest
 from millrace import cli
 from millrace.config import fingerprint_of
 from millrace.orchestration import flow_command
-from millrace.probing import another_model
+from millrace.probing.asking_again import another_model
 from millrace.probing.ranks.probe_unit import probe_unit
 from millrace.probing.ranks.settlement import open_unit
 from millrace.probing.ranks.units import plan_of
