@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PREFECT39 := .venv-prefect39
 TESTERS ?= 3
 # three on CI's two cores, because tests wait; by file or by group of files, the longest first (tests/durations.py)
 SHARED_OUT := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: full test durations proof test-fast lint schemas install serve stop clean
+.PHONY: full test durations proof test-fast prefect39 lint schemas install serve stop clean
 
 full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
@@ -24,6 +25,12 @@ proof: $(STAMP)  ## Before a release: every way of killing and cancelling, again
 
 test-fast: $(STAMP)  ## Only what takes milliseconds
 	$(BIN)/python -m pytest -m "not slow and not flow and not chaos" $(ARGS)
+
+prefect39:  ## The tests of what uses Prefect, on 3.9 in an environment of its own; everything else runs on 3.8
+	$(PYTHON) -m venv $(PREFECT39)
+	{ grep -vE '^(prefect|certifi)==' constraints.txt; echo prefect==3.9.1; } >$(PREFECT39)/constraints.txt
+	$(PREFECT39)/bin/python -m pip install --quiet -c $(PREFECT39)/constraints.txt -e ".[test]"
+	$(PREFECT39)/bin/python -m pytest tests/orchestration tests/deployments $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -48,4 +55,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## Remove .venv and caches of the tools; runs/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PREFECT39) .mypy_cache .ruff_cache .pytest_cache

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from deployments.register import POOL
+from deployments.state import RunUnderWay, ServeState
 from millrace.errors import MillraceError, RunFailed
 from millrace.orchestration.local_api import free_port, install_database
 from millrace.prefect_rest import ask_server
@@ -103,17 +106,14 @@ class Keeper:
         command = [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", socket.gethostname()]
         self.worker = Part("worker", command, working, grace_s=10.0)
         self.parts = [self.server, self.scheduler, *self.dask_workers, self.worker]
-        self.state: dict[str, Any] = {
-            "phase": "starting",
-            "pid": os.getpid(),
-            "folder": str(folder),
-            "api": self.api,
-            "ui": f"http://127.0.0.1:{port}",
-            "scheduler": scheduler,
-            "dashboard": f"http://127.0.0.1:{dashboard_port}/status",
-            "up": [],
-            "restarts": {},
-        }
+        self.state = ServeState(
+            pid=os.getpid(),
+            folder=str(folder),
+            api=self.api,
+            ui=f"http://127.0.0.1:{port}",
+            scheduler=scheduler,
+            dashboard=f"http://127.0.0.1:{dashboard_port}/status",
+        )
         self.stopping = threading.Event()
 
     def run(self) -> int:
@@ -126,14 +126,16 @@ class Keeper:
             self._start()
             self._watch()
         except MillraceError as error:
-            self._write(trouble=str(error))
+            self.state.trouble = str(error)
+            self._write()
             code = error.exit_code
         finally:
             with contextlib.suppress(Exception):
                 self._end_runs()
             for part in reversed(self.parts):
                 part.end()
-            self._write(phase="stopped")
+            self.state.phase = "stopped"
+            self._write()
         return code
 
     def _start(self) -> None:
@@ -155,7 +157,8 @@ class Keeper:
         self._up(f"{len(names)} deployments: {', '.join(name.partition('/')[2] for name in names)}")
         self.worker.start(logs)
         self._up("worker")
-        self._write(phase="ready")
+        self.state.phase = "ready"
+        self._write()
 
     def _wait_for_api(self) -> None:
         while not self.stopping.is_set():
@@ -180,7 +183,7 @@ class Keeper:
                     if part is self.worker:
                         self._bury_runs()
                     part.start(self.folder / "logs")
-                    self.state["restarts"][part.name] = self.state["restarts"].get(part.name, 0) + 1
+                    self.state.restarts[part.name] = self.state.restarts.get(part.name, 0) + 1
                     self._write()
 
     def _end_runs(self) -> None:
@@ -192,41 +195,40 @@ class Keeper:
             if not runs:
                 return
             for run in runs:
-                if run["id"] not in asked and run["state_type"] != "CANCELLING":
-                    asked.add(run["id"])
-                    self._post(f"flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-                    self.state.setdefault("ending", []).append(f"cancelling {run['name']}")
+                if run.id not in asked and run.state_type != "CANCELLING":
+                    asked.add(run.id)
+                    self._post(f"flow_runs/{run.id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+                    self.state.ending = [*(self.state.ending or []), f"cancelling {run.name}"]
                     self._write()
             time.sleep(0.5)
 
     def _bury_runs(self) -> None:
-        """Say of the runs that went with their worker that they are over: nobody else knows it for minutes."""
-        with contextlib.suppress(OSError, ValueError):
+        """Set the final state of the runs that ended with their worker: Prefect itself would notice minutes later."""
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
             for run in self._runs_under_way():
-                cancelled = run["state_type"] == "CANCELLING"
+                cancelled = run.state_type == "CANCELLING"
                 state = {"type": "CANCELLED", "name": "Cancelled"} if cancelled else {"type": "CRASHED", "name": "Crashed"}
                 message = "Its worker ended, and the run with it; run it again with the same parameters to go on."
-                self._post(f"flow_runs/{run['id']}/set_state", {"state": state | {"message": message}, "force": True})
+                self._post(f"flow_runs/{run.id}/set_state", {"state": state | {"message": message}, "force": True})
 
-    def _runs_under_way(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = self._post(
+    def _runs_under_way(self) -> list[RunUnderWay]:
+        answer = self._post(
             "flow_runs/filter",
             {
                 "flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}},
                 "work_pools": {"name": {"any_": [POOL]}},
             },
         )
-        return runs
+        return msgspec.convert(answer, list[RunUnderWay])
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return ask_server(self.api, path, body, limit_s=10.0)
 
     def _up(self, what: str) -> None:
-        self.state["up"].append(what)
+        self.state.up.append(what)
         self._write()
 
-    def _write(self, **changes: Any) -> None:
-        self.state |= changes
+    def _write(self) -> None:
         write_json(self.folder / "state.json", self.state)
 
 

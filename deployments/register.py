@@ -18,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
 from millrace.errors import MillraceError, RunFailed, UsageError
 from millrace.prefect_rest import configured_api
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.responses import DeploymentResponse
 
 HERE = Path(__file__).parent
 POOL = "millrace"
@@ -36,6 +39,19 @@ KEPT = (
 """What of a deployment on the server stays as it is there."""
 
 
+class DeploymentEntry(TypedDict):
+    """What is read of an entry in prefect.yaml; all the rest is Prefect's."""
+
+    name: str
+    entrypoint: str
+
+
+class PrefectFile(TypedDict):
+    """What is read of prefect.yaml."""
+
+    deployments: list[DeploymentEntry]
+
+
 def register() -> list[str]:
     """Make or update everything on the configured server; returns the deployments' names.
 
@@ -45,7 +61,7 @@ def register() -> list[str]:
     """
     if not configured_api():
         raise UsageError("no Prefect server is configured: set PREFECT_API_URL, or start one with `make serve`")
-    content: dict[str, Any] = yaml.safe_load((HERE / "prefect.yaml").read_text())
+    content: PrefectFile = yaml.safe_load((HERE / "prefect.yaml").read_text())
     names = [_full_name(entry) for entry in content["deployments"]]
     asyncio.run(_register_pool())
     before = asyncio.run(_deployments(names))
@@ -56,31 +72,31 @@ def register() -> list[str]:
     return names
 
 
-def _full_name(entry: dict[str, Any]) -> str:
+def _full_name(entry: DeploymentEntry) -> str:
     return f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}"
 
 
-def _deploy(content: dict[str, Any], known: set[str]) -> None:
-    """Have Prefect make or update every deployment; to those that are there it says nothing about schedules."""
+def _deploy(content: PrefectFile, known: set[str]) -> None:
+    """Have Prefect make or update every deployment; the schedules of those that are there stay as they are."""
     entries = [
         {key: value for key, value in entry.items() if key != "schedules" or _full_name(entry) not in known}
         for entry in content["deployments"]
     ]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
-        file.write_text(yaml.safe_dump(content | {"deployments": entries}))
+        file.write_text(yaml.safe_dump({**content, "deployments": entries}))
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
         done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RunFailed(f"the deployments could not be registered: {(done.stderr or done.stdout).strip()[-800:]}")
 
 
-async def _deployments(names: list[str]) -> dict[str, Any]:
+async def _deployments(names: list[str]) -> dict[str, DeploymentResponse]:
     """The deployments of these names that the server has."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    found: dict[str, Any] = {}
+    found: dict[str, DeploymentResponse] = {}
     async with get_client() as client:
         for name in names:
             with contextlib.suppress(ObjectNotFound):
@@ -88,7 +104,7 @@ async def _deployments(names: list[str]) -> dict[str, Any]:
     return found
 
 
-async def _keep_what_was_changed(before: dict[str, Any]) -> None:
+async def _keep_what_was_changed(before: dict[str, DeploymentResponse]) -> None:
     """Put back what Prefect's own update resets: how a deployment is run is its server's people's decision."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate
@@ -103,7 +119,7 @@ async def _keep_what_was_changed(before: dict[str, Any]) -> None:
                 await client.update_deployment(old.id, DeploymentUpdate(**kept))
 
 
-def _field(deployment: Any, field: str) -> Any:
+def _field(deployment: DeploymentResponse, field: str) -> Any:
     limit = deployment.global_concurrency_limit
     return (limit.limit if limit else None) if field == "concurrency_limit" else getattr(deployment, field)
 

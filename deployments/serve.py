@@ -27,11 +27,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from deployments.keeper import CANCEL_LIMIT_S, ROOT, Keeper
+from deployments.state import ServeState
 from millrace.errors import MillraceError, RunFailed, UsageError
-from millrace.run.journal import read_json
 
 START_LIMIT_S = 240.0
 """The server's first start took up to 38 s on two busy cores, registering seven deployments as long again."""
@@ -62,15 +63,15 @@ def start(folder: Path, port: int, workers: int) -> int:
     try:
         while time.monotonic() < deadline:
             state = _state(folder)
-            up = state.get("up", [])
+            up = state.up if state else []
             for part in up[shown:]:
                 print(f"  {part}", flush=True)  # noqa: T201 - the command's answer
             shown = len(up)
-            if state.get("phase") == "ready":
+            if state and state.phase == "ready":
                 _say(_described(state))
                 return 0
             if keeper.poll() is not None:
-                raise RunFailed(state.get("trouble") or f"the keeper ended at its start; see {folder}/logs/keeper.log")
+                raise RunFailed((state and state.trouble) or f"the keeper ended at its start; see {folder}/logs/keeper.log")
             time.sleep(0.1)
         raise RunFailed(f"not everything was up within {START_LIMIT_S:.0f} s; see {folder}/logs/")
     except BaseException:
@@ -84,7 +85,7 @@ def stop(folder: Path) -> int:
         _say([f"nothing of {folder} is running"])
         return 0
     state = _state(folder)
-    pid = int(state.get("pid", 0))
+    pid = state.pid if state else 0
     with contextlib.ExitStack() as stack:
         keeper = None
         with contextlib.suppress(OSError):
@@ -96,7 +97,8 @@ def stop(folder: Path) -> int:
         deadline = time.monotonic() + CANCEL_LIMIT_S + 60.0
         said = 0
         while _held(folder):
-            notes = _state(folder).get("ending", [])
+            now = _state(folder)
+            notes = (now and now.ending) or []
             for line in notes[said:]:
                 print(f"  {line}", flush=True)  # noqa: T201 - the command's answer
             said = len(notes)
@@ -155,22 +157,22 @@ def _in_use(port: int) -> bool:
     return False
 
 
-def _state(folder: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        state: dict[str, Any] = read_json(folder / "state.json")
-        return state
-    return {}
+def _state(folder: Path) -> ServeState | None:
+    """What the keeper has written; None: nothing yet."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode((folder / "state.json").read_bytes(), type=ServeState)
+    return None
 
 
-def _described(state: dict[str, Any]) -> list[str]:
-    if state.get("phase") != "ready":
+def _described(state: ServeState | None) -> list[str]:
+    if state is None or state.phase != "ready":
         return []
-    restarts = [f"started again {count} times: {part}" for part, count in state["restarts"].items()]
+    restarts = [f"started again {count} times: {part}" for part, count in state.restarts.items()]
     return [
-        f"Prefect UI      {state['ui']}   (Deployments → full → Run → Quick run)",
-        f"Dask dashboard  {state['dashboard']}",
-        f"for commands    export PREFECT_API_URL={state['api']}",
-        f"logs            {state['folder']}/logs",
+        f"Prefect UI      {state.ui}   (Deployments → full → Run → Quick run)",
+        f"Dask dashboard  {state.dashboard}",
+        f"for commands    export PREFECT_API_URL={state.api}",
+        f"logs            {state.folder}/logs",
         *restarts,
         "stop it with    make stop",
     ]

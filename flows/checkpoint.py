@@ -8,12 +8,11 @@ folder of its own under runs/checkpoint unless --run-dir names one.
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.checkpoint.settings import CheckpointConfig
 from millrace.checkpoint.stage import ACTIONS, flow_arguments
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -34,7 +33,7 @@ def stages(config: CheckpointFlowConfig) -> list[Stage]:
 
 
 @flow(CheckpointFlowConfig, stages, arguments=flow_arguments)
-def checkpoint(run: RunContext, config: CheckpointFlowConfig) -> dict[str, Any]:
+def checkpoint(run: RunContext, config: CheckpointFlowConfig) -> StageSummary:
     """Read, verify, convert or compare a checkpoint."""
     return run.do(ACTIONS[config.checkpoint.action](config.checkpoint))
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import to_builtins
-
 from millrace.compare.commands import SUBCOMMANDS, flow_arguments
 from millrace.compare.settings import CompareSettings, SideSettings
 from millrace.compare.stage import Compare
@@ -23,6 +21,7 @@ from millrace.orchestration.flow import flow
 from millrace.probing.how_asked import HowAsked
 from millrace.probing.settings import ComparedProbing
 from millrace.probing.stage import ProbingAfter, ProbingBefore
+from millrace.records.results.compare import CompareSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -60,7 +59,7 @@ def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
 
 
 @flow(CompareFlowConfig, stages, arguments=flow_arguments, subcommands=SUBCOMMANDS)
-def compare(run: RunContext, config: CompareFlowConfig) -> dict[str, Any]:
+def compare(run: RunContext, config: CompareFlowConfig) -> CompareSummary:
     """Compare two models on the same images, claims and subjects."""
     from millrace.compare.results import finish, sides_in
 
@@ -69,7 +68,7 @@ def compare(run: RunContext, config: CompareFlowConfig) -> dict[str, Any]:
         run.progress.say(line)
     for stage in (*probed, comparison):
         run.do(stage)
-    return dict(to_builtins(finish(run, config.compare, HowAsked(), sides_in(run.folder.path, config.compare))))
+    return finish(run, config.compare, HowAsked(), sides_in(run.folder.path, config.compare))
 
 
 if __name__ == "__main__":

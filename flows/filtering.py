@@ -8,12 +8,12 @@ Works on the folder of `flows.probing`, or on any file or folder of outcomes giv
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from millrace.config import Settings
 from millrace.filtering.settings import FilteringSettings
 from millrace.filtering.stage import Filtering
 from millrace.orchestration.flow import flow
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -36,7 +36,7 @@ def stages(config: FilteringFlowConfig) -> list[Stage]:
 
 
 @flow(FilteringFlowConfig, stages)
-def filtering(run: RunContext, config: FilteringFlowConfig) -> dict[str, Any]:
+def filtering(run: RunContext, config: FilteringFlowConfig) -> StageSummary:
     """Select and route failures."""
     return run.do(Filtering(config.filtering, config.input))
 

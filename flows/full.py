@@ -9,8 +9,6 @@ Probes the model with claims under torchrun, selects and routes its failures, wr
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.config import Settings
 from millrace.filtering.settings import FilteringSettings
 from millrace.filtering.stage import Filtering
@@ -21,6 +19,7 @@ from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import AskAnother, AskBaseline, Probing
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
+from millrace.records.results.main_job import MainJobSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -36,7 +35,7 @@ class FullConfig(Settings):
     qa: QaSettings = QaSettings()
     """How questions are written and what they must pass."""
     improve: ImproveSettings = ImproveSettings()
-    """Whether and how the data is put to the test: trained on, and judged on held-out images. Off unless `enabled`."""
+    """Whether and how the data is tested: trained on, and judged on held-out images. Off unless `enabled`."""
     cluster: ClusterSettings = cluster_field()
     """Where shards are worked on."""
 
@@ -49,7 +48,7 @@ def stages(config: FullConfig) -> list[Stage]:
 
 
 @flow(FullConfig, stages)
-def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+def full(run: RunContext, config: FullConfig) -> MainJobSummary:
     """Find a model's failures and turn them into checked VQA data."""
     from millrace.reporting.full_results import conclude
 

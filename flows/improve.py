@@ -11,8 +11,6 @@ leaves a verdict in `RUN_DIR/improve/summary.json` and `report.html`. `verify` c
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.config import Settings
 from millrace.improve.settings import ImproveSettings
 from millrace.improve.stage import Improve
@@ -20,6 +18,7 @@ from millrace.improve.verification.command import verify
 from millrace.orchestration.flow import flow
 from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import AskAnother, Probing
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -43,7 +42,7 @@ def stages(config: ImproveFlowConfig) -> list[Stage]:
 
 
 @flow(ImproveFlowConfig, stages, subcommands={"verify": verify})
-def improve(run: RunContext, config: ImproveFlowConfig) -> dict[str, Any]:
+def improve(run: RunContext, config: ImproveFlowConfig) -> StageSummary:
     """Train on the data and its controls, and judge on held-out images."""
     done = [run.do(stage) for stage in stages(config)]
     return done[-1]

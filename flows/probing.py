@@ -8,12 +8,11 @@ Makes what is missing first (the embedded lake, the embedded baseline), then sta
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
 from millrace.probing.settings import ProbingConfig
 from millrace.probing.stage import Probing
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -34,7 +33,7 @@ def stages(config: ProbingFlowConfig) -> list[Stage]:
 
 
 @flow(ProbingFlowConfig, stages)
-def probing(run: RunContext, config: ProbingFlowConfig) -> dict[str, Any]:
+def probing(run: RunContext, config: ProbingFlowConfig) -> StageSummary:
     """Find what a model gets wrong."""
     return run.do(Probing(config.probing))
 

@@ -7,13 +7,12 @@ Works on the folder of `flows.filtering`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
 from millrace.probing.stage import AskBaseline
 from millrace.qa.settings import QaSettings
 from millrace.qa.stage import WriteQuestions
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings, cluster_field
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
@@ -34,7 +33,7 @@ def stages(config: QaFlowConfig) -> list[Stage]:
 
 
 @flow(QaFlowConfig, stages)
-def qa(run: RunContext, config: QaFlowConfig) -> dict[str, Any]:
+def qa(run: RunContext, config: QaFlowConfig) -> StageSummary:
     """Write questions about selected failures."""
     return run.do(WriteQuestions(config.qa, AskBaseline()))
 

@@ -11,9 +11,8 @@ serially and in parallel.
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.orchestration.flow import flow
+from millrace.records.synthesis_counts import Summary
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
 from millrace.synthesis.runs.commands import SUBCOMMANDS, as_ours
@@ -27,7 +26,7 @@ def stages(config: SynthesisConfig) -> list[Stage]:
 
 
 @flow(SynthesisConfig, stages, cluster=lambda config: config.workers_cluster, arguments=as_ours, subcommands=SUBCOMMANDS)
-def synthesis(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
+def synthesis(run: RunContext, config: SynthesisConfig) -> Summary:
     """Grow trajectories from seeds and turn the good ones into proven question-answer pairs."""
     from millrace.synthesis.runs.summary import conclude
 

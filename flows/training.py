@@ -7,7 +7,8 @@ python -m flows.training doctor        what this host can measure and contain, a
 from __future__ import annotations
 
 from millrace.orchestration.flow import flow
-from millrace.records.training.report import TrainingRun
+from millrace.records.training.report import TrainingRun, TrainingSummary
+from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.journal import write_json
 from millrace.run.stage import Stage
@@ -22,10 +23,16 @@ def stages(config: TrainingConfig) -> list[Stage]:
     return [Training(config)]
 
 
-@flow(TrainingConfig, stages, cluster=lambda config: None, subcommands={"doctor": doctor})
+def cluster(config: TrainingConfig) -> ClusterSettings | None:
+    """It maps no shards."""
+    return ClusterSettings(class_path=config.cluster) if config.cluster else None
+
+
+@flow(TrainingConfig, stages, cluster=cluster, subcommands={"doctor": doctor})
 def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
     """Train, measure, compare."""
     done = run.do(Training(config))
+    assert isinstance(done, TrainingSummary)
     summary = run_summary(run.status, done, run.timeline.seconds())
     write_json(run.folder.path / "summary.json", summary)
     return summary

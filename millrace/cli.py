@@ -1,7 +1,9 @@
 """The command `millrace`, which leads to the flows and to what is beside them.
 
 millrace NAME …            python -m flows.NAME …, wherever Millrace is installed
+millrace checkpoint verify PATH   here and now, without a flow: a run folder, --set and the rest are the flow's
 millrace lake import …      pictures of your own as a lake
+millrace rejudge RUN …      another judge on the answers of a finished run
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
 millrace trace RUN ITEM    where a question of a run came from, and what became of models that were trained on it
@@ -18,10 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from millrace.config import shipped_configs
 from millrace.errors import MillraceError, UsageError
-from millrace.lake.importing import command as import_command
-from millrace.orchestration.flow_command import EXIT_CODES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,13 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     item's lineage). Returns the exit code.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["checkpoint"]:
+        from millrace.checkpoint.direct import command
+
+        if command.is_light(given[1:]):
+            return command.main(given[1:])
     package, names = flow_package()
     if given and given[0] in names:
         _run_flow(f"{package}.{given[0]}", given)
     options = command_parser(names).parse_args(given)
     if options.command == "lake":
+        from millrace.lake.importing import command as import_command
+
         return import_command.run(options)
+    if options.command == "rejudge":
+        return _rejudge(package, options)
     if options.command == "configs":
+        from millrace.config import shipped_configs
+
         flows = [options.flow] if options.flow else names
         lines = [f"millrace {flow} --config {name}" for flow in flows for name in shipped_configs(flow)]
         print("\n".join(lines))  # noqa: T201 - the command's answer
@@ -48,6 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (options.run_dir / "trajectories.jsonl").exists() and "synthesis" in names:
             _run_flow(f"{package}.synthesis", ["synthesis", "trace", str(options.run_dir), options.item])
         return _trace(options.run_dir, options.item)
+    return 0
+
+
+def _rejudge(package: str, options: argparse.Namespace) -> int:
+    from millrace.probing.asking_again import rejudge_command
+
+    try:
+        call = rejudge_command.flow_call(options)
+    except MillraceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's message
+        return error.exit_code
+    _run_flow(f"{package}.{call.flow}", [call.flow, *call.arguments])
     return 0
 
 
@@ -94,6 +116,10 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of `millrace` itself; its subcommands are listed for `--help` and for completion."""
     import shtab
 
+    from millrace.lake.importing import command as import_command
+    from millrace.orchestration.flow_command import EXIT_CODES
+    from millrace.probing.asking_again import rejudge_command
+
     parser = argparse.ArgumentParser(prog="millrace", description=(__doc__ or "").split("\n\n")[0], epilog=EXIT_CODES)
     shtab.add_argument_to(parser, help="print a completion script for your shell and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -105,6 +131,8 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
         one.add_argument("--run-dir", metavar="DIR").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         one.add_argument("--set", metavar="KEY=VALUE")
         one.add_argument("--dry-run", action="store_true")
+    again = commands.add_parser("rejudge", help="another judge on a finished run's answers", epilog=rejudge_command.EPILOG)
+    rejudge_command.add_arguments(again)
     lake = commands.add_parser("lake", help="make a lake of pictures of your own")
     kinds = lake.add_subparsers(dest="work", required=True, metavar="COMMAND")
     imported = kinds.add_parser("import", help="from folders, archives and data sets", epilog=import_command.EPILOG)

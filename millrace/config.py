@@ -10,10 +10,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from millrace.errors import UsageError, did_you_mean
@@ -41,8 +42,16 @@ class Settings(BaseModel):
         field_title_generator=field_title,
     )
 
+    shorthands: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Words that may stand for the whole of these settings, and what each stands for."""
 
-OPERATIONAL: dict[str, Any] = {"operational": True}
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_out(cls, value: Any) -> Any:
+        return cls.shorthands.get(value, value) if isinstance(value, str) else value
+
+
+OPERATIONAL: JsonDict = {"operational": True}
 """Marks a field (`Field(json_schema_extra=OPERATIONAL)`) that changes how a run is done and not what comes out of it.
 
 A run may be resumed with another value of it.
@@ -51,7 +60,7 @@ A run may be resumed with another value of it.
 
 def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
     """The JSON form of `settings` without its operational fields: what makes two runs the same run."""
-    whole: dict[str, Any] = settings.model_dump(mode="json")
+    whole = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if extra.get("operational"):
@@ -67,7 +76,7 @@ def fingerprint_of(settings: BaseModel) -> dict[str, Any]:
     return whole
 
 
-def plugin_field(reader: str) -> dict[str, Any]:
+def plugin_field(reader: str) -> JsonDict:
     """Marks a field that holds a plug-in's settings as a mapping: `Field(json_schema_extra=plugin_field("module:function"))`.
 
     The function makes settings of the mapping, and with them known which of the plug-in's fields are operational.
@@ -83,7 +92,7 @@ def _plugin_settings(reader: str, value: Any) -> Any:
 S = TypeVar("S", bound=BaseModel)
 
 
-def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = (), *, base: dict[str, Any] | None = None) -> S:
+def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = (), *, base: Mapping[str, Any] | None = None) -> S:
     """Read a YAML or JSON file into `model`, with `overrides` of the form `dotted.key=value` on top.
 
     Args:
@@ -95,13 +104,13 @@ def load_config(model: type[S], path: Path | None, overrides: Sequence[str] = ()
     Raises:
         UsageError: naming the file or the option, the key, what is wrong and what would be right.
     """
-    data: dict[str, Any] = dict(base or {})
+    data = dict(base or {})
     where = "the defaults"
     if path is not None:
         where = str(path)
-        data = _merged(data, read_mapping(path))
+        data = _merged(data, _spelt_out(model, read_mapping(path)))
     for override in overrides:
-        data = _merged(data, parse_override(override))
+        data = _merged(data, _spelt_out(model, parse_override(override)))
         where = f"{where} with --set" if "--set" not in where else where
     return parse_config(model, data, where=where)
 
@@ -146,7 +155,12 @@ def find_config(flow: str, given: Path) -> Path:
 
 def schema_text(model: type[BaseModel]) -> str:
     """The JSON Schema of a config, with which an editor completes and checks a YAML file: what `configs/schemas/` holds."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None and issubclass(inner, Settings) and inner.shorthands:
+            of_field = schema["properties"][name]
+            of_field["anyOf"] = [{"enum": sorted(inner.shorthands)}, {"$ref": of_field.pop("$ref")}]
     return json.dumps(schema, indent=1, ensure_ascii=False)
 
 
@@ -192,12 +206,10 @@ def parse_override(text: str) -> dict[str, Any]:
         value = parse_yaml(raw)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {key}: '{raw}' is not a YAML value") from error
-    nested: dict[str, Any] = {}
     *parents, last = key.strip().split(".")
-    inner = nested
-    for part in parents:
-        inner = inner.setdefault(part, {})
-    inner[last] = value
+    nested = {last: value}
+    for part in reversed(parents):
+        nested = {part: nested}
     return nested
 
 
@@ -218,7 +230,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _spelt_out(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with words that stand for settings spelt out, so that single settings can be merged with them."""
+
+    def spelt_out(key: str, value: Any) -> Any:
+        inner = _model_in(model.model_fields[key].annotation) if isinstance(value, str) and key in model.model_fields else None
+        return inner.shorthands.get(value, value) if inner is not None and issubclass(inner, Settings) else value
+
+    return {key: spelt_out(key, value) for key, value in data.items()}
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(under)
     for key, value in over.items():
         old = result.get(key)

@@ -39,6 +39,7 @@ def cpu_s() -> float:
 GROUPS = {
     "tests/e2e/test_full.py": "the main job",
     "tests/e2e/test_commands.py": "the main job",
+    "tests/e2e/test_without_cluster.py": "the main job",
     "tests/e2e/test_endpoints.py": "the main job",
     "tests/synthesis/test_synthesis_flow.py": "other flows",
     "tests/synthesis/test_chat_flow.py": "other flows",

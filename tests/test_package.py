@@ -87,7 +87,7 @@ def test_the_installed_command_works_beside_flows_and_tasks_of_somebody_else(ins
     assert "images: 200 embedded digit scenes" in printed
     assert "question pipelines" in printed
     printed = millrace(installed, tmp_path, "full", "--config", "boxes", "--dry-run")
-    assert f"images: {installed / 'millrace' / 'configs' / 'full' / 'photographs'} (1 files, 7 rows)" in printed
+    assert f"images: {installed / 'millrace' / 'configs' / 'full' / 'photographs'} (1 file, 7 rows)" in printed
     assert "seeds: 198 in" in millrace(installed, tmp_path, "synthesis", "--config", "math", "--dry-run")
     program = "import millrace.flows.full as flow, millrace.tasks.qa; print(flow.__file__, flow.full.definition.tasks)"
     command = [sys.executable, "-c", program]

@@ -65,7 +65,7 @@ def readings(pipeline: str, row: LakeRow, selectors: Mapping[str, Selector]) -> 
     if truth.clear:
         found = kind.readings(picture, meant, truth, random_for(0, row.ref.sha256, pipeline, str(sorted(selectors.items()))))
     if not found:
-        raise ItemFailed("unclear_subject", "the boxes give no answer that is right beyond doubt")
+        raise ItemFailed("unclear_subject", "the boxes give no answer that is certainly right")
     return found
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 from msgspec import structs
 
 from millrace.checkpoint.settings import Action, CheckpointConfig
 from millrace.errors import InputError, RunFailed, UsageError
+from millrace.records.checkpoint import ConvertSummary, ReadersSummary, ReadSummary, VerifySummary
 from millrace.run.context import RunContext, Same
 from millrace.run.journal import write_jsonl
 from millrace.run.stage import Forecast, Stage
@@ -73,9 +74,10 @@ class Read(CheckpointStage):
     """Loads everything once and says how fast."""
 
     name = "read"
+    summary_type = ReadSummary
     single_file = True
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ReadSummary:
         """See `Stage.run`."""
         from millrace.checkpoint.compare import read_checkpoint
 
@@ -91,17 +93,18 @@ class Read(CheckpointStage):
             )
             bar.note = f"{metrics.gigabytes_per_second:.2f} GB/s"
         run.progress.say(metrics.line())
-        return {**asdict(metrics), "gb_per_s": round(metrics.gigabytes_per_second, 3)}
+        return ReadSummary(**asdict(metrics), gb_per_s=round(metrics.gigabytes_per_second, 3))
 
 
 class Verify(CheckpointStage):
     """Looks for damage, a task per file; everything found goes to `problems.jsonl`."""
 
     name = "verify"
+    summary_type = VerifySummary
     on_cluster = True
     single_file = True
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> VerifySummary:
         """See `Stage.run`.
 
         Raises:
@@ -130,13 +133,14 @@ class Verify(CheckpointStage):
         sealed = str(seal_checkpoint(place, reports)) if self.config.seal else None
         counts = {name: sum(getattr(report, name) for report in reports) for name in ("items", "bytes", "unsummed")}
         run.progress.say(f"{place}: {counts['items']} items in {len(parts)} files are whole")
-        return {"files": len(parts), **counts, "foreign": foreign, "seal": sealed}
+        return VerifySummary(files=len(parts), **counts, foreign=foreign, seal=sealed)
 
 
 class Convert(CheckpointStage):
     """Writes the checkpoint in another format."""
 
     name = "convert"
+    summary_type = ConvertSummary
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """See `Stage.plan`."""
@@ -152,7 +156,7 @@ class Convert(CheckpointStage):
         if target.exists():
             raise UsageError(f"{target} exists already; choose another --set convert.to=PATH")
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ConvertSummary:
         """See `Stage.run`."""
         from millrace.checkpoint.convert import convert_checkpoint
         from millrace.checkpoint.formats.allowed_classes import classes_named
@@ -172,15 +176,16 @@ class Convert(CheckpointStage):
         left_out = f", without {', '.join(done.dropped)}" if done.dropped else ""
         size = f"{done.tensors} tensors, {done.bytes / 1e6:.1f} MB in {done.files} files"
         run.progress.say(f"{config.convert.to}: {size}{left_out}")
-        return {**structs.asdict(done), "to": str(config.convert.to)}
+        return ConvertSummary(**structs.asdict(done), to=str(config.convert.to))
 
 
 class Compare(CheckpointStage):
     """Times the readers side by side."""
 
     name = "compare"
+    summary_type = ReadersSummary
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> ReadersSummary:
         """See `Stage.run`."""
         from millrace.checkpoint.compare import compare_readers, table
 
@@ -189,7 +194,7 @@ class Compare(CheckpointStage):
             rows = run.call(compare_readers, self.path, threads=config.threads, repeats=config.repeats, on_turn=bar.advance)
         for line in table(rows):
             run.progress.say(line)
-        return {"readers": [structs.asdict(row) for row in rows]}
+        return ReadersSummary(readers=rows)
 
 
 ACTIONS: dict[str, type[CheckpointStage]] = {stage.name: stage for stage in (Read, Verify, Convert, Compare)}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
@@ -31,8 +31,10 @@ from millrace.checkpoint.formats.safetensors_format import SafetensorsError
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from millrace.checkpoint.seal import Seal, metadata_sha256, read_seal, write_seal
-from millrace.checkpoint.settings import CheckpointConfig
 from millrace.records.checkpoint import Problem
+
+if TYPE_CHECKING:
+    from millrace.checkpoint.settings import CheckpointConfig
 
 
 @dataclass(frozen=True)

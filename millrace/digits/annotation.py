@@ -15,7 +15,7 @@ NAME = "digit_scene"
 
 
 def read(cells: Mapping[str, Any]) -> Annotation | None:
-    """The annotation in a row; None for a column `scene` that somebody else uses for something else."""
+    """The annotation in a row; None for a column `scene` that holds something else."""
     text, label_map = cells["scene"], cells["label_map"]
     if not isinstance(text, str) or not text.startswith("{"):
         return None

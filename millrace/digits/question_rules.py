@@ -36,7 +36,7 @@ def readings_of(pipeline: str, scene: Scene, selectors: Mapping[str, Selector]) 
     truth = kind.truth(scene, selectors)
     found = kind.readings(scene, selectors, truth) if truth.clear else []
     if not found:
-        raise ItemFailed("unclear_subject", "the annotation gives no answer that is right beyond doubt")
+        raise ItemFailed("unclear_subject", "the annotation gives no answer that is certainly right")
     return found
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 
 from millrace.errors import UsageError, did_you_mean
-from millrace.filtering.outcome_files import Part, input_files, plan_parts
+from millrace.filtering.outcome_files import Part
 from millrace.filtering.routing import Routes, load_routes
-from millrace.filtering.scan import scan_part
-from millrace.filtering.selection import Selection, select_failures
-from millrace.filtering.selection_shards import FetchImage, ShardReport, write_array, write_shard
+from millrace.filtering.selection import Selection
+from millrace.filtering.selection_shards import ShardReport, write_array
 from millrace.filtering.settings import PRIORITY_WEIGHTS, FilteringSettings
 from millrace.lake.annotations import ANY
 from millrace.records.summaries import Balance
+from millrace.run.counted import counted
 
 
 class FilteringReport(msgspec.Struct):
@@ -79,30 +79,6 @@ def summarise(selection: Selection, reports: Sequence[ShardReport], settings: Fi
     return FilteringReport(selection.seen, kept, dict(sorted(dropped.items())), selection.balance, [str(path) for path in paths])
 
 
-def filter_outcomes(
-    place: Path, out: Path, settings: FilteringSettings, *, fetch_image: FetchImage | None = None, part_bytes: int = 64 << 20
-) -> FilteringReport:
-    """Select, route and write in this process: what `flows.filtering` does, without workers.
-
-    Args:
-        place: a file of outcomes (JSON lines or array) or a folder of them.
-        out: the folder of the shards.
-        settings: see there.
-        fetch_image: gives an image's bytes for `embed_images`.
-        part_bytes: how the input is cut; has no influence on the result.
-
-    Raises:
-        InputError: nothing to read, or a failure id without a route.
-        UsageError: the routing table or a quota is wrong.
-    """
-    routes = checked_routes(settings)
-    parts = plan_parts(input_files(place), part_bytes)
-    scans = [scan_part(part, seed=settings.seed, quarantine=quarantine_path(out, part)) for part in parts]
-    selection = select_failures(scans, settings, routes)
-    reports = [write_shard(plan, out / plan.name, routes, fetch_image=fetch_image) for plan in selection.shards]
-    return summarise(selection, reports, settings, out)
-
-
 def plan_lines(settings: FilteringSettings, annotation: str = ANY) -> list[str]:
     """What the stage will do, for `--dry-run`."""
     limits = [f"{settings.failures_per_image or 'all'} per image"]
@@ -110,4 +86,5 @@ def plan_lines(settings: FilteringSettings, annotation: str = ANY) -> list[str]:
     limits += [f"{settings.total} altogether"] if settings.total else []
     routes = checked_routes(settings, annotation)
     pipelines = len({route.pipeline_type for route in routes.by_failure.values()})
-    return [f"filtering: keep {', '.join(limits)}; {len(routes.by_failure)} failure ids go to {pipelines} question pipelines"]
+    ids = f"{counted(len(routes.by_failure), 'failure ids')} {'goes' if len(routes.by_failure) == 1 else 'go'}"
+    return [f"filtering: keep {', '.join(limits)}; {ids} to {counted(pipelines, 'question pipelines')}"]

@@ -132,7 +132,7 @@ def _elements(file: BinaryIO, read_bytes: int) -> Iterator[tuple[int, bytes]]:
                 return
         rest = window[used:]
         at += used
-        if not more:  # the closing bracket is missing: a byte that no decoder takes makes sure that somebody is told
+        if not more:  # the closing bracket is missing: a byte that no decoder accepts, so that this is counted as unreadable
             yield from _between(at, rest + b"\0")
             return
 

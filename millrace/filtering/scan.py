@@ -33,7 +33,7 @@ NOT_FAILURES = {
 CANDIDATE = np.dtype(
     [
         ("image", "u8"),  # hash of the image: failures of one image are drawn together
-        ("draw", "u8"),  # hash of (seed, outcome id): the record's fixed lot
+        ("draw", "u8"),  # hash of (seed, outcome id): the record's fixed random number
         ("failure", "u4"),  # index into Scan.failures
         ("file", "u4"),  # index into Scan.lake_files
         ("row", "u4"),
@@ -77,7 +77,7 @@ def scan_part(part: Part, seed: int, quarantine: Path | None = None) -> Scan:
 
     Args:
         part: from `plan_parts`.
-        seed: decides, with each record's id, its lot in the draw.
+        seed: decides, with each record's id, its random number in the draw.
         quarantine: a file for the records that can't be read, with offset and reason; written only if there are any.
     """
     decode = msgspec.json.Decoder(_Outcome).decode
@@ -134,7 +134,7 @@ def scan_part(part: Part, seed: int, quarantine: Path | None = None) -> Scan:
 
 
 def draw_of(seed_key: bytes, outcome_id: str) -> int:
-    """A record's lot: 64 bits that depend on the seed and on its id and on nothing else.
+    """A record's random number: 64 bits that depend on the seed and on its id and on nothing else.
 
     BLAKE2 and not `identity.fraction_for`, for this runs once per failure among millions of records.
     """

@@ -1,8 +1,8 @@
 """The draw: from all candidates to the records that are kept, in an order made from content.
 
-Every record has a fixed lot (a hash of seed and id). Of each image the failures with the best weighted lots stay; of each
-failure id the `quota` best stay. So the choice depends on the set of outcomes and the settings only: not on their order, the
-files they are in or the number of workers, and a larger quota extends a smaller one.
+Every record has a fixed random number (a hash of seed and id). Of each image the failures with the best weighted numbers stay;
+of each failure id the `quota` best stay. So the choice depends on the set of outcomes and the settings only: not on their order,
+the files they are in or the number of workers, and a larger quota extends a smaller one.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def select_failures(scans: Sequence[Scan], settings: FilteringSettings, routes: 
 
 
 def weighted_lots(draw: NDArray[np.uint64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn lots into waiting times: the smallest comes first, and each is first with a chance proportional to its weight.
+    """Random numbers as waiting times: the smallest comes first, and each is first with a chance proportional to its weight.
 
     These are exponential waiting times (Efraimidis and Spirakis 2006): -ln(u) / weight.
     """

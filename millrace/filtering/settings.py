@@ -1,4 +1,4 @@
-"""What a run of the filtering can be told."""
+"""The settings of the filtering."""
 
 from __future__ import annotations
 

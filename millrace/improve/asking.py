@@ -50,6 +50,10 @@ class AsksOthers(Protocol):
         """Raises UsageError for what is no model."""
         ...
 
+    def check_way(self, wanted: WantedLake, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        """Raises UsageError or InputError for images that cannot be had, and for sentences that are none of the claims'."""
+        ...
+
     def lake(self, wanted: WantedLake, probing: Mapping[str, Any], run: RunContext) -> Path:
         """The folder of test images, made if need be: of the kind that was probed, where none is named."""
         ...

@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import UNSET
+
 from millrace.improve.arms import arm_name
 from millrace.improve.card_section import write_on_card
+from millrace.improve.cells import Cell, judge_cells
 from millrace.improve.figures import compare_all
 from millrace.improve.judged import judged_together
 from millrace.improve.plan import BASE, plan_hash
 from millrace.improve.report import gallery_of, write_report
+from millrace.improve.scaling import curve, saved, sentences
 from millrace.improve.verdict import Verdict, decide, interval
 from millrace.records.improve import Plan, Trained
 from millrace.records.results.improve import Comparison, ImproveSummary, TrainingSeconds
 from millrace.run.context import RunContext
 
 
-def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Trained], test_lake: Path) -> ImproveSummary:
+def conclude(
+    run: RunContext, folder: Path, plan: Plan, trained: Sequence[Trained], test_lake: Path, cells: Sequence[Cell] = ()
+) -> ImproveSummary:
     """Compute, decide, write, show; returns the stage's summary."""
     models = [f"{arm_name(one.arm)}-{one.number}" for one in trained]
-    judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)})
+    judged = judged_together(BASE, {name: folder / "probes" / name for name in (BASE, *models)}, plan.test)
     comparisons = compare_all(judged, plan)
     verdict = decide(comparisons, margin=plan.margin, level=plan.level, seeds=len(plan.seeds))
+    points = curve(judged, plan) if plan.scaling else ()
     times = sorted(one.seconds for one in trained if one.seconds is not None)
     summary = ImproveSummary(
         verdict=verdict.verdict,
         targeting=verdict.targeting,
-        because=verdict.because,
+        because=(*verdict.because, *sentences(saved(points))),
         plan=plan_hash(plan),
         asked=judged.asked,
         came_in=judged.asked,
@@ -40,6 +47,9 @@ def conclude(run: RunContext, folder: Path, plan: Plan, trained: Sequence[Traine
         rates={name: float(judged.failed(name).mean()) for name in (BASE, *models)},
         comparisons=tuple(comparisons),
         pool=plan.pool,
+        scaling=points or UNSET,
+        saved=saved(points) or UNSET,
+        cells=judge_cells(list(cells), folder, plan, models) if cells else UNSET,
     )
     gallery = gallery_of(judged, folder / "probes", models, test_lake, plan.seed)
     write_report(folder / "report.html", summary, comparisons, plan, gallery)

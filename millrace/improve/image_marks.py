@@ -93,6 +93,12 @@ def _change(one: ImageMark, other: ImageMark) -> float:
     return float(largest_change(left, right[None])[0])
 
 
+def without_leaks(test: Sequence[ImageMark], pool: Sequence[ImageMark]) -> list[ImageMark]:
+    """The test images that are not in the pool, for a lake that was drawn by chance: two empty sheets are one picture."""
+    leaking = {leak.one for leak in find_leaks(test, pool)}
+    return [mark for mark in test if mark not in leaking]
+
+
 def refuse_leaks(test: Sequence[ImageMark], pool: Sequence[ImageMark]) -> None:
     """Raises InputError when a test image was probed for the training sets, or is a copy of one that was."""
     leaks = find_leaks(test, pool)

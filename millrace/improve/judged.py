@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.errors import RunFailed
+from millrace.records.improve import TestImage
 from millrace.records.outcome import FAILURES, PROBED_CLAIM, SUCCESSES, OutcomeRecord
 from millrace.run.ids import canonical
 from millrace.run.journal import read_records
@@ -53,17 +54,19 @@ def read_outcomes(folder: Path) -> dict[Key, OutcomeRecord]:
     return found
 
 
-def judged_together(base: str, folders: Mapping[str, Path]) -> Judged:
+def judged_together(base: str, folders: Mapping[str, Path], images: Iterable[TestImage]) -> Judged:
     """The table of all models.
 
     Args:
         base: the model that the others are compared with.
         folders: model → the folder of its probing.
+        images: the plan's test images; what was asked about others does not count.
 
     Raises:
         RunFailed: nothing was decided for all of them.
     """
-    first = read_outcomes(folders[base])
+    planned = {image.sha256 for image in images}
+    first = {key: record for key, record in read_outcomes(folders[base]).items() if key[0] in planned}
     decided: dict[Key, str] = {key: record.outcome for key, record in first.items() if record.outcome in DECIDED}
     by_model: dict[str, dict[Key, str]] = {base: decided}
     for model, folder in folders.items():

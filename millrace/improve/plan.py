@@ -63,6 +63,7 @@ def make_plan(
     items: Sequence[PoolItem],
     tuning: Sequence[str],
     test: Sequence[ImageMark],
+    new: Sequence[ImageMark] = (),
 ) -> Plan:
     """The plan of a run. Nothing in it depends on where the folder lies or how many work on it."""
     rare = rare_kinds(items, settings.rare_share)
@@ -80,14 +81,22 @@ def make_plan(
         margin=settings.margin,
         level=settings.level,
         trainer=fingerprint_of(trainer_settings(settings.trainer)),
-        probing=msgspec.convert(dict(probing), AskedHow),
+        probing=msgspec.convert({name: value for name, value in probing.items() if name != "wordings" or value}, AskedHow),
         pool=facts_of(items),
         tuning=tuple(sorted(tuning)),
+        scaling=settings.scaling or UNSET,
         rare=rare or UNSET,
-        test=tuple(
-            TestImage(image_id=mark.image_id, sha256=mark.sha256, hash=mark.hash)
-            for mark in sorted(test, key=lambda mark: (mark.sha256, mark.image_id))
-        ),
+        test=named(test),
+        new_scenes=named(new) or UNSET,
+        new_wordings=(settings.test.new.wordings if settings.test.new is not None else {}) or UNSET,
+    )
+
+
+def named(marks: Sequence[ImageMark]) -> tuple[TestImage, ...]:
+    """Images as the plan names them, sorted."""
+    return tuple(
+        TestImage(image_id=mark.image_id, sha256=mark.sha256, hash=mark.hash)
+        for mark in sorted(marks, key=lambda mark: (mark.sha256, mark.image_id))
     )
 
 

@@ -12,6 +12,7 @@ from millrace.improve.arms import arm_name
 from millrace.improve.asking import AsksOthers
 from millrace.improve.formats import open_format
 from millrace.improve.settings import ImproveSettings
+from millrace.improve.sizes import name_of, sizes_asked
 from millrace.improve.trainers import format_of, open_trainer, trainer_settings
 from millrace.plugins.loading import load_plugin
 
@@ -34,10 +35,15 @@ def check(settings: ImproveSettings, run_dir: Path, asks: AsksOthers, *, probed_
     trainer = open_trainer(settings.trainer)
     own = trainer_settings(settings.trainer)
     open_format(format_of(settings.trainer))
-    trainer.check(own, probing["baseline"], settings.arms, settings.seeds)
+    sized = [name_of(arm, size) for arm, size in sizes_asked(settings)]
+    trainer.check(own, probing["baseline"], (*settings.arms, *sized), settings.seeds)
     for model in models_named(own):
         asks.check_model(probing, model)
     check_test(settings, probing)
+    asks.check_way(settings.test, {}, probing)
+    if settings.test.new is not None:
+        check_new(settings, probing)
+        asks.check_way(settings.test.new, settings.test.new.wordings, probing)
     if not probed_before:
         from millrace.improve.pool import by_image, read_pool, tuning_images
 
@@ -64,11 +70,22 @@ def check_arms(settings: ImproveSettings) -> None:
 
 def check_size(settings: ImproveSettings, usable: int) -> None:
     """Raises InputError when the pool has too few images with enough records."""
-    if usable < settings.images:
+    needed = round(max(1.0, *(size for _, size in sizes_asked(settings)), 1.0) * settings.images)
+    if usable < needed:
         raise InputError(
-            f"the arms need {settings.images} images with {settings.records_per_image} verified records each, and the run has "
+            f"the arms need {needed} images with {settings.records_per_image} verified records each, and the run has "
             f"{usable} beside those for tuning; probe more images, or lower improve.images or improve.records_per_image"
         )
+
+
+def check_new(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
+    """Raises UsageError when there is nothing new to ask about, or when new scenes are those that were probed or tested."""
+    new = settings.test.new
+    assert new is not None
+    if new.path is None and new.recipe is None and not new.wordings:
+        raise UsageError("improve.test.new names nothing new: set its path or recipe, its wordings, or both")
+    if new.path is None and new.recipe is not None and new.seed in {probing["lake"]["seed"], settings.test.seed}:
+        raise UsageError(f"improve.test.new.seed is that of other images ({new.seed}), which may be the same; take another")
 
 
 def check_test(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
@@ -89,7 +106,8 @@ def check_test(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
 
 def plan_lines(settings: ImproveSettings, probing: Mapping[str, Any] | None, workers: int) -> list[str]:
     """What the stage will do, for `--dry-run`. Touches nothing."""
-    trainings = len(settings.arms) * settings.seeds
+    sizes = sizes_asked(settings)
+    trainings = (len(settings.arms) + len(sizes)) * settings.seeds
     records = settings.images * settings.records_per_image
     per_step = settings.images_per_step * settings.records_per_image
     test = settings.test.path or f"an embedded lake (seed {settings.test.seed})"
@@ -100,6 +118,8 @@ def plan_lines(settings: ImproveSettings, probing: Mapping[str, Any] | None, wor
         f"judged on: {settings.test.images} images of {test}, {trainings + 1} models",
         f"counts as harm: a rise beyond {100 * settings.margin:g} points; required to end with 0: {settings.require}",
     ]
+    if sizes:
+        lines.append(f"scaling: {', '.join(name_of(arm, size) for arm, size in sizes)}, as often as the arms")
     return [*lines, f"time: {estimate(settings, probing, workers)}"]
 
 
@@ -110,7 +130,7 @@ def estimate(settings: ImproveSettings, probing: Mapping[str, Any] | None, worke
     one = open_trainer(settings.trainer).seconds(own, settings.steps, per_step)
     if one is None or probing is None or probing["baseline"].get("name", "embedded") != "embedded":
         return "unknown: neither the trainer nor the model says how long it takes"
-    models = len(settings.arms) * settings.seeds
+    models = (len(settings.arms) + len(sizes_asked(settings))) * settings.seeds
     probe = PROBE_START_S + settings.test.images * CLAIMS_PER_IMAGE / PROBES_PER_S
     seconds = (models * one + (models + 1) * probe) / workers
     return f"about {seconds / 60:.0f} min with {workers} workers on as many free cores (an estimate), without the pool's probing"

@@ -13,6 +13,22 @@ from millrace.records.record import PluginChoice
 ARMS = ("untargeted", "targeted", "shuffled", "untargeted_again")
 
 
+class NewTest(Settings):
+    """What else models are judged on, to see how far a gain reaches: another kind of scenes, other words for the claims, both. No
+    training set has either."""
+
+    images: PositiveInt = 200
+    """Images of each kind, the known one and the new one."""
+    path: ShippedPath = None
+    """A folder of parquet files of another kind of scenes; empty makes an embedded lake of `recipe`."""
+    recipe: str | None = None
+    """Kind of the embedded lake of new scenes. With neither a path nor a kind there are no new scenes."""
+    seed: int = 2020
+    """Seed of the embedded lake of new scenes."""
+    wordings: dict[str, str] = {}
+    """Claim id → its sentence in other words, with the same slots. Empty: there is no new wording."""
+
+
 class TestLake(Settings):
     """The images that models are judged on. None of them may be among those that were probed for the training sets."""
 
@@ -24,6 +40,8 @@ class TestLake(Settings):
     """Seed of the embedded test lake, and of the order in which images are taken."""
     recipe: str | None = None
     """Kind of the embedded test lake; empty: that of the lake that was probed."""
+    new: NewTest | None = None
+    """New scenes and new wording, beside the test itself; empty: models are judged on the test alone."""
 
 
 class ImproveSettings(Settings):
@@ -51,6 +69,9 @@ class ImproveSettings(Settings):
     """Images in a step, with all their records."""
     seeds: int = Field(default=3, ge=2, le=100)
     """Trainings of every arm, each with another draw and another order. Below ten a result is a first look."""
+    scaling: tuple[Annotated[float, Field(gt=0.0, le=16.0)], ...] = ()
+    """Further sizes, as multiples of `images`, for the scaling curve: below 1 for the arms `untargeted` and `targeted`, above 1
+    for `untargeted` alone. Each is trained as often as the arms. Empty: no curve."""
     margin: float = Field(default=0.02, gt=0.0, lt=1.0)
     """How much a failure rate may rise before it counts as harm: 0.02 is two points."""
     level: float = Field(default=0.05, gt=0.0, lt=0.5)

@@ -23,10 +23,17 @@ class Split(msgspec.Struct, frozen=True):
     """By image: what arms draw from."""
     tuning: list[PoolItem]
     test: list[ImageMark]
+    new: list[ImageMark]
+    """Of another kind of scenes: asked besides the test."""
 
 
 def split_pool(
-    items: Sequence[PoolItem], pool: Sequence[ImageMark], test: Sequence[ImageMark], lake: Path, settings: ImproveSettings
+    items: Sequence[PoolItem],
+    pool: Sequence[ImageMark],
+    test: Sequence[ImageMark],
+    new: Sequence[ImageMark],
+    lake: Path,
+    settings: ImproveSettings,
 ) -> Split:
     """Draw the tuning images by hash. One that has a copy among those for training is one of those, too."""
     images = by_image(items)
@@ -43,6 +50,7 @@ def split_pool(
         pool={image: found for image, found in sorted(images.items()) if image not in kept},
         tuning=[item for image, found in sorted(images.items()) if image in kept for item in found],
         test=list(test),
+        new=list(new),
     )
 
 

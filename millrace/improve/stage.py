@@ -16,6 +16,7 @@ from millrace.run.context import RunContext, Same
 from millrace.run.stage import Forecast, Stage
 
 if TYPE_CHECKING:
+    from millrace.improve.cells import Cell
     from millrace.improve.splits import Split
     from millrace.records.improve import PoolItem
 
@@ -55,6 +56,7 @@ class Improve(Stage):
     def run(self, run: RunContext, folder: Path) -> ImproveSummary:
         """Test images → plan → training sets → trainings → the same images asked again → figures and verdict."""
         from millrace.improve.arms import arm_name
+        from millrace.improve.cells import cells_of
         from millrace.improve.conclusion import conclude
         from millrace.improve.plan import BASE, keep_plan, make_plan, plan_hash
         from millrace.improve.pool import read_pool
@@ -66,10 +68,11 @@ class Improve(Stage):
         probing = self.asks.settings(root)
         items = read_pool(root / "probing")
         test_lake = self.asks.lake(settings.test, probing, run)
-        self._ask(run, folder, probing, {BASE: probing["baseline"]}, test_lake, "asking the base")
-        split = self._split(run, folder, items, test_lake)
+        cells = cells_of(settings.test, test_lake, probing, self.asks, run)
+        self._ask(run, folder, probing, {BASE: probing["baseline"]}, test_lake, cells, "asking the base")
+        split = self._split(run, folder, items, test_lake, cells)
         preflight.check_size(settings, sum(len(found) >= settings.records_per_image for found in split.pool.values()))
-        plan = make_plan(settings, probing, items, sorted({item.sha256 for item in split.tuning}), split.test)
+        plan = make_plan(settings, probing, items, sorted({item.sha256 for item in split.tuning}), split.test, split.new)
         keep_plan(plan, folder / "plan.json")
         run.folder.note(self.name, plan=plan_hash(plan), plan_file=f"{self.name}/plan.json")
         run.progress.say(f"improve: the plan {plan_hash(plan)} is written down, {len(plan.test)} test images")
@@ -87,14 +90,14 @@ class Improve(Stage):
             write_sets(jobs, drawn, split.tuning, format_name, names)
         begin_again(folder / "trainings")
         with run.progress.stage("training", len(jobs), "trainings") as bar:
-            records = settings.images * settings.records_per_image
-            trained = run.map(train_arm, jobs, Same(settings.trainer), Same(records), on_done=lambda one: bar.advance())
+            records = [len(drawn[job.arm, job.number]) for job in jobs]
+            trained = run.map(train_arm, jobs, Same(settings.trainer), records, on_done=lambda one: bar.advance())
         models = {f"{arm_name(one.arm)}-{one.number}": one.model for one in trained}
         for model in models.values():
             self.asks.check_model(probing, model)
-        self._ask(run, folder, probing, models, test_lake, "asking the trained models")
+        self._ask(run, folder, probing, models, test_lake, cells, "asking the trained models")
         with run.timeline.work(self.name):
-            return conclude(run, folder, plan, trained, test_lake)
+            return conclude(run, folder, plan, trained, test_lake, cells)
 
     def _ask(
         self,
@@ -103,26 +106,28 @@ class Improve(Stage):
         probing: Mapping[str, Any],
         models: Mapping[str, Mapping[str, Any]],
         lake: Path,
+        cells: list[Cell],
         what: str,
     ) -> None:
-        """Ask each model about the test images."""
-        places = [folder / "probes" / name for name in models]
-        logs = [run.folder.logs / "improve" / name for name in models]
-        with run.progress.stage(what, len(models), "models") as bar:
+        """Ask each model about the test images, and about new scenes and in new words where there are any."""
+        test = [("probes", probing, lake, self.config.test.images)]
+        ways = [*test, *((cell.folder, cell.probing, cell.lake, cell.images) for cell in cells)]
+        asked = [(name, model, *way) for way in ways for name, model in models.items()]
+        with run.progress.stage(what, len(asked), "times") as bar:
             run.map(
                 self.asks.function(),
-                Same(probing),
-                list(models.values()),
-                Same(lake),
-                Same(self.config.test.images),
-                places,
-                logs,
+                [how for _, _, _, how, _, _ in asked],
+                [model for _, model, *_ in asked],
+                [place for _, _, _, _, place, _ in asked],
+                [images for *_, images in asked],
+                [folder / where / name for name, _, where, *_ in asked],
+                [run.folder.logs / "improve" / where.replace("probes", "") / name for name, _, where, *_ in asked],
                 on_done=lambda summary: bar.advance(),
             )
 
-    def _split(self, run: RunContext, folder: Path, items: list[PoolItem], test_lake: Path) -> Split:
+    def _split(self, run: RunContext, folder: Path, items: list[PoolItem], test_lake: Path, cells: list[Cell]) -> Split:
         """Who is in the pool, in the tuning split and in the test; refuses what is on two sides."""
-        from millrace.improve.image_marks import mark_file, marks_path, read_marks, refuse_leaks
+        from millrace.improve.image_marks import mark_file, marks_path, read_marks, refuse_leaks, without_leaks
         from millrace.improve.pool import lake_of
         from millrace.improve.splits import rows_asked, split_pool
         from millrace.improve.training_sets import rows_by_file
@@ -130,6 +135,9 @@ class Improve(Stage):
         lake = lake_of(run.folder.path / "probing")
         marks = {}
         sides = {"pool": (lake, rows_by_file(items)), "test": (test_lake, rows_asked(folder / "probes" / "base"))}
+        for cell in cells:
+            if cell.new_scenes:
+                sides["new"] = (cell.lake, rows_asked(folder / cell.folder / "base"))
         for side, (place, rows) in sides.items():
             files = [place if place.is_file() else place / file for file in rows]
             outs = [marks_path(folder / "marks" / side, file, place) for file in files]
@@ -137,5 +145,12 @@ class Improve(Stage):
                 run.map(mark_file, files, list(rows.values()), Same(place), outs, on_done=lambda out: bar.advance())
             marks[side] = read_marks(outs)
         with run.timeline.work(self.name):
-            refuse_leaks(marks["test"], marks["pool"])
-            return split_pool(items, marks["pool"], marks["test"], lake, self.config)
+            given = {"test": self.config.test.path, "new": self.config.test.new and self.config.test.new.path}
+            for side in sorted(marks.keys() & given.keys()):
+                if given[side] is not None:
+                    refuse_leaks(marks[side], marks["pool"])
+                kept = without_leaks(marks[side], marks["pool"])
+                if left_out := len(marks[side]) - len(kept):
+                    run.progress.say(f"improve: {left_out} {side} images are nearly the same as probed ones, and are left out")
+                marks[side] = kept
+            return split_pool(items, marks["pool"], marks["test"], marks.get("new", []), lake, self.config)

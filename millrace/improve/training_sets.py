@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from millrace.errors import RunFailed
 from millrace.improve.arms import ArmSize, Drawn, Pool, arm_name, draw_arm, training_record
 from millrace.improve.formats import open_format
 from millrace.improve.settings import ImproveSettings
+from millrace.improve.sizes import name_of, sizes_asked
 from millrace.lake.parquet import stream_rows
 from millrace.lake.rows import BadRow
 from millrace.records.improve import PoolItem, TrainingJob
@@ -38,16 +41,19 @@ def jobs_of(settings: ImproveSettings, base: Mapping[str, Any], folder: Path, fo
             result=str(folder / "trainings" / f"{arm_name(arm)}-{number}" / "model"),
         )
         for number in range(settings.seeds)
-        for arm in settings.arms
+        for arm in (*settings.arms, *(name_of(arm, size) for arm, size in sizes_asked(settings)))
     ]
 
 
 def draw_all(settings: ImproveSettings, pool: Pool) -> dict[tuple[str, int], list[Drawn]]:
     """(arm, number) → its records. Raises InputError as `draw_arm` does."""
-    size = ArmSize(settings.images, settings.records_per_image, settings.failure_share, settings.target, settings.replay_share)
+    whole = ArmSize(settings.images, settings.records_per_image, settings.failure_share, settings.target, settings.replay_share)
+    wanted = [(arm, 1.0) for arm in settings.arms] + sizes_asked(settings)
     return {
-        (arm, number): draw_arm(arm, pool, size, settings.seed * 1000 + number)
-        for arm in settings.arms
+        (name_of(arm, size), number): draw_arm(
+            arm, pool, replace(whole, images=round(size * whole.images)), settings.seed * 1000 + number
+        )
+        for arm, size in wanted
         for number in range(settings.seeds)
     }
 

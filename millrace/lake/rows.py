@@ -46,7 +46,7 @@ class LakeRow(msgspec.Struct, frozen=True):
     path: str | None
     """The image file, where the row named one instead of holding bytes."""
     annotation: Annotation | None
-    """What is known about the picture, where the lake has it in a form that somebody understands."""
+    """What is known about the picture, where the lake has it in a form that some kind of annotation reads."""
     metadata: dict[str, Any]
     """Every other column, `conversations` among them."""
     copy_group: str | None = None

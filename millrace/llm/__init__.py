@@ -1,7 +1,7 @@
 """What a chat model is: one protocol, and the records that go in and come out.
 
 Everything in this folder speaks these types: a provider (one server, one attempt), the durable client around it (limits, retries,
-journal, ledger) and whoever asks (baseline, judge, writer, policy). Import them from here; nothing heavy is imported along.
+journal, ledger) and what asks (baseline, judge, writer, policy). Import them from here; nothing heavy is imported along.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ChatModel(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections, threads and files. Harmless when called twice."""
+        """Close connections, threads and files. Harmless when called twice."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a run will ask and cost, for `--dry-run`: an estimate, and it says so."""
+"""What a run will ask and cost, for `--dry-run`: an estimate, labelled as one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from millrace.llm.image_tokens import image_tokens
 from millrace.llm.prices import cost_usd, list_name, price_of
 from millrace.llm.settings import ModelSettings
 from millrace.records.llm import LedgerRow
+from millrace.run.counted import counted
 
 PROMPT_TOKENS = 300
 """Per call: a claim, a vote or a question in words, roughly."""
@@ -55,13 +56,8 @@ def about_a_picture(stage: str, calls: int, *, pictures: int = 1) -> Planned:
     return Planned(stage=stage, calls=calls, input_tokens=PROMPT_TOKENS, output_tokens=ANSWER_TOKENS, pictures=pictures)
 
 
-def estimate_lines(settings: ModelSettings, planned: Sequence[Planned]) -> list[str]:
-    """The lines for `--dry-run` of one model: calls, tokens, cost and time per stage and in sum."""
-    return lines_of([(settings, stage) for stage in planned])
-
-
 def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[LedgerRow] = ()) -> list[str]:
-    """The same for the calls of several models: a line per stage and model, then what they come to together.
+    """The lines for `--dry-run`: calls, tokens, cost and time per stage and model, then what they come to together.
 
     Args:
         calls: the models with what each is asked.
@@ -90,10 +86,12 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[
         seconds += _seconds(settings, stage.calls)
         listed = listed or (settings.price is None and bool(settings.endpoints) and price is not None)
         name = settings.model or settings.provider
-        lines.append(f"{stage.stage}: at most {stage.calls:,} calls of {name}, {_tokens(usage)}, {_money(cost)}")
+        lines.append(f"{stage.stage}: at most {counted(stage.calls, 'calls')} of {name}, {_tokens(usage)}, {_money(cost)}")
     slots = min(settings.max_in_flight * max(1, len(settings.endpoints)) for settings, _ in calls)
     basis = f"at {slots} or more in flight and an assumed {LATENCY_S:g} s per call"
-    lines.append(f"together (an estimate): at most {number:,} calls, {_money(total_usd)}, about {_time(seconds)} {basis}")
+    lines.append(
+        f"together (an estimate): at most {counted(number, 'calls')}, {_money(total_usd)}, about {_time(seconds)} {basis}"
+    )
     if listed:
         lines.append(f"prices: {list_name()}; set `price` for yours")
     if thinking:
@@ -101,8 +99,8 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[
         lines[-1] += f"; {assumed}"
     if taken:
         stages = dict.fromkeys(stage for stage, _ in taken)
-        counted = ", ".join(f"{sum(n for (of, _), n in taken.items() if of == stage):,} of {stage}" for stage in stages)
-        lines.append(f"tokens per call: measured on this run's answers ({counted}), pictures and thoughts included; else assumed")
+        answers = ", ".join(f"{sum(n for (of, _), n in taken.items() if of == stage):,} of {stage}" for stage in stages)
+        lines.append(f"tokens per call: measured on this run's answers ({answers}), pictures and thoughts included; else assumed")
     if measured:
         lines.append(f"paid so far in this folder, and not asked again: {paid_words(measured)}")
     return lines

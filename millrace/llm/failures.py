@@ -4,7 +4,7 @@ CallFailed     (an ItemFailed)     this request will not be answered: make a rec
 ReplyInvalid   (an ItemFailed)     the model answered, but not as the schema asks: the model's own fault
 CutOff         (an ItemFailed)     the answer broke off at its longest length, also with more room: a class of its own
 Filtered       (an ItemFailed)     a filter of the server refused the question or the answer, not the model: a class of its own
-EndpointDown   (a RunFailed)       no request will be answered: stop, mend the endpoint, run again; what was paid is kept
+EndpointDown   (a RunFailed)       no request will be answered: stop, repair the endpoint, run again; what was paid is kept
 BudgetSpent    (a ShortOfTarget)   the money or the token budget is gone: finish with what there is
 
 AttemptFailed  stays inside this folder: one attempt's failure, with all that the retry rules need to know.

@@ -157,7 +157,7 @@ def _sentence(model: HttpChat, error: AttemptFailed, names: list[str], trial: Tr
     if error.fatal:
         return error.detail
     if error.kind == "connection":
-        return f"nobody answers at {base} ({error.detail}); is the server running, and is base_url right?"
+        return f"no server answers at {base} ({error.detail}); is the server running, and is base_url right?"
     if error.kind == "timeout":
         return f"{base} takes a connection but does not answer ({error.detail})"
     if error.kind == "credentials":

@@ -15,7 +15,7 @@ from millrace.llm.settings import ModelSettings, Price
 from millrace.records.llm import ListPrice
 
 CLOSED = re.compile(r"gpt-(?!oss)|chatgpt|o\d\b|claude|gemini")
-"""Names that only their makers serve: behind an address that nobody knows (a proxy) they still cost what their makers ask. Any
+"""Names that only their makers serve: behind an unknown address (a proxy) they still cost what their makers ask. Any
 other model there is one of your own, whatever others take for the same weights.
 """
 
@@ -32,7 +32,7 @@ def price_of(settings: ModelSettings) -> Price | ListPrice | None:
     while (plain := _OWNERS.sub("", name)) != name:
         name = plain
     found = [_listed(name, settings.model, endpoint.base_url) for endpoint in settings.endpoints]
-    return found[0] if len(set(found)) == 1 else None  # endpoints at different prices: nobody knows which one answers
+    return found[0] if len(set(found)) == 1 else None  # endpoints at different prices: which one answers is not known
 
 
 def cost_usd(usage: Usage, price: Price | ListPrice | None) -> float | None:

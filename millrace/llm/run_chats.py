@@ -1,7 +1,7 @@
 """Chat models for the shards of a run: opened once per process, with their journal and ledger in the run's folder.
 
 Plug-ins (a baseline, a judge, a writer behind an endpoint) are made for every shard, and know neither the run's folder nor when
-the last shard is done. So whoever starts a shard says where its run is, and the models stay open until the process ends.
+the last shard is done. So the caller of a shard says where its run is, and the models stay open until the process ends.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class ModelSettings(Settings):
     """The model's name as the server knows it."""
     identity: str | None = Field(default=None, min_length=1, max_length=300, json_schema_extra=OPERATIONAL)
     """Who answers, for the journal of paid answers: the same identity finds the same answers wherever the server is now. null
-    takes the endpoint's base URL, so that two models of one name at two addresses are told apart, and a server that has moved is
+    takes the endpoint's base URL, so that two models of one name at two addresses are two, and a server that has moved is
     asked anew; to keep its answers, give here the base URL that it had."""
     endpoints: tuple[EndpointSettings, ...] = Field(default=(), json_schema_extra=OPERATIONAL)
     """Servers of the same model; the load is shared by what each can take. Empty for models that run in this process."""

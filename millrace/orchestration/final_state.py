@@ -23,7 +23,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 DONE = b"done\n"
 WORKER_FIRST_S = 8.0
@@ -33,6 +33,32 @@ LEFT_ALONE = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED", "PAUSED", "SCHEDULE
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = "import sys; sys.path.append(sys.argv[1]); from millrace.orchestration.final_state import main; main()"
+
+
+class Order(TypedDict):
+    """The line on the pipe. Not a record: the companion runs without site-packages."""
+
+    url: str
+    """Of the flow run, in Prefect's API."""
+    headers: dict[str, str]
+    ca: str | None
+    """A file of certificates; None: the system's."""
+    worker_first_s: float
+
+
+class NewState(TypedDict):
+    """A state in Prefect's API."""
+
+    type: str
+    message: str
+
+
+class SetState(TypedDict):
+    """The body of the request that sets it."""
+
+    state: NewState
+    force: bool
+    """Whether the rules that Prefect has for transitions are passed over."""
 
 
 class FinalStateReporter:
@@ -53,8 +79,12 @@ class FinalStateReporter:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # the worker kills the flow's process group
         )
-        order: dict[str, Any] = {"url": f"{api.rstrip('/')}/flow_runs/{flow_run}", "headers": headers}
-        order |= {"ca": os.environ.get("PREFECT_API_SSL_CERT_FILE"), "worker_first_s": worker_first_s}
+        order: Order = {
+            "url": f"{api.rstrip('/')}/flow_runs/{flow_run}",
+            "headers": headers,
+            "ca": os.environ.get("PREFECT_API_SSL_CERT_FILE"),
+            "worker_first_s": worker_first_s,
+        }
         self._write(json.dumps(order).encode() + b"\n")
 
     def not_needed(self) -> None:
@@ -72,7 +102,7 @@ class FinalStateReporter:
 
 def main() -> None:
     """The companion: wait for the flow's end; if it was killed, see that it gets a final state."""
-    order = json.loads(sys.stdin.buffer.readline())
+    order: Order = json.loads(sys.stdin.buffer.readline())
     if sys.stdin.buffer.read() == DONE:
         return
     ended = time.monotonic()
@@ -89,7 +119,7 @@ def main() -> None:
         time.sleep(min(1.0, order["worker_first_s"]))
 
 
-def _ask(order: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> bytes:
+def _ask(order: Order, path: str, body: SetState | None = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
     headers = order["headers"] | {"Content-Type": "application/json"}
     request = urllib.request.Request(order["url"] + path, data, headers)  # noqa: S310 - the configured API

@@ -1,17 +1,18 @@
 """A flow of Millrace: a Prefect flow where its file is imported, a command where its file is run.
 
-    @flow(FullConfig, stages)
-    def full(run: RunContext, config: FullConfig) -> dict[str, Any]:
+    @flow(TrainingConfig, stages)
+    def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
         for stage in stages(config):
             run.do(stage)
         …
 
     if __name__ == "__main__":
-        full.main()
+        training.main()
 
-`from flows.full import full` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.full` runs the
-file as `__main__`, where `full` is the command line, and neither Prefect nor torch is imported until a run starts. The run's own
-Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost each of them 1 s.
+`from flows.training import training` gives a Prefect flow with the parameters `config` and `run_dir`. `python -m flows.training`
+runs the file as `__main__`, where `training` is the command line, and neither Prefect nor torch is imported until a run starts.
+The run's own Dask workers import the file once more as `__mp_main__` (multiprocessing's name): a flow and its form would cost
+each of them 1 s.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ class Definition:
             lines += lines_of(forecast.calls, ledger_of_run(run_dir))
         return lines
 
+    def needs_prefect(self, config: BaseModel) -> bool:
+        """Whether a run of the command has a Prefect server and tasks; else it works on this machine alone (`cluster: none`)."""
+        cluster = self.cluster(config)
+        return cluster is None or not cluster.is_none
+
     def check(self, config: BaseModel, run_dir: Path) -> None:
         """See that the config, the input and what lies beyond this machine are workable, before anything is started.
 
@@ -105,12 +111,29 @@ class Definition:
 
     def run(self, config: BaseModel, folder: RunFolder, begun: ClusterStart | None) -> dict[str, Any]:
         """Do the run in `folder`, inside a Prefect flow run; returns the summary with the `status`."""
+        if not self.needs_prefect(config):
+            from millrace.orchestration.cancellation import obeying_cancel
+
+            with obeying_cancel(folder.logs / "orphaned.log"):
+                return self.run_here(config, folder)
         from millrace.orchestration.prefect_run import open_prefect_run
 
         with open_prefect_run(self.name, folder, self.cluster(config), begun, self.tasks) as run:
-            summary = self.function(run, config)
-            run.finish(self.stages(config))
-            return {**msgspec.to_builtins(summary), "status": run.status}
+            return self._done(run, config)
+
+    def run_here(self, config: BaseModel, folder: RunFolder) -> dict[str, Any]:
+        """Do the run in `folder` with processes of our own; returns the same."""
+        from millrace.run.local import local_run_in
+
+        cluster = self.cluster(config)
+        assert cluster is not None
+        with local_run_in(folder, self.name, cluster.workers, in_processes=True) as run:
+            return self._done(run, config)
+
+    def _done(self, run: RunContext, config: BaseModel) -> dict[str, Any]:
+        summary = self.function(run, config)
+        run.finish(self.stages(config))
+        return {**msgspec.to_builtins(summary), "status": run.status}
 
 
 def flow(
@@ -167,7 +190,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     from millrace.orchestration.flow_log import also_to_file
     from millrace.orchestration.run_name import run_name
 
-    def body(config: Any, run_dir: Path) -> dict[str, Any]:
+    def body(config: Any, run_dir: Path) -> Mapping[str, Any]:
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(_held(definition, config, run_dir, folder))
             if folder is None:  # the command line logs there already
@@ -178,7 +201,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     body.__name__ = body.__qualname__ = definition.function.__name__
     body.__module__ = definition.function.__module__
     body.__doc__ = (definition.function.__doc__ or "").rstrip() + PARAMETERS
-    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict[str, Any]}
+    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict}
     body.__defaults__ = (_default(definition.config), default)
     decorator: Any = prefect.flow(name=definition.name, flow_run_name=run_name)
     made = decorator(body)

@@ -137,6 +137,8 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
     Raises:
         UsageError: Prefect or Dask is not installed.
     """
+    if not definition.needs_prefect(config):
+        return _start_here(definition, config, run_dir)
     missing = [name for name in ("prefect", "prefect_dask", "distributed") if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"a flow needs {', '.join(missing)}: pip install 'millrace[all]'")
@@ -163,6 +165,17 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
                 finally:
                     if watch is None or not watch.lost:
                         local_api.drain()
+    return 3 if summary.get("status") == "short" else 0
+
+
+def _start_here(definition: Definition, config: BaseModel, run_dir: Path) -> int:
+    """The same without Prefect and Dask: nothing of them is imported."""
+    from millrace.orchestration.flow_log import log_to_file
+
+    with RunFolder.open(run_dir, definition.sections(config)) as folder, _full_disk_named(folder.path):
+        folder.logs.mkdir(parents=True, exist_ok=True)
+        log_to_file(folder.logs / "flow.log", prefect=False)
+        summary = definition.run_here(config, folder)
     return 3 if summary.get("status") == "short" else 0
 
 

@@ -11,9 +11,15 @@ from pathlib import Path
 FORMAT = "%(asctime)s | %(levelname)-7s | %(name)s - %(message)s"
 
 
-def log_to_file(path: Path) -> None:
-    """Send what Prefect, Dask and our own modules log to `path` instead of the terminal. Handlers for Prefect's API stay."""
-    importlib.import_module("prefect.logging.configuration").setup_logging()  # else it comes later and adds its console again
+def log_to_file(path: Path, *, prefect: bool = True) -> None:
+    """Send what Prefect, Dask and our own modules log to `path` instead of the terminal. Handlers for Prefect's API stay.
+
+    Args:
+        path: the log.
+        prefect: whether the run imports Prefect.
+    """
+    if prefect:
+        importlib.import_module("prefect.logging.configuration").setup_logging()  # else it comes later, with its console
     file = logging.FileHandler(path, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()

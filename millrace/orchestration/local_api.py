@@ -105,10 +105,15 @@ def prefect_api(
     if host != LOOPBACK:
         password = f"millrace:{secrets.token_urlsafe(24)}"
         settings |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password}
+    else:
+        os.environ.setdefault("PREFECT_API_SSL_CERT_FILE", str(one_authority()))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.update(settings)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    factory = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on", "--log-level", "warning"]
+    # as Prefect starts its temporary servers: its command line would import a second more
+    command = [sys.executable, "-m", "uvicorn", *factory, "--host", host, "--port", str(port), "--timeout-keep-alive", "5"]
+    os.environ["PREFECT__SERVER_FINAL"] = "1"
     try:
         with supervised(command, log=logs / "prefect-server.log", grace_s=0.5) as server:
             yield lambda outcome: _ready(url, server, logs / "prefect-server.log", outcome)
@@ -167,6 +172,25 @@ def install_database(path: Path) -> None:
     """Put an empty, migrated Prefect database at `path`, unless there is one."""
     if not path.exists():
         shutil.copyfile(migrated_template(), path)
+
+
+def one_authority() -> Path:
+    """A certificate file for an API on loopback, which speaks no TLS: any one authority, made once per machine.
+
+    Prefect reads its certificates into each client that it makes, several for each task, whatever the API's address is. All the
+    usual ones take 24 ms of CPU each time, one takes half a millisecond.
+    """
+    import certifi
+
+    path = cache_folder() / "prefect" / "one-authority.pem"
+    if not path.exists():
+        end = "-----END CERTIFICATE-----\n"
+        text = Path(certifi.where()).read_text(encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making = path.with_name(f".{path.name}.{os.getpid()}")
+        making.write_text(text[text.index("-----BEGIN CERTIFICATE-----") : text.index(end) + len(end)], encoding="utf-8")
+        making.replace(path)
+    return path
 
 
 def free_port(host: str = LOOPBACK) -> int:

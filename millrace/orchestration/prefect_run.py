@@ -94,7 +94,7 @@ class PrefectRun(RunContext):
         """See `RunContext.show_text`: an artifact in the Prefect UI."""
         show_markdown(key, text, title)
 
-    def show_table(self, key: str, rows: Sequence[dict[str, Any]], title: str) -> None:
+    def show_table(self, key: str, rows: Sequence[dict[str, str] | dict[str, str | int]], title: str) -> None:
         """See `RunContext.show_table`: an artifact in the Prefect UI."""
         show_table(key, rows, title)
 
@@ -113,7 +113,7 @@ class PrefectRun(RunContext):
     def _inside(self, stage: Stage, work: Callable[[], T]) -> T:
         from prefect import flow
 
-        runner: dict[str, Any] = {"task_runner": task_runner(self.scheduler)} if stage.on_cluster else {}
+        runner = {"task_runner": task_runner(self.scheduler)} if stage.on_cluster else {}
         make: Any = flow  # its overloads know no task runner of unknown kind
         name = f"{stage.name} in {self.folder.path.name}"
         subflow = make(work, name=stage.name, flow_run_name=name, validate_parameters=False, **runner)

@@ -1,7 +1,7 @@
 """How a plug-in is chosen in a form: a drop-down of what its folder holds, or a field for something of the user's own.
 
     environment_mode: Annotated[str, NameOf("millrace.synthesis.environments")] = "web"
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = …
+    baseline: Annotated[PluginChoice, SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = …
 
 These change a field's JSON schema, which Prefect's form is drawn from, and nothing about what is valid: the config checks that.
 """
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from millrace.errors import UsageError
 from millrace.plugins.loading import load_plugin, plugin_files, plugin_names, settings_class
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
 
 log = logging.getLogger("millrace.plugins")
 
@@ -35,7 +38,7 @@ class NameOf:
     own: str = "dotted path of your own"
     instead: str = ""
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A drop-down, or a text."""
         del core, handler
         names = sorted({*plugin_names(self.package), *plugin_files(self.package, "yaml")})
@@ -60,15 +63,17 @@ class SettingsOf:
     default: str
     none: str = ""
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """One alternative for each plug-in, and one for a mapping with a dotted path as its name."""
         del core
-        forms: list[dict[str, Any]] = []
+        forms: list[JsonSchemaValue] = []
         for name in sorted(plugin_names(self.package), key=lambda name: (name != self.default, name)):
             what = f"the {self.kind} '{name}'"
             try:
                 model = settings_class(load_plugin(self.package, name, self.kind), self.kind, what)
-            except UsageError as problem:  # of another package: it must not take the form away; a config that names it is told
+            except (
+                UsageError
+            ) as problem:  # of another package: the form must open without it; a config that names it is refused with the reason
                 log.warning("left out of the form: %s", problem)
                 continue
             reference = handler(model.__pydantic_core_schema__)
@@ -83,7 +88,7 @@ class SettingsOf:
         return {"anyOf": [*without, *forms, own]}
 
 
-def _fill_in(form: dict[str, Any], model: type[BaseModel]) -> None:
+def _fill_in(form: JsonSchemaValue, model: type[BaseModel]) -> None:
     """Begin each list that must not be empty with one entry of defaults, so that the form can be submitted as it opens.
 
     What is missing in it (a model's name) is then said by the flow's own check, in a sentence instead of a schema's.

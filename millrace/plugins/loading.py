@@ -82,7 +82,7 @@ def _checked(package: str, path: str, what: str) -> ModuleType:
 
 
 def import_plugin(path: str, what: str) -> ModuleType:
-    """Import a module of somebody else's; `what` is how a message calls it.
+    """Import a module of a plug-in; `what` is how a message calls it.
 
     Raises:
         UsageError: it cannot be imported; the message says why, where and what to do.

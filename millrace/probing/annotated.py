@@ -80,6 +80,6 @@ class ClaimRules(Protocol):
 
 
 def claim_rules(row: LakeRow) -> ClaimRules | None:
-    """Who decides claims about this picture; None when it has no annotation, or one that nobody understands."""
+    """The module that decides claims about this picture; None without an annotation, or for one without such a module."""
     rules = understood_by(getattr(row, "annotation", None), "claims")
     return None if rules is None else completed(rules, ClaimRules, f"the module {rules.__name__}")  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ JSON files load too (`millrace/compat/claim_files.py`). What is wrong with a fil
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -177,9 +177,28 @@ class ClaimSet:
         raise UsageError(f"no claim '{claim_id}' in use{did_you_mean(claim_id, [claim.claim_id for claim in self.claims])}")
 
 
-def claim_set_names() -> list[str]:
-    """The claim sets that have a name: shipped, or of an entry point."""
-    return list(plugin_files(PACKAGE, "yaml"))
+def reworded(claims: ClaimSet, wordings: Mapping[str, str]) -> ClaimSet:
+    """The set with other sentences for some of its claims: another set, whose claims mean the same.
+
+    Args:
+        claims: the set.
+        wordings: claim id → its sentence, with the same slots.
+
+    Raises:
+        UsageError: there is no such claim in use, or a sentence lacks a slot or has another.
+    """
+    changed = {}
+    for claim_id, sentence in wordings.items():
+        claim = claims.claim(claim_id)
+        wanted = placeholders(claim.claim_template)
+        if set(wanted) != set(placeholders(sentence)):
+            slots = ", ".join(wanted)
+            raise UsageError(f"the wording '{sentence}' of the claim '{claim_id}' must have exactly the slots {slots}")
+        changed[claim_id] = claim.model_copy(update={"claim_template": sentence})
+    if not changed:
+        return claims
+    used = tuple(changed.get(claim.claim_id, claim) for claim in claims.claims)
+    return replace(claims, claims=used, sha256=sha256(canonical([claims.sha256, dict(sorted(wordings.items()))])).hexdigest())
 
 
 def load_claims(

@@ -58,6 +58,11 @@ def expected_calls(config: ProbingConfig) -> Calls:
     return calls
 
 
+def expected_verdicts(config: ProbingConfig, outcomes: int) -> Calls:
+    """The calls of a judge that decides anew on so many outcomes."""
+    return [(chat, about_a_picture("judge", outcomes)) for chat in chats_in(judge_settings(config.judge))]
+
+
 def expected_questions(config: ProbingConfig, questions: int) -> Calls:
     """The calls of a baseline that is put to so many finished questions."""
     return [(chat, about_a_picture("difficulty", questions)) for chat in chats_in(baseline_settings(config.baseline))]

@@ -25,8 +25,8 @@ class HowAsked:
             return differences({"probing": dict(before)}, {"probing": ProbingConfig.model_validate(dict(after))})
         except (UsageError, ValueError):
             first, second = _flat(before, "probing"), _flat(after, "probing")
-            names = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
-            return [(name, repr(first.get(name)), repr(second.get(name))) for name in names]
+            pairs = [(name, first.get(name, "None"), second.get(name, "None")) for name in sorted(first.keys() | second.keys())]
+            return [pair for pair in pairs if pair[1] != pair[2]]
 
     def claims(self, probing: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         """Claim id → (name, sentence); empty when the claim set is no longer where it was."""
@@ -44,11 +44,12 @@ class HowAsked:
         return None
 
 
-def _flat(settings: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(settings: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """Dotted name → value, as a text that tells values apart."""
+    found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             found |= _flat(value, f"{prefix}.{name}")
         else:
-            found[f"{prefix}.{name}"] = value
+            found[f"{prefix}.{name}"] = repr(value)
     return found

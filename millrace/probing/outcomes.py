@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
 from millrace.probing.claims import Claim
 from millrace.probing.judges import Judge, Verdict
-from millrace.records.outcome import FAILURES, ErrorNote, Outcome
+from millrace.records.outcome import FAILURES, ErrorNote, Judgement, Outcome
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -23,6 +24,24 @@ class Decision(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     error: ErrorNote | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What happened."""
+        return Outcome(self.verdict.outcome)
+
+
+def judgement_of(verdict: Verdict) -> Judgement:
+    """The verdict as an outcome's record has it."""
+    return Judgement(
+        by=verdict.by,
+        kind=verdict.kind,
+        correct=verdict.correct,
+        accepted={slot: tuple(values) for slot, values in verdict.accepted.items()},
+        explanation=verdict.explanation,
+        votes=verdict.votes or UNSET,
+        missing=verdict.missing or UNSET,
+    )
 
 
 def failure_id_of(outcome: str, claim: Claim) -> str | None:
@@ -35,16 +54,17 @@ def decide(judge: Judge, claim: Claim, subject: Subject, completion: Completion 
     `infra_error`.
     """
     if isinstance(completion, Exception):
-        return _broken("baseline", completion)
+        return broken("baseline", completion)
     try:
         return Decision(judge.judge(claim, subject, completion, row))
     except (RunFailed, ShortOfTarget):  # no judge answers, or the budget is spent: not this item's failure
         raise
     except Exception as error:  # noqa: BLE001 - one item's failure becomes a record here
-        return _broken("judge", error)
+        return broken("judge", error)
 
 
-def _broken(who: str, error: Exception) -> Decision:
+def broken(who: str, error: Exception) -> Decision:
+    """The decision on a claim that `who` broke: the baseline, the judge, the lake."""
     reason = error.reason if isinstance(error, ItemFailed) else ""
     outcome = Outcome(reason) if reason in {Outcome.CUT_OFF, Outcome.FILTERED} else Outcome.INFRA_ERROR
     verdict = Verdict(outcome=outcome, kind="unverified", explanation=f"The {who} raised {type(error).__name__}.", by=who)

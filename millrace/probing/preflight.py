@@ -13,6 +13,7 @@ from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
 from millrace.probing.settings import ProbingConfig
 from millrace.records.summaries import ProbingSummary
+from millrace.run.counted import counted
 
 if TYPE_CHECKING:
     from millrace.lake.files import LakeCheck
@@ -24,16 +25,26 @@ def check(config: ProbingConfig) -> ClaimSet:
     Raises:
         UsageError, InputError: what is wrong, in one sentence.
     """
-    claims = config.claim_set()
-    baseline_settings(config.baseline)
-    judge_settings(config.judge)
-    annotation_kinds(config.lake.annotation)
+    claims = check_models(config)
     if config.lake.path is not None:
         _lake(config.lake.path)
     elif config.lake.recipe is not None:
         from millrace.lake.embedded import plan_lake
 
         plan_lake(images=config.lake.images, seed=config.lake.seed, rows_per_shard=1, recipe=config.lake.recipe)
+    return claims
+
+
+def check_models(config: ProbingConfig) -> ClaimSet:
+    """The same without the lake: claims, baseline, judge and kind of annotation.
+
+    Raises:
+        UsageError, InputError: what is wrong, in one sentence.
+    """
+    claims = config.claim_set()
+    baseline_settings(config.baseline)
+    judge_settings(config.judge)
+    annotation_kinds(config.lake.annotation)
     return claims
 
 
@@ -50,7 +61,8 @@ def reach(config: ProbingConfig) -> list[str]:
         if not torch.cuda.is_available():
             where = "run it on a GPU server, or set probing.torchrun.device=cpu"
             raise UsageError(f"torchrun.device is cuda, and torch sees no GPU here; {where}")
-    parts = (baseline_settings(config.baseline), judge_settings(config.judge))
+    judge = judge_settings(config.judge)
+    parts = (judge,) if config.answers_of is not None else (baseline_settings(config.baseline), judge)
     trials = [trial for part in parts for trial in trials_in(part)]
     if not trials:
         return []
@@ -62,15 +74,16 @@ def reach(config: ProbingConfig) -> list[str]:
 def plan_lines(config: ProbingConfig) -> list[str]:
     """What the stage will do, for `--dry-run`. Touches nothing."""
     claims = check(config)
-    place = config.lake.path or f"{config.lake.images} embedded digit scenes"
+    place = config.lake.path or counted(config.lake.images, "embedded digit scenes")
     baseline, judge = (part.get("name", "?") for part in (config.baseline, config.judge))
-    until = f"until {config.target_failure_count} failures" if config.target_failure_count else f"{config.sample_size} images"
+    target = config.target_failure_count
+    until = f"until {counted(target, 'failures')}" if target else counted(config.sample_size, "images")
     ranks = config.torchrun.nnodes * config.torchrun.nproc_per_node
     return [
         f"images: {place}{_rows(config.lake.path)}",
         f"claims: {len(claims.claims)} of set '{claims.name}': {', '.join(claim.claim_id for claim in claims.claims)}",
-        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {config.failure_batch_size} images",
-        f"ranks: {ranks} ({config.torchrun.nnodes} machines, {config.torchrun.nproc_per_node} each)",
+        f"probing: {until}, baseline '{baseline}', judge '{judge}', in units of {counted(config.failure_batch_size, 'images')}",
+        f"ranks: {ranks} ({counted(config.torchrun.nnodes, 'machines')}, {config.torchrun.nproc_per_node} each)",
     ]
 
 
@@ -104,7 +117,7 @@ def _rows(lake: Path | None) -> str:
     if lake is None:
         return ""
     found = _lake(lake)
-    return f" ({len(found.usable)} files, {found.rows:,} rows)"
+    return f" ({counted(len(found.usable), 'files')}, {counted(found.rows, 'rows')})"
 
 
 def _lake(folder: Path) -> LakeCheck:

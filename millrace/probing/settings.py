@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from millrace.config import OPERATIONAL, Settings, ShippedPath, plugin_field
 from millrace.lake.annotations import ANY
 from millrace.plugins.form_fields import NameOf, SettingsOf
-from millrace.probing.claims import ClaimSet, load_claims
+from millrace.probing.claims import ClaimSet, load_claims, reworded
+from millrace.records.record import PluginChoice
 
 
 class LakeSettings(Settings):
@@ -25,8 +26,8 @@ class LakeSettings(Settings):
     seed: int = 20
     """Seed of the embedded lake."""
     recipe: str | None = None
-    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, or `rare`, in which what is hard is
-    rare."""
+    """Kind of the embedded lake: `broad` (the usual one, also where this is empty), `narrow`, `rare` (what is hard is rare in it)
+    or `foreign` (the same on other papers)."""
 
 
 class TorchrunSettings(Settings):
@@ -44,7 +45,7 @@ class TorchrunSettings(Settings):
     rdzv_id: str = "millrace"
     """Name of the job at the rendezvous."""
     max_restarts: NonNegativeInt = 3
-    """How often the ranks are started again after one has died, or a machine was lost."""
+    """How often the ranks are started again after one has crashed, or a machine was lost."""
     device: str = "auto"
     """`auto` (a GPU for each rank where there are GPUs), `cpu` or `cuda`."""
 
@@ -58,19 +59,24 @@ class ProbingConfig(Settings):
     """The claim set: a name, or a path to a YAML or JSON file."""
     enabled_claims: tuple[str, ...] = ()
     """Claim ids to use; empty takes those that the set enables."""
+    wordings: dict[str, str] = {}
+    """Other sentences for claims, by their ids: the same slots in other words."""
     failure_reasons: Path | None = None
     """A file of failures (also one of the original's failure-reason files) that the claims point at, instead of the set's own."""
     unanswerable_share: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Share of claims that are deliberately about something that is not there."""
-    baseline: Annotated[dict[str, Any], SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
+    baseline: Annotated[PluginChoice, SettingsOf("millrace.probing.baselines", "baseline", "embedded")] = Field(
         default_factory=lambda: {"name": "embedded"},
         json_schema_extra=plugin_field("millrace.probing.baselines:baseline_settings"),
     )
     """The model under test: its plug-in's `name` and settings."""
-    judge: Annotated[dict[str, Any], SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
+    judge: Annotated[PluginChoice, SettingsOf("millrace.probing.judges", "judge", "annotation")] = Field(
         default_factory=lambda: {"name": "annotation"}, json_schema_extra=plugin_field("millrace.probing.judges:judge_settings")
     )
     """Who decides the outcome: the plug-in's `name` and settings."""
+    answers_of: Path | None = None
+    """A finished run whose model's answers are kept and judged anew: only the judge is asked (`millrace rejudge`). Empty asks the
+    model."""
     target_failure_count: PositiveInt | None = 1000
     """Stop at exactly this many failures; empty probes `sample_size` images instead."""
     sample_size: PositiveInt = 200
@@ -90,7 +96,7 @@ class ProbingConfig(Settings):
 
     def claim_set(self) -> ClaimSet:
         """The claims that are used; raises what `load_claims` raises."""
-        return load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons)
+        return reworded(load_claims(self.claims, self.enabled_claims, failure_reasons=self.failure_reasons), self.wordings)
 
 
 class ComparedProbing(ProbingConfig):

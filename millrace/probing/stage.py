@@ -15,6 +15,7 @@ from millrace.probing import preflight
 from millrace.probing.settings import LakeSettings, ProbingConfig
 from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
+from millrace.run.counted import counted
 from millrace.run.journal import read_json
 from millrace.run.stage import Forecast, Stage
 
@@ -42,6 +43,8 @@ class Probing(Stage):
         from millrace.probing import expected_calls as expected
 
         config = self.config
+        if config.answers_of is not None:
+            return self._plan_rejudging(forecast, config.answers_of)
         lines = preflight.plan_lines(config)
         forecast.images, forecast.failures = sum(expected.images_of(config)), expected.most_failures(config)
         forecast.failure_ids = [claim.target_failure_id for claim in config.claim_set().claims]
@@ -51,11 +54,31 @@ class Probing(Stage):
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See `Stage.check`."""
-        preflight.check(self.config)
+        if self.config.answers_of is None:
+            preflight.check(self.config)
+        else:
+            from millrace.probing.asking_again.another_judge import check_earlier
+
+            preflight.check_models(self.config)
+            check_earlier(self.config, self.config.answers_of)
 
     def reach(self) -> None:
         """See `Stage.reach`."""
         preflight.reach(self.config)
+
+    def _plan_rejudging(self, forecast: Forecast, earlier: Path) -> list[str]:
+        from millrace.probing import expected_calls as expected
+        from millrace.probing.asking_again.another_judge import check_earlier, earlier_summary
+
+        preflight.check_models(self.config)
+        check_earlier(self.config, earlier)
+        summary = earlier_summary(earlier)
+        forecast.images, forecast.failures = summary.images, summary.went_out
+        forecast.failure_ids = [claim.target_failure_id for claim in self.config.claim_set().claims]
+        forecast.calls += expected.expected_verdicts(self.config, summary.went_out)
+        forecast.calls_for_questions = lambda questions: expected.expected_questions(self.config, questions)
+        judge = self.config.judge.get("name", "?")
+        return [f"answers of {earlier}: {summary.went_out:,} outcomes are judged anew by '{judge}'; the model is not asked"]
 
     def outdated(self, run_dir: Path) -> bool:
         """See `Stage.outdated`: more room is given to what broke off. While the stage is unfinished its ranks see to that."""
@@ -73,6 +96,8 @@ class Probing(Stage):
         from millrace.probing.ranks.settlement import settle_outcomes
 
         config = self.config
+        if config.answers_of is not None:
+            return self._rejudge(run, folder, config.answers_of)
         lake = prepared_lake(config.lake, run)
         with run.progress.stage("training the baseline", 0, "steps") as bar:
             run.call(prepare_baseline, config.baseline, run.folder.logs, bar.update)
@@ -86,9 +111,26 @@ class Probing(Stage):
             machines = run.machines if self.hosts > 1 else None
             run.call(run_ranks, config, lake, folder, run.folder.logs, show, machines)
             summary = run.call(settle_outcomes, config, lake, folder)
-            bar.note = f"{summary.images} images, {summary.went_out} claims"
+            bar.note = f"{counted(summary.images, 'images')}, {counted(summary.went_out, 'claims')}"
         preflight.check_infrastructure(summary, config.max_failure_rate)
         return structs.replace(summary, target=target, lake=str(lake.absolute()))
+
+    def _rejudge(self, run: RunContext, folder: Path, earlier: Path) -> ProbingSummary:
+        """Outcomes of an earlier run → the same, decided by this run's judge."""
+        from millrace.probing.asking_again.another_judge import earlier_summary, rejudge_shard, settle_rejudged
+
+        before = earlier_summary(earlier)
+        lake, probing = before.lake_folder, self.config.model_dump(mode="json")
+        shards = [earlier / "probing" / f"shard-{number:05d}.jsonl" for number in range(before.shards)]
+        with run.progress.stage("judging anew", len(shards), "shards") as bar:
+            written = [folder / shard.name for shard in shards]
+            run.map(rejudge_shard, shards, written, Same(lake), Same(probing), on_done=lambda lines: bar.advance())
+            summary = run.call(settle_rejudged, earlier, folder, before)
+            again = summary.judged_again
+            if again:
+                bar.note = f"{again.n:,} outcomes, {again.same:,} as before"
+        preflight.check_infrastructure(summary, self.config.max_failure_rate)
+        return structs.replace(summary, target=None, lake=str(lake))
 
 
 def prepared_lake(settings: LakeSettings, run: RunContext) -> Path:
@@ -178,6 +220,12 @@ class AskAnother:
         del probing
         baseline_settings(model)
 
+    def check_way(self, wanted: Any, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        """See that the images of `lake` can be had and `wordings` are sentences of the claims; raises what `preflight` does."""
+        lake = _kind_of(wanted, probing)
+        words = {**probing.get("wordings", {}), **wordings}
+        preflight.check(ProbingConfig.model_validate({**probing, "lake": lake, "wordings": words}))
+
     def lake(self, wanted: Any, probing: Mapping[str, Any], run: RunContext) -> Path:
         """The folder of images to ask about: the one given, or an embedded one of the kind that was probed, or of the kind named.
 
@@ -186,11 +234,16 @@ class AskAnother:
             probing: how the run asked.
             run: draws the embedded lake.
         """
-        kind = wanted.recipe or probing["lake"].get("recipe")
-        return prepared_lake(LakeSettings(path=wanted.path, images=wanted.images, seed=wanted.seed, recipe=kind), run)
+        return prepared_lake(_kind_of(wanted, probing), run)
 
     def function(self) -> Callable[[Mapping[str, Any], Mapping[str, Any], Path, int, Path, Path], ProbingSummary]:
         """`probe_another`, which workers call for each model."""
-        from millrace.probing.another_model import probe_another
+        from millrace.probing.asking_again.another_model import probe_another
 
         return probe_another
+
+
+def _kind_of(wanted: Any, probing: Mapping[str, Any]) -> LakeSettings:
+    """The lake wanted, of the kind that was probed where none is named."""
+    kind = wanted.recipe or probing["lake"].get("recipe")
+    return LakeSettings(path=wanted.path, images=wanted.images, seed=wanted.seed, recipe=kind)

@@ -1,6 +1,6 @@
 """What the question stage asks of an annotation: what can be asked about a failure, in which words, and whether an answer holds.
 
-Who understands a kind of annotation (`millrace.lake.annotations`) names a module for it that has the functions of
+A kind of annotation (`millrace.lake.annotations`) names a module for it that has the functions of
 `QuestionRules`.
 """
 
@@ -38,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Finding(Protocol):
-    """A verifier's word on one question."""
+    """A verifier's result on one question."""
 
     @property
     def status(self) -> Literal["verified", "refuted", "unable"]:
@@ -86,6 +86,6 @@ class QuestionRules(Protocol):
 
 
 def question_rules(row: LakeRow) -> QuestionRules | None:
-    """Who writes and checks questions about this picture; None when it has no annotation, or one that nobody understands."""
+    """The module that writes and checks questions about this picture; None where its annotation has none, or there is none."""
     rules = understood_by(row.annotation, "questions")
     return None if rules is None else completed(rules, QuestionRules, f"the module {rules.__name__}")  # type: ignore[no-any-return]

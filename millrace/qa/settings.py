@@ -1,13 +1,14 @@
-"""What the question stage can be told."""
+"""The settings of the question stage."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from millrace.config import OPERATIONAL, Settings, plugin_field
 from millrace.plugins.form_fields import NameOf, SettingsOf
+from millrace.records.record import PluginChoice
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -54,7 +55,7 @@ class QaSettings(Settings):
 
     seed: int = 42
     """Decides, together with a record's own id, wording, options and their order."""
-    writer: Annotated[dict[str, Any], SettingsOf("millrace.qa.writers", "writer", "template")] = Field(
+    writer: Annotated[PluginChoice, SettingsOf("millrace.qa.writers", "writer", "template")] = Field(
         default_factory=lambda: {"name": "template"}, json_schema_extra=plugin_field("millrace.qa.writers:writer_settings")
     )
     """Who writes the questions: the plug-in's `name` (a file in millrace/qa/writers, or your own module) and its settings."""

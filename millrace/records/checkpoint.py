@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from msgspec import UNSET, UnsetType
+
 from millrace.records.record import Record
+from millrace.records.summaries import StageSummary
 
 
 class Problem(Record, frozen=True):
@@ -68,3 +71,84 @@ class ReaderTime(Record, frozen=True, kw_only=True):
     """The median of torch's own reader over this one's; None: torch's reader had no turn."""
     all: list[float]
     """Seconds of each turn, in their order."""
+
+
+class ReadSummary(StageSummary, frozen=True, kw_only=True):
+    """`read/summary.json`. Source: `millrace.checkpoint.metrics`, which says what each figure is."""
+
+    SCHEMA: ClassVar[str] = "millrace.checkpoint-read/1"
+
+    payload_bytes: int
+    read_bytes: int
+    items: int
+    fast_items: int
+    staged_items: int
+    stock_items: int
+    byte_items: int
+    skipped: dict[str, str]
+    """Value → why it was left as it was."""
+    stock_reasons: dict[str, int]
+    """Why items took torch's own path → how many."""
+    threads: int
+    seconds: float
+    """Of the load; in the file that of the whole stage. This and all ending in `_s` are wall time."""
+    metadata_s: float
+    plan_s: float
+    check_s: float
+    read_s: float
+    resolve_s: float
+    copy_s: float
+    """Summed over the threads."""
+    cold_files: int
+    gb_per_s: float
+    """1 GB is 10⁹ bytes."""
+    work_seconds: float | UnsetType = UNSET
+    """The part of the stage in which something was read. Source: the run's timeline."""
+
+
+class VerifySummary(StageSummary, frozen=True, kw_only=True):
+    """`verify/summary.json`: of a checkpoint without damage. Source: the reports of its files."""
+
+    SCHEMA: ClassVar[str] = "millrace.checkpoint-verify/1"
+
+    files: int
+    items: int
+    bytes: int
+    unsummed: int
+    """Items whose file holds no sum of their bytes."""
+    foreign: dict[str, str]
+    """Value that was not looked into → why."""
+    seal: str | None
+    """The seal's path; None: none was asked for."""
+    seconds: float | UnsetType = UNSET
+    """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
+    work_seconds: float | UnsetType = UNSET
+    """The part of it in which at least one file was worked on."""
+
+
+class ConvertSummary(StageSummary, frozen=True, kw_only=True):
+    """`convert/summary.json`: a `Conversion`, and where it is."""
+
+    SCHEMA: ClassVar[str] = "millrace.checkpoint-convert/1"
+
+    tensors: int
+    bytes: int
+    files: int
+    dropped: list[str]
+    to: str
+    seconds: float | UnsetType = UNSET
+    """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
+    work_seconds: float | UnsetType = UNSET
+    """The part of it in which something was converted."""
+
+
+class ReadersSummary(StageSummary, frozen=True, kw_only=True):
+    """`compare/summary.json` of `flows.checkpoint`: the readers side by side."""
+
+    SCHEMA: ClassVar[str] = "millrace.checkpoint-readers/1"
+
+    readers: list[ReaderTime]
+    seconds: float | UnsetType = UNSET
+    """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
+    work_seconds: float | UnsetType = UNSET
+    """The part of it in which a reader had its turn."""

@@ -111,6 +111,8 @@ class AskedHow(msgspec.Struct, frozen=True, kw_only=True):
     """The base itself."""
     unanswerable_share: float
     """0 to 1."""
+    wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → its sentence where that is not the set's; not there when all are."""
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -136,9 +138,15 @@ class Plan(Record, frozen=True, kw_only=True):
     pool: PoolFacts
     tuning: tuple[str, ...]
     """SHA-256 of the images kept for tuning: in no arm and not in the test."""
+    scaling: tuple[float, ...] | UnsetType = UNSET
+    """Further sizes of training sets, as multiples of `images`; not there when there are none."""
     rare: tuple[str, ...] | UnsetType = UNSET
     """Factors that few of the probed images have; not there when there are none."""
     test: tuple[TestImage, ...]
+    new_scenes: tuple[TestImage, ...] | UnsetType = UNSET
+    """Images of another kind of scenes, that models are also judged on; not there when there are none."""
+    new_wordings: dict[str, str] | UnsetType = UNSET
+    """Claim id → the sentence in other words that models are also asked; not there when there are none."""
 
 
 class TrainingJob(Record, frozen=True, kw_only=True):
@@ -170,6 +178,21 @@ class TrainingJob(Record, frozen=True, kw_only=True):
     def name(self) -> str:
         """`targeted-2`."""
         return f"{self.arm}-{self.number}"
+
+
+class FineTuning(Record, frozen=True, kw_only=True):
+    """`fine_tune.json`: what the embedded trainer's program does. Source: the job, and the trainer's settings."""
+
+    SCHEMA: ClassVar[str] = "millrace.fine_tuning/1"
+
+    job: TrainingJob
+    rate: float
+    """The learning rate at the top of the one cycle."""
+    weight_decay: float
+    hold: float
+    """Weight of the divergence from the model before; 0: none."""
+    blend: float
+    """How far the result lies between the weights before (0) and after (1)."""
 
 
 class Trained(Record, frozen=True, kw_only=True):

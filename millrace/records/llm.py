@@ -19,7 +19,7 @@ Finish = Literal["stop", "length", "tool_calls", "refusal"]
 FailureKind = Literal["connection", "timeout", "overload", "server", "malformed", "rejected", "credentials"]
 """Classes of a failed attempt.
 
-connection: nobody answers or the line broke; costs no attempt, the breaker counts it.
+connection: no server answers or the line broke; costs no attempt, the breaker counts it.
 timeout: no complete answer in time.      server: 5xx.      malformed: a 200 that is no chat reply.
 overload: 429, 503, 529, an account that may be empty; costs no attempt, the in-flight limit goes down.
 rejected: any other 4xx or a redirect; never repeated.      credentials: 401, 403; never repeated, ends a run soon.
@@ -93,6 +93,10 @@ class ImagePart(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
             raise ValueError("an image part has exactly one of data, path and url")
 
 
+Attached = dict[str, Any]
+"""What a server wants to see again with a turn, by the names of its own fields; opaque. Source: the server's reply."""
+
+
 class ToolCall(Record, frozen=True, kw_only=True):
     """The model asks for a tool."""
 
@@ -104,7 +108,7 @@ class ToolCall(Record, frozen=True, kw_only=True):
     """Parsed arguments; {} when the model wrote something that is not a JSON object (see `invalid`)."""
     invalid: str | None = None
     """The text the model wrote as arguments where that is no JSON object, to be fed back to it as an error; else None."""
-    attached: dict[str, Any] = {}
+    attached: Attached = {}
     """What the server attached to the call and wants to see again with it (a thought's signature); opaque."""
 
 
@@ -121,7 +125,7 @@ class Message(Record, frozen=True, kw_only=True):
     """Only for a tool's turn: the call it answers."""
     tool_name: str | None = None
     """Only for a tool's turn: the tool that answers (Gemini matches answers by name)."""
-    attached: dict[str, Any] = {}
+    attached: Attached = {}
     """Only for an assistant's turn: `Reply.attached` of the reply that it repeats."""
 
     @property
@@ -201,7 +205,7 @@ class Reply(Record, frozen=True, kw_only=True):
     filtered: bool = False
     """With `finish="refusal"`: a filter of the server refused the question or the answer, not the model itself."""
     tool_calls: tuple[ToolCall, ...] = ()
-    attached: dict[str, Any] = {}
+    attached: Attached = {}
     """What the server attached to its turn (the thoughts of a model that wants them back); pass it on in `assistant()`."""
     value: Any = None
     """The parsed answer of a request with a schema (it satisfies the schema); None without one."""

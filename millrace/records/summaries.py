@@ -58,6 +58,23 @@ class JudgesAgreement(msgspec.Struct, frozen=True, kw_only=True):
     """Judge → why it gave no vote → how often."""
 
 
+class JudgedAgain(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an earlier run's verdicts when another judge decided on the same answers. Source: both runs' outcomes."""
+
+    run: str
+    """The earlier run's folder."""
+    before: str
+    """The judge that decided most of its outcomes."""
+    n: int
+    """Outcomes with an answer of the model: both judges decided on them."""
+    same: int
+    """Of these, the same outcome by both."""
+    kappa: float | None
+    """Fleiss' kappa of whether the model failed; None where both always say the same and chance would, too."""
+    became: dict[str, dict[str, int]]
+    """Earlier outcome → outcome now → how often."""
+
+
 class ProbingSummary(StageSummary, frozen=True, kw_only=True):
     """`probing/summary.json`. Source: the settled outcomes. `came_in == went_out + sum(dropped.values())`, in claims."""
 
@@ -81,6 +98,8 @@ class ProbingSummary(StageSummary, frozen=True, kw_only=True):
     shards: int
     judges: JudgesAgreement | UnsetType = UNSET
     """Where several voted."""
+    judged_again: JudgedAgain | UnsetType = UNSET
+    """Where the answers are an earlier run's."""
     target: int | UnsetType | None = UNSET
     """Failures wanted; None: a number of images was. Source: the config."""
     lake: str | UnsetType = UNSET
@@ -185,6 +204,27 @@ class QaSummary(StageSummary, frozen=True, kw_only=True):
     """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
     work_seconds: float | UnsetType = UNSET
     """The part of it in which at least one of its shards was worked on."""
+
+
+class StageSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a stage's time went in one attempt, in seconds. Source: `millrace.run.timeline`."""
+
+    wall: float
+    work: float
+    """The part in which at least one of its shards was worked on."""
+    orchestration: float
+    """The rest."""
+
+
+class RunSpent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run's time went in one attempt, in seconds, as `StageSpent` has it."""
+
+    wall: float
+    work: float
+    orchestration: float
+    stages: dict[str, StageSpent]
+    clock_step_s: float | UnsetType = UNSET
+    """There only if the wall clock was set meanwhile: by how many seconds, forward or (below 0) back."""
 
 
 class StageSeconds(msgspec.Struct, frozen=True, kw_only=True):

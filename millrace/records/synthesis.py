@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.records.record import Record
-from millrace.records.trajectories import Chain, Number, Part, SeedMatch, Trajectory, Tree
+from millrace.records.trajectories import Arguments, Chain, Number, Part, SeedMatch, Trajectory, Tree
 
 ItemStatus = Literal["verified", "judged", "unverified", "rejected"]
 """How an answer was checked: by a program, by another model, not at all; or what the checks refused."""
@@ -27,7 +27,7 @@ class ReasoningStep(Part, frozen=True, kw_only=True):
     intent: str
     action: str
     """The tool's name."""
-    parameters: dict[str, Any]
+    parameters: Arguments
     observation: str
     """Its beginning; the trajectory has all of it."""
     value: Any
@@ -38,7 +38,7 @@ class VerifierArgs(Part, frozen=True, kw_only=True):
     """What scores a new answer: which world the question is about, and the chain that is computed again there."""
 
     environment: str
-    environment_kwargs: dict[str, Any]
+    environment_kwargs: Arguments
     """The environment's own settings, as in a config."""
     world: dict[str, str]
     """The versions that the answer depends on."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from msgspec import UNSET, UnsetType
+
+from millrace.records.llm import LedgerRow
 from millrace.records.record import Record
+from millrace.records.summaries import StageSummary
 from millrace.records.synthesis import Cost
 from millrace.records.trajectories import Number, Part
 
@@ -100,11 +104,15 @@ class RunCounts(Part, frozen=True, kw_only=True):
     """No answer was given more often."""
 
 
-class Statistics(RunCounts, Record, frozen=True, kw_only=True):
-    """`statistics.json`: what came of a run's seeds (`runs.assemble`)."""
+class Statistics(RunCounts, StageSummary, frozen=True, kw_only=True):
+    """`statistics.json`: what came of a run's seeds (`runs.assemble`). With the stage's time: `synthesis/summary.json`."""
 
     SCHEMA: ClassVar[str] = "millrace.synthesis.statistics/1"
     schema: Literal["millrace.synthesis.statistics/1"] = "millrace.synthesis.statistics/1"
+    seconds: Number | UnsetType = UNSET
+    """Wall clock of the stage, in the attempt that did it; not in `statistics.json`."""
+    work_seconds: Number | UnsetType = UNSET
+    """The part of it in which a shard was at work."""
 
 
 class StageSeconds(Part, frozen=True, kw_only=True):
@@ -130,23 +138,17 @@ class Machine(Part, frozen=True, kw_only=True):
     processor: str
 
 
-class StageCounts(RunCounts, frozen=True, kw_only=True):
-    """The stage's summary, as `RunContext.do` keeps it: the statistics, with the stage's time."""
-
-    seconds: Number
-    """Wall clock of the stage, in the attempt that did it."""
-    work_seconds: Number
-    """The part of it in which a shard was at work."""
-
-
-class Summary(StageCounts, Record, frozen=True, kw_only=True):
+class Summary(RunCounts, Record, frozen=True, kw_only=True):
     """`summary.json`: the statistics, with time, cost and versions (`runs.summary`)."""
 
     SCHEMA: ClassVar[str] = "millrace.synthesis.summary/1"
     schema: Literal["millrace.synthesis.summary/1"] = "millrace.synthesis.summary/1"
+    seconds: Number
+    """Wall clock of the stage, in the attempt that did it."""
+    work_seconds: Number
+    """The part of it in which a shard was at work."""
     status: Literal["finished", "short"]
     time: TimeSpent
-    paid: list[dict[str, int | float | str]]
-    """Rows of the ledger (`llm.store.ledger.LedgerRow`)."""
+    paid: list[LedgerRow]
     versions: dict[str, str | None]
     machine: Machine

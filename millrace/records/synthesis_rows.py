@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from msgspec import UNSET, UnsetType
 
 from millrace.records.record import Record
-from millrace.records.synthesis import VerifierArgs
+from millrace.records.synthesis import ItemStatus, VerifierArgs
 from millrace.records.trajectories import Part
 
 
@@ -52,6 +52,8 @@ class ChatRow(Record, frozen=True, kw_only=True):
     SCHEMA: ClassVar[str] = "millrace.synthesis.chat_row/1"
     id: str
     messages: list[UserMessage | AssistantMessage | ToolMessage]
+    status: ItemStatus | UnsetType = UNSET
+    """How the answer was checked, where no program has proven it."""
 
 
 class PreferenceRow(Record, frozen=True, kw_only=True):
@@ -64,6 +66,8 @@ class PreferenceRow(Record, frozen=True, kw_only=True):
     rejected: str
     reason: str
     """Why the rejected call led nowhere."""
+    status: ItemStatus | UnsetType = UNSET
+    """How the answer was checked, where no program has proven it."""
 
 
 class ReactRow(Record, frozen=True, kw_only=True):
@@ -72,6 +76,8 @@ class ReactRow(Record, frozen=True, kw_only=True):
     SCHEMA: ClassVar[str] = "millrace.synthesis.react_row/1"
     id: str
     text: str
+    status: ItemStatus | UnsetType = UNSET
+    """How the answer was checked, where no program has proven it."""
 
 
 class RlRow(Record, frozen=True, kw_only=True):
@@ -86,3 +92,5 @@ class RlRow(Record, frozen=True, kw_only=True):
     verifier: str | None
     verifier_args: VerifierArgs
     difficulty: int | None
+    status: ItemStatus | UnsetType = UNSET
+    """How the answer was checked, where no program has proven it."""

@@ -17,11 +17,18 @@ SeedMatch = Literal["keyword", "text", "fallback"]
 
 CallStatus = Literal["ok", "error"]
 CallCause = Literal["", "refused", "ended", "unavailable"]
-"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that died), or a server that
-the tool asks was at fault. Only a refused call is a mistake of whoever made it."""
+"""Of an error: the tool refused the call, the call was ended from outside (time, memory, a process that ended), or a server that
+the tool asks was at fault. Only a refused call is a mistake of its caller."""
 
 Number = int | float
 """Written as it is: a whole number stays one."""
+
+
+Arguments = dict[str, Any]
+"""Names and JSON values of an environment's own: what a tool is called with, an operator's constants, a seed's settings.
+
+Which names there are is known to the environment alone, whose tools check them when they are called.
+"""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +42,7 @@ class Seed(Record, frozen=True, kw_only=True):
     source_id: str
     """`src_` and 12 hex digits of a hash of the content and its settings."""
     content: str
-    kwargs: dict[str, Any] = {}
+    kwargs: Arguments = {}
     """The seed's own settings, as its file gives them."""
     problem: str = ""
     """Why it cannot be used; empty for a good seed."""
@@ -47,7 +54,7 @@ class Start(Part, frozen=True, kw_only=True):
 
     kind: str
     value: Any
-    args: dict[str, Any]
+    args: Arguments
     """What the verifier needs to make the value again."""
 
 
@@ -55,7 +62,7 @@ class Hop(Part, frozen=True, kw_only=True):
     """An operator with its constants, and the value that was read out of its observation."""
 
     op: str
-    args: dict[str, Any]
+    args: Arguments
     value: Any
 
 
@@ -70,7 +77,7 @@ class Call(Part, frozen=True, kw_only=True):
     """A tool call."""
 
     tool_name: str
-    parameters: dict[str, Any]
+    parameters: Arguments
 
 
 class Node(Part, frozen=True, kw_only=True):
@@ -95,7 +102,7 @@ class Step(Part, frozen=True, kw_only=True):
     """A call of a trajectory as a proof wants it."""
 
     tool_name: str
-    parameters: dict[str, Any]
+    parameters: Arguments
     observation: str
 
 

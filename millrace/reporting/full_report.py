@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from millrace.errors import ItemFailed
 from millrace.records.outcome import FAILURES
 from millrace.records.question import CheckResult
+from millrace.records.summaries import JudgedAgain
 from millrace.reporting import charts
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.reporting.stage_times import StageTime, orchestration_of
@@ -182,6 +183,8 @@ class ReportData(msgspec.Struct, frozen=True):
     """Empty when no chat model was called."""
     judges: JudgesResult | None = None
     """None when no claim had two votes."""
+    judged_again: JudgedAgain | None = None
+    """Where the model's answers are an earlier run's: what became of its verdicts."""
 
     @property
     def overall(self) -> Rate:

@@ -12,15 +12,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec import UnsetType, to_builtins
+from msgspec import UNSET, UnsetType, structs
 
 from millrace.errors import ItemFailed
 from millrace.lake.annotations import factor_words, kind_named_in
 from millrace.lake.reader import LakeReader
 from millrace.llm.run_chats import ledger_of_run
+from millrace.records.llm import LedgerRow
 from millrace.records.outcome import PROBED_CLAIM, OutcomeRecord
 from millrace.records.question import Item
-from millrace.records.summaries import FilteringSummary, JudgesAgreement, ProbingSummary, QaSummary, RunSeconds, StageSeconds
+from millrace.records.results.compare import Machine
+from millrace.records.results.improve import ImproveSummary
+from millrace.records.results.main_job import DatasetMade, MainJobSummary, Proof, StageFunnel
+from millrace.records.summaries import (
+    FilteringSummary,
+    JudgesAgreement,
+    ProbingSummary,
+    QaSummary,
+    RunSeconds,
+    RunSpent,
+    StageSeconds,
+)
 from millrace.reporting import charts
 from millrace.reporting.full_report import (
     ClaimResult,
@@ -36,6 +48,7 @@ from millrace.reporting.full_report import (
 )
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.reporting.stage_times import StageTime
+from millrace.run.counted import counted
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
 from millrace.run.journal import read_json, read_record, read_records, write_json
@@ -57,7 +70,7 @@ LIMITS = (
 )
 
 
-def conclude(run: RunContext, claims: ClaimSet) -> dict[str, Any]:
+def conclude(run: RunContext, claims: ClaimSet) -> MainJobSummary:
     """Write the summary and the report of a main job whose stages are complete, and show both where the run is watched."""
     folder = run.folder.path
     summary = summarise(folder, run.status, run.timeline.seconds())
@@ -66,39 +79,39 @@ def conclude(run: RunContext, claims: ClaimSet) -> dict[str, Any]:
     run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
     run.show_text("report", as_markdown(data, folder), "What the run found")
     write_json(folder / "summary.json", summary)
-    run.progress.say(f"{summary['dataset']['rows']} questions in {folder / 'dataset'}, report in {folder / 'report.html'}")
+    run.progress.say(f"{counted(summary.dataset.rows, 'questions')} in {folder / 'dataset'}, report in {folder / 'report.html'}")
     return summary
 
 
-def summarise(folder: Path, status: str, seconds: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(folder: Path, status: str, spent: RunSpent) -> MainJobSummary:
     """The content of `summary.json`.
 
     Args:
         folder: the run's folder, with all stages complete.
         status: `finished` or `short`.
-        seconds: where the time of this attempt went (`Timeline.seconds`); a stage that an earlier one finished keeps its own.
+        spent: where the time of this attempt went (`Timeline.seconds`); a stage that an earlier one finished keeps its own.
     """
     stages = _Stages.read(folder)
     probing, qa = stages.probing, stages.qa
-    return {
-        "schema": "millrace.summary/1",
-        "status": status,
-        "stages": {
-            name: {"in": stage.came_in, "out": stage.went_out, "dropped": stage.dropped, "seconds": stage.seconds}
+    return MainJobSummary(
+        status=status,
+        stages={
+            name: StageFunnel(came_in=stage.came_in, went_out=stage.went_out, dropped=stage.dropped, seconds=stage.seconds)
             for name, stage in stages._asdict().items()
         },
-        "outcomes": probing.outcomes,
-        "failure_rates": {claim: to_builtins(rate_of(outcomes).summary()) for claim, outcomes in probing.claims.items()},
-        "factors": {factor: to_builtins(rate_of(outcomes).summary()) for factor, outcomes in probing.factors.items()},
-        "images": probing.images,
-        "dataset": {**to_builtins(qa.dataset), "path": str(folder / "dataset")},
-        "time": to_builtins(_time(stages, seconds["stages"]["start and stop"]["wall"])),
-        **({"judges": to_builtins(probing.judges)} if probing.judges else {}),
-        **_proof(folder),
-        "paid": [to_builtins(row) for row in ledger_of_run(folder)],
-        "versions": versions(),
-        "machine": {"system": platform.platform(), "processor": platform.machine()},
-    }
+        outcomes=probing.outcomes,
+        failure_rates={claim: rate_of(outcomes).summary() for claim, outcomes in probing.claims.items()},
+        factors={factor: rate_of(outcomes).summary() for factor, outcomes in probing.factors.items()},
+        images=probing.images,
+        dataset=DatasetMade(**structs.asdict(qa.dataset), path=str(folder / "dataset")),
+        time=_time(stages, spent.stages["start and stop"].wall),
+        judges=probing.judges,
+        judged_again=probing.judged_again,
+        improve=_proof(folder),
+        paid=tuple(ledger_of_run(folder)),
+        versions=versions(),
+        machine=Machine(system=platform.platform(), processor=platform.machine()),
+    )
 
 
 class _Stages(NamedTuple):
@@ -118,13 +131,13 @@ class _Stages(NamedTuple):
         )
 
 
-def _proof(folder: Path) -> dict[str, Any]:
+def _proof(folder: Path) -> Proof | UnsetType:
     """What `improve` found, where it was switched on."""
     kept = folder / "improve" / "summary.json"
     if not kept.exists():
-        return {}
-    found = read_json(kept)
-    return {"improve": {key: found[key] for key in ("verdict", "targeting", "because", "plan")}}
+        return UNSET
+    found = read_record(kept, ImproveSummary)
+    return Proof(verdict=found.verdict, targeting=found.targeting, because=found.because, plan=found.plan)
 
 
 def _time(stages: _Stages, outside: float) -> RunSeconds:
@@ -159,7 +172,7 @@ def as_markdown(data: ReportData, folder: Path) -> str:
     return "\n".join([*lines, "", f"The whole report: `{folder / 'report.html'}`"])
 
 
-def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, tuple[str, str]]) -> ReportData:
+def report_data(folder: Path, summary: MainJobSummary, claims: Mapping[str, tuple[str, str]]) -> ReportData:
     """What the report shows.
 
     Args:
@@ -172,10 +185,9 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
     config = read_json(folder / "config.json")
     annotation = kind_named_in(config["probing"])
     total = rate_of(probing.outcomes)
-    time = summary["time"]
     return ReportData(
         title="Where the model fails",
-        status="complete" if summary["status"] == "finished" else "short of its target",
+        status="complete" if summary.status == "finished" else "short of its target",
         model=config["probing"]["baseline"].get("name", "?"),
         model_detail=_model_detail(folder),
         lake="embedded digit scenes" if config["probing"]["lake"]["path"] is None else str(probing.lake_folder),
@@ -199,8 +211,8 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
             FunnelStage(name, STAGES[name], stage.came_in, stage.went_out, stage.dropped)
             for name, stage in stages._asdict().items()
         ),
-        wall_s=time["wall"],
-        times=tuple(StageTime(name, stage["wall"], stage["work"]) for name, stage in time["stages"].items()),
+        wall_s=summary.time.wall,
+        times=tuple(StageTime(name, stage.wall, stage.work) for name, stage in summary.time.stages.items()),
         dataset=DatasetResult(
             rows=qa.dataset.rows,
             path="dataset",
@@ -212,28 +224,29 @@ def report_data(folder: Path, summary: Mapping[str, Any], claims: Mapping[str, t
         gallery=tuple(examples(folder, probing.lake_folder)),
         reproduce=(f"python -m flows.full --config {folder / 'config.json'} --run-dir NEW_FOLDER",),
         settings=_flat(config),
-        versions={name: version for name, version in summary["versions"].items() if version},
+        versions={name: version for name, version in summary.versions.items() if version},
         limits=LIMITS,
-        paid=tuple(_paid(row) for row in summary["paid"]),
+        paid=tuple(_paid(row) for row in summary.paid),
         judges=_judges(probing.judges),
+        judged_again=probing.judged_again or None,
     )
 
 
-def _paid(row: Mapping[str, Any]) -> PaidRow:
+def _paid(row: LedgerRow) -> PaidRow:
     """A line of the ledger; where a part of it is unknown the whole is, and not a sum that looks complete."""
-    counted, priced = not row["unknown_tokens"], not row["unknown_cost"]
+    known, priced = not row.unknown_tokens, not row.unknown_cost
     return PaidRow(
-        day=row["day"],
-        stage=row["stage"],
-        model=row["model"],
-        calls=row["calls"],
-        requests=row["requests"],
-        input_tokens=row["input_tokens"] if counted else None,
-        output_tokens=row["output_tokens"] if counted else None,
-        cost_usd=row["cost_usd"] if priced else None,
-        cut_off=row.get("cut_off", 0),
-        filtered=row.get("filtered", 0),
-        discarded=row.get("discarded", 0),
+        day=row.day,
+        stage=row.stage,
+        model=row.model,
+        calls=row.calls,
+        requests=row.requests,
+        input_tokens=row.input_tokens if known else None,
+        output_tokens=row.output_tokens if known else None,
+        cost_usd=row.cost_usd if priced else None,
+        cut_off=row.cut_off,
+        filtered=row.filtered,
+        discarded=row.discarded,
     )
 
 

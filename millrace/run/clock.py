@@ -41,7 +41,7 @@ ANCHOR = Anchor.drop()
 
 
 def now() -> float:
-    """Seconds since the epoch, on a clock that nobody can set."""
+    """Seconds since the epoch, on a clock that cannot be set back."""
     return at(time.monotonic())
 
 

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from millrace.config import OPERATIONAL, Settings
 
+NONE = "none"
+"""`class_path` of a run without Dask and without a Prefect server."""
+
 
 class ClusterSettings(Settings):
     """Where shards are worked on. Nothing here changes a result."""
+
+    shorthands: ClassVar[dict[str, dict[str, Any]]] = {NONE: {"class_path": NONE}}
 
     address: str | None = None
     """An existing Dask scheduler, e.g. `tcp://10.0.0.5:8786`; empty takes `$DASK_SCHEDULER_ADDRESS`, and without that starts a
     local cluster for the run."""
     workers: PositiveInt = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    """Worker processes of the cluster that the run starts."""
+    """Worker processes of the cluster that the run starts, or of the run itself without one (none)."""
     minimum_workers: PositiveInt = 1
     """Adaptive scaling: never fewer workers than this."""
     maximum_workers: PositiveInt | None = None
     """Adaptive scaling: Dask starts and ends workers with the load, up to this many; empty keeps `workers` all the time."""
     class_path: str | None = None
-    """A cluster class instead of a local cluster: `gpus` (a worker per GPU here), `slurm`, `pbs`, `sge`, `lsf`, `htcondor`,
-    `oar`, `kubernetes`, or a dotted path such as `dask_jobqueue.SLURMCluster`."""
+    """`none` (or `cluster: none`): no Dask and no Prefect server, so nothing to see or to cancel in a UI. Else a cluster class:
+    `gpus` (a worker per GPU here), `slurm`, `pbs`, `sge`, `lsf`, `htcondor`, `oar`, `kubernetes`, or a dotted path such as
+    `dask_jobqueue.SLURMCluster`. Empty starts a local cluster."""
     arguments: dict[str, Any] = {}
     """Keyword arguments for the cluster class."""
     resources: dict[str, PositiveFloat] = {}
@@ -39,11 +45,18 @@ class ClusterSettings(Settings):
             raise ValueError("address names a cluster that runs already; class_path and arguments would start another: keep one")
         if self.address and self.maximum_workers is not None:
             raise ValueError("a cluster that runs already (address) is scaled where it was started, not by maximum_workers")
+        if self.is_none and (self.arguments or self.maximum_workers is not None or self.resources):
+            raise ValueError("without a cluster (none) only workers can be set; arguments, maximum_workers, resources are Dask's")
         if self.arguments and not self.class_path:
             raise ValueError("arguments belong to a cluster class; set class_path")
         if self.maximum_workers is not None and self.minimum_workers > self.maximum_workers:
             raise ValueError("minimum_workers is above maximum_workers")
         return self
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the run does without Dask and without a Prefect server."""
+        return self.class_path == NONE
 
     @property
     def scheduler(self) -> str | None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-from msgspec import structs, to_builtins
+from msgspec import structs
 
 from millrace.records.summaries import StageSummary
 from millrace.run.folder import RunFolder
-from millrace.run.journal import read_json, read_record, write_json
+from millrace.run.journal import read_record, write_json
 from millrace.run.machines import Machines
 from millrace.run.progress import Progress
 from millrace.run.stage import Stage
@@ -48,12 +48,12 @@ class RunContext(ABC):
         self.timeline = Timeline(folder.since)
         self.stage_name = flow
         """The name of the stage that is running: shards' time is counted for it."""
-        self.summaries: dict[str, dict[str, Any]] = {}
+        self.summaries: dict[str, StageSummary] = {}
         """By stage: what it returned."""
         self.short: set[str] = set()
         """Stages that are complete, but short of their target."""
 
-    def do(self, stage: Stage) -> dict[str, Any]:
+    def do(self, stage: Stage) -> StageSummary:
         """Do one stage and keep its summary; a stage that is complete is only read.
 
         Returns:
@@ -61,24 +61,22 @@ class RunContext(ABC):
         """
         folder = self.folder.stage(stage.name)
         kept = folder / "summary.json"
-        typed = stage.summary_type
         if kept.exists():
-            found = read_json(kept) if typed is None else read_record(kept, typed)
+            found = read_record(kept, stage.summary_type)
             self.progress.say(f"{stage.name}: already done")
         else:
             outer, self.stage_name = self.stage_name, stage.name
             with self.timeline.within(stage.name):
                 found = self._inside(stage, lambda: stage.run(self, folder))
             self.stage_name = outer
-            spent = self.timeline.seconds()["stages"][stage.name]
-            times = {"seconds": round(spent["wall"], 3), "work_seconds": round(spent["work"], 3)}
-            found = structs.replace(found, **times) if isinstance(found, StageSummary) else found | times
+            spent = self.timeline.seconds().stages[stage.name]
+            times = {"seconds": round(spent.wall, 3), "work_seconds": round(spent.work, 3)}
+            found = structs.replace(found, **times)
             write_json(kept, found)
-        summary = dict(to_builtins(found))
-        self.summaries[stage.name] = summary
+        self.summaries[stage.name] = found
         if stage.is_short(found):
             self.short.add(stage.name)
-        return summary
+        return found
 
     @property
     def status(self) -> str:

@@ -11,7 +11,7 @@ import fcntl
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,11 @@ import msgspec
 import orjson
 
 from millrace.errors import RunFailed
-from millrace.records.record import RecordT, decode, encode
+from millrace.records.record import RecordT, damaged, decode, encode
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Row = dict[str, Json]
+"""A line of any schema, for readers that need none of its fields, or show them all."""
 
 PART = ".part"
 LOCK_WAIT_S = 30.0
@@ -50,7 +54,7 @@ class Journal:
     def ids(self) -> set[str]:
         """The ids of all records in the journal, finished or not."""
         if self._file is None:
-            return {record["id"] for record in self.records() if "id" in record}
+            return {str(record["id"]) for record in self.records() if "id" in record}
         return self._ids
 
     def __enter__(self) -> Journal:
@@ -69,7 +73,7 @@ class Journal:
             return self
         file.truncate(whole_lines(self.part))
         self._file = file  # type: ignore[assignment]
-        self._ids = {record["id"] for record in read_jsonl(self.part) if "id" in record}
+        self._ids = {str(record["id"]) for record in read_jsonl(self.part) if "id" in record}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -77,13 +81,13 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def append(self, *records: msgspec.Struct | dict[str, Any]) -> None:
+    def append(self, *records: msgspec.Struct | Mapping[str, Any]) -> None:
         """Add records, in one write. A record whose id is already there is not written twice."""
         if self._file is None:
             raise ValueError(f"{self.path} is not open for writing")
         lines = []
         for record in records:
-            name = record.get("id") if isinstance(record, dict) else getattr(record, "id", None)
+            name = record.get("id") if isinstance(record, Mapping) else getattr(record, "id", None)
             if name is not None:
                 if name in self._ids:
                     continue
@@ -98,7 +102,7 @@ class Journal:
         if self._file is not None:
             os.fsync(self._file.fileno())
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Row]:
         """All records, in the order they stand in the file."""
         path = self.path if self.done else self.part
         return list(read_jsonl(path)) if path.exists() else []
@@ -133,13 +137,16 @@ class Journal:
         self._file = None
 
 
-def reopen_journal(path: Path, to_redo: Callable[[dict[str, Any]], bool]) -> bool:
-    """Make a finished journal an unfinished one without the records that are `to_redo`; whether there were any."""
-    records = list(read_jsonl(path))
-    kept = [record for record in records if not to_redo(record)]
-    if len(kept) == len(records):
+def reopen_journal(path: Path, kind: type[RecordT], to_redo: Callable[[RecordT], bool]) -> bool:
+    """Make a finished journal an unfinished one without the records that are `to_redo`; whether there were any.
+
+    The lines that stay are copied as they are.
+    """
+    lines = list(_whole_lines_of(path))
+    kept = [line for line, where in lines if not to_redo(decode(line, kind, where))]
+    if len(kept) == len(lines):
         return False
-    write_jsonl(path.with_name(path.name + PART), kept)
+    write_atomic(path.with_name(path.name + PART), b"".join(kept))
     path.unlink()  # from here on the shard is an unfinished one; before, it was a finished one
     return True
 
@@ -172,22 +179,17 @@ def whole_lines(path: Path) -> int:
     return 0
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path) -> Iterator[Row]:
     """The records of a JSON-lines file, one at a time; a torn last line is left out.
 
     Raises:
         RunFailed: a line in the middle is not JSON; the message names file and line.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            if line.isspace():
-                continue
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise RunFailed(f"{path}, line {number} is damaged ({error}); delete the file to have it made again") from error
+    for line, where in _whole_lines_of(path):
+        try:
+            yield orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise RunFailed(f"{where} {damaged(error)}") from error
 
 
 def read_records(path: Path, kind: type[RecordT]) -> Iterator[RecordT]:
@@ -196,12 +198,18 @@ def read_records(path: Path, kind: type[RecordT]) -> Iterator[RecordT]:
     Raises:
         RunFailed: a line is damaged, or of another shape; the message names file and line.
     """
+    for line, where in _whole_lines_of(path):
+        yield decode(line, kind, where)
+
+
+def _whole_lines_of(path: Path) -> Iterator[tuple[bytes, str]]:
+    """Each line that is not empty, with its end, and where it stands; a torn last line is left out."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
             if not line.isspace():
-                yield decode(line, kind, f"{path}, line {number}")
+                yield line, f"{path}, line {number}"
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
@@ -213,13 +221,13 @@ def read_record(path: Path, kind: type[RecordT]) -> RecordT:
     return decode(path.read_bytes(), kind, str(path))
 
 
-def _line(record: msgspec.Struct | dict[str, Any]) -> bytes:
+def _line(record: msgspec.Struct | Mapping[str, Any]) -> bytes:
     if isinstance(record, msgspec.Struct):
         return encode(record) + b"\n"
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
 
 
-def write_jsonl(path: Path, records: Iterable[msgspec.Struct | dict[str, Any]]) -> int:
+def write_jsonl(path: Path, records: Iterable[msgspec.Struct | Mapping[str, Any]]) -> int:
     """Write an iterable of records as JSON lines, all or nothing; returns how many."""
     count = 0
     with _replacing(path) as file:
@@ -250,7 +258,7 @@ def read_json(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise RunFailed(f"{path} is damaged ({error}); delete it to have it made again") from error
+        raise RunFailed(f"{path} {damaged(error)}") from error
 
 
 class _replacing:  # noqa: N801 - reads as a verb where it is used

@@ -1,12 +1,10 @@
-"""A run in this process: no server, no scheduler. For notebooks, scripts and tests."""
+"""A run on this machine alone: no server, no scheduler. For notebooks, scripts, tests, and flows with `cluster: none`."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,6 +15,7 @@ from millrace.processes.janitor import sweep
 from millrace.run.context import RunContext, per_shard
 from millrace.run.folder import RunFolder
 from millrace.run.machines import Machines
+from millrace.run.pool import WorkerPool
 from millrace.run.progress import Progress
 from millrace.run.stage import Stage
 
@@ -24,13 +23,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_logger = logging.getLogger(__name__)
+
 
 class LocalRun(RunContext):
-    """A run whose shards are worked on here, one after the other or by a pool of processes. See `open_local_run`."""
+    """A run whose shards are worked on here, one after the other or by a pool of processes. See `open_local_run`.
 
-    def __init__(self, flow: str, folder: RunFolder, progress: Progress, workers: int) -> None:
+    Args:
+        flow, folder, progress: see `RunContext`.
+        workers: processes.
+        in_processes: None works on shards in this process where one worker, or one shard, makes a pool needless. True never
+            does: a shard that ends its process then does not end the run.
+    """
+
+    def __init__(
+        self, flow: str, folder: RunFolder, progress: Progress, workers: int, *, in_processes: bool | None = None
+    ) -> None:
         super().__init__(flow, folder, progress)
         self.workers = workers
+        self.in_processes = in_processes
+        self._pool = WorkerPool(workers)
 
     @property
     def machines(self) -> Machines | None:
@@ -40,18 +52,25 @@ class LocalRun(RunContext):
     def map(self, function: Callable[..., R], *arguments: Any, on_done: Callable[[R], object] | None = None) -> list[R]:
         """See `RunContext.map`."""
         shards = per_shard(arguments)
+        if self.in_processes or (self.workers > 1 and len(shards) > 1):
+            return self._in_the_pool(function, shards, on_done)
         with self.timeline.work(self.stage_name):
-            if self.workers == 1 or len(shards) < 2:
-                return self._one_by_one(function, shards, on_done)
-            return self._in_a_pool(function, shards, on_done)
+            return self._one_by_one(function, shards, on_done)
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `RunContext.call`."""
         with self.timeline.work(self.stage_name):
             return function(*args, **kwargs)
 
+    def close(self) -> None:
+        """End the pool's processes."""
+        self._pool.close()
+
     def _inside(self, stage: Stage, work: Callable[[], T]) -> T:
-        return work()
+        _logger.info("%s begins in %s", stage.name, self.folder.path)
+        result = work()
+        _logger.info("%s is done", stage.name)
+        return result
 
     def _one_by_one(
         self, function: Callable[..., R], shards: list[tuple[Any, ...]], on_done: Callable[[R], object] | None
@@ -69,28 +88,20 @@ class LocalRun(RunContext):
         raise_first(failed, len(shards), self.stage_name)
         return results
 
-    def _in_a_pool(
+    def _in_the_pool(
         self, function: Callable[..., R], shards: list[tuple[Any, ...]], on_done: Callable[[R], object] | None
     ) -> list[R]:
         results: dict[int, R] = {}
         failed: list[Exception] = []
-        # spawn: a forked child of a process with threads (torch, Arrow) can hang
-        with ProcessPoolExecutor(min(self.workers, len(shards)), multiprocessing.get_context("spawn")) as pool:
-            places: dict[Future[R], int] = {pool.submit(function, *shard): place for place, shard in enumerate(shards)}
-            try:
-                for future in as_completed(places):
-                    try:
-                        results[places[future]] = future.result()
-                    except BrokenProcessPool as error:
-                        raise RunFailed(f"a worker process of {self.stage_name} ended in the middle of a shard") from error
-                    except Exception as error:  # noqa: BLE001 - as above
-                        failed.append(error)
-                    else:
-                        if on_done is not None:
-                            on_done(results[places[future]])
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with contextlib.closing(self._pool.map(function, shards)) as outcomes:
+            for place, outcome in outcomes:
+                if isinstance(outcome, Exception):
+                    _logger.error("a shard of %s failed", self.stage_name, exc_info=outcome)
+                    failed.append(outcome)
+                    continue
+                results[place] = self.timeline.add(self.stage_name, outcome)
+                if on_done is not None:
+                    on_done(results[place])
         raise_first(failed, len(shards), self.stage_name)
         return [results[place] for place in range(len(shards))]
 
@@ -116,12 +127,22 @@ def open_local_run(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, 
         run_dir: the run's folder, new or to be taken up again.
         workers: processes; 1 works in this one.
     """
-    with RunFolder.open(run_dir, sections) as folder, Progress(flow) as progress:
+    with RunFolder.open(run_dir, sections) as folder, local_run_in(folder, flow, workers) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def local_run_in(folder: RunFolder, flow: str, workers: int, *, in_processes: bool | None = None) -> Iterator[LocalRun]:
+    """The same in a folder that the caller holds. Arguments: as for `LocalRun`."""
+    with Progress(flow) as progress:
         with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
-            sweep()
-        run = LocalRun(flow, folder, progress, workers)
+            if swept := sweep():
+                progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
+        run = LocalRun(flow, folder, progress, workers, in_processes=in_processes)
         try:
             yield run
         except MillraceError as error:
             folder.finish(flow, "failed", error=str(error))
             raise
+        finally:
+            run.close()

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from millrace.run.counted import counted
+
 
 class Progress:
     """The bar of one run; use as a context manager, one `stage` after the other.
@@ -66,7 +68,7 @@ class Progress:
         self._bar.remove_task(stage.task)
         took = time.monotonic() - stage.started
         if stage.done or stage.total:
-            self.say(f"{name}: {stage.done:,} {unit} in {took:.1f} s{stage.note and f' ({stage.note})'}")
+            self.say(f"{name}: {counted(stage.done, unit)} in {took:.1f} s{stage.note and f' ({stage.note})'}")
 
 
 class Stage:

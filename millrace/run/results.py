@@ -10,15 +10,10 @@ from msgspec import to_builtins
 
 from millrace.errors import InputError
 from millrace.records.summaries import ProbingSummary
-from millrace.run.journal import read_json, read_jsonl, read_record
+from millrace.run.journal import Json, Row, read_json, read_jsonl, read_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Row = dict[str, Json]
-"""A record of any schema, as its line says it."""
 
 
 def open_run(path: Path | str) -> RunResults:
@@ -53,11 +48,11 @@ class RunResults:
         return {name: entry.get("state", "running") for name, entry in flows.items()}
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Row:
         """The settings, by stage."""
         return dict(read_json(self.path / "config.json"))
 
-    def summary(self, stage: str) -> dict[str, Any]:
+    def summary(self, stage: str) -> Row:
         """A stage's own summary.
 
         Raises:

@@ -51,8 +51,8 @@ class Stage(ABC):
     feeds: ClassVar[tuple[str, ...]] = ()
     """Stages that work on what it leaves in the same folder: they start over when it is taken up again."""
 
-    summary_type: ClassVar[type[StageSummary] | None] = None
-    """The type of its summary; None: plain JSON."""
+    summary_type: ClassVar[type[StageSummary]]
+    """The type of its summary: what `run` returns, and `summary.json` in its folder holds."""
 
     config: BaseModel
     """Its part of the flow's config, which the run's folder keeps; a subclass names its own class."""
@@ -110,7 +110,7 @@ class Stage(ABC):
         """Take back that part; it is called with the stage's own folder, from which `summary.json` has been taken already."""
 
     @abstractmethod
-    def run(self, run: RunContext, folder: Path) -> StageSummary | dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary:
         """Do it.
 
         Args:
@@ -123,9 +123,9 @@ class Stage(ABC):
 
     def is_short(self, summary: Any) -> bool:
         """Whether it is complete, but short of its target. `summary` is of `summary_type`."""
-        return bool(getattr(summary, "is_short", False))
+        return bool(summary.is_short)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, str]:
         """What the manifest keeps beside the state of a finished run."""
         return {}
 

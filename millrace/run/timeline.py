@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
+from millrace.records.summaries import RunSpent, StageSpent
 from millrace.run import clock
 
 
@@ -75,23 +77,18 @@ class Timeline:
         self.intervals.append(Interval(stage, started, ended))
         return result.value
 
-    def seconds(self, *, until: float | None = None) -> dict[str, Any]:
-        """`{"wall", "work", "orchestration", "stages": {stage: {"wall", "work", "orchestration"}}}`, in seconds.
-
-        Time outside every stage belongs to the stage `start and stop`. `clock_step_s` is there only if the wall clock was set
-        meanwhile: by how many seconds, forward or (below 0) back.
-        """
+    def seconds(self, *, until: float | None = None) -> RunSpent:
+        """Where the time went. What is outside every stage belongs to the stage `start and stop`."""
         wall = (clock.now() if until is None else until) - self.start
         work = union(self.intervals)
-        stages: dict[str, dict[str, float]] = {}
+        stages: dict[str, StageSpent] = {}
         for name, spans in self.stages.items():
             worked = union(interval for interval in self.intervals if interval.stage == name)
-            stages[name] = {"wall": sum(spans), "work": worked, "orchestration": max(0.0, sum(spans) - worked)}
-        outside = wall - sum(entry["wall"] for entry in stages.values())
-        stages["start and stop"] = {"wall": max(0.0, outside), "work": 0.0, "orchestration": max(0.0, outside)}
-        found = {"wall": wall, "work": work, "orchestration": max(0.0, wall - work), "stages": stages}
-        step = clock.stepped_s(self.stepped)
-        return found | ({"clock_step_s": step} if step else {})
+            stages[name] = StageSpent(wall=sum(spans), work=worked, orchestration=max(0.0, sum(spans) - worked))
+        outside = wall - sum(entry.wall for entry in stages.values())
+        stages["start and stop"] = StageSpent(wall=max(0.0, outside), work=0.0, orchestration=max(0.0, outside))
+        step = clock.stepped_s(self.stepped) or UNSET
+        return RunSpent(wall=wall, work=work, orchestration=max(0.0, wall - work), stages=stages, clock_step_s=step)
 
 
 def union(intervals: Iterable[Interval]) -> float:

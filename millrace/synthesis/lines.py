@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET, UnsetType
+
 from millrace.records import synthesis as records
 from millrace.records import trajectories
 from millrace.run.ids import content_id
@@ -118,6 +120,11 @@ def item_record(
         metadata=metadata_of(config, trajectory),
         cost=cost,
     )
+
+
+def status_in_row(item: records.QAItem) -> records.ItemStatus | UnsetType:
+    """What an export's row says of how its answer was checked: nothing of a proven one."""
+    return UNSET if item.verification.status == "verified" else item.verification.status
 
 
 def _difficulty(environment: Environment, hops: Sequence[trajectories.Hop]) -> int:

@@ -262,6 +262,10 @@ def warnings_about(config: SynthesisConfig, raw_tools: list[str] | None = None) 
             found.append(f"available_tools: '{name}' is no tool; taken as '{MENDED_TOOLS[name]}'")
     if config.policy == "chat" and config.chat.judge and config.chat.judge_model is None:
         found.append("chat.judge_model is not set: what no program can prove stays unverified, nothing is judged")
+    if config.policy == "chat":
+        from millrace.synthesis.chat.judging import doubts_about
+
+        found += [doubts_about(config)] if doubts_about(config) else []
     if config.policy == "programmatic" and (config.sampling_tips or config.synthesis_tips or config.qa_examples):
         found.append(
             "sampling_tips, synthesis_tips and qa_examples are for a chat model; policy 'programmatic' does not read them"

@@ -178,6 +178,9 @@ async def synthesise_seed(config: SynthesisConfig, environment: Environment, pol
     except TypeError as error:  # a plug-in's value: said as what it is, and not as a worker that died
         detail = f"the environment '{environment.name}' gave a value that JSON cannot hold: {error}"
         record = failed(seed, "value_not_json", detail)
+    spent = policy.spent_on(seed.content)  # a seed that came to nothing was paid for too
+    if spent is not None and not record.spent:
+        record = replace(record, spent=spent)
     return replace(record, seconds=round(time.monotonic() - began, 4))
 
 

@@ -88,7 +88,7 @@ class Observation:
                 return
             if isinstance(event, dict) and isinstance(event.get("event"), str):
                 usable = _usable(event)
-                said = self.clock.translate(event_of(usable))
+                said = self.clock.translate(event_of(event))
                 times = {"t": said.t, "started": said.started, "wall_s": said.wall_s}
                 self._take(said, usable | {name: value for name, value in times.items() if value is not None})
 
@@ -171,8 +171,9 @@ def _usable(line: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def event_of(said: Mapping[str, Any]) -> TrainingEvent:
-    """The event in a line's usable fields."""
+def event_of(line: Mapping[str, Any]) -> TrainingEvent:
+    """The event in a line's fields; those that are not what they should be are unknown."""
+    said = _usable(line)
     metrics = said.get("metrics")
     numbers = {name: _metric(value) for name, value in (metrics or {}).items()}
     return TrainingEvent(

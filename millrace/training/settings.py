@@ -248,6 +248,8 @@ class TrainingConfig(Settings):
     """Between TERM and KILL for the foreground, in seconds."""
     max_log_mb: PositiveFloat = Field(default=64.0, json_schema_extra=OPERATIONAL)
     """A foreground's log and its predecessor together, in MiB."""
+    cluster: Literal["none"] | None = Field(default=None, json_schema_extra=OPERATIONAL)
+    """none: no Prefect server beside the trainings, and nothing to see or cancel in a Prefect UI."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, json_schema_extra=OPERATIONAL)
     """The flow fails when more of its runs failed than this share."""
     data: Path | None = None

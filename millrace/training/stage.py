@@ -8,6 +8,7 @@ from pathlib import Path
 from millrace.plugins.loading import load_plugin
 from millrace.records.training.report import TrainingSummary
 from millrace.run.context import RunContext
+from millrace.run.counted import counted
 from millrace.run.stage import Forecast, Stage
 from millrace.training.settings import TrainingConfig
 
@@ -60,7 +61,7 @@ def plan_lines(config: TrainingConfig) -> list[str]:
     from millrace.training.parameters import spell
 
     plan = plan_for(config)
-    lines = [f"{len(plan.runs)} runs, at most {config.max_retries + 1} attempts each:"]
+    lines = [f"{counted(len(plan.runs), 'runs')}, at most {counted(config.max_retries + 1, 'attempts')} each:"]
     for run in plan.runs:
         lines.append(f"  {run.id}  {run.title}")
         fixed = {name: value for name, value in run.hyperparameters.items() if name not in run.mutated}

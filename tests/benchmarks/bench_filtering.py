@@ -38,7 +38,6 @@ from typing import Any
 
 import orjson
 
-from millrace.filtering.funnel import filter_outcomes
 from millrace.filtering.outcome_files import plan_parts
 from millrace.filtering.routing import load_routes
 from millrace.filtering.scan import Scan, scan_part
@@ -46,6 +45,7 @@ from millrace.filtering.selection import select_failures
 from millrace.filtering.selection_shards import write_shard
 from millrace.filtering.settings import FilteringSettings
 from millrace.records.outcome import FAILURES
+from tests.filtering.filtered import filter_outcomes
 
 KINDS = ("correct", "wrong", "correct", "hallucinated", "correct", "right_abstain", "wrong", "infra_error")
 CONFIG = FilteringSettings(quota=500, shard_size=500)

@@ -6,10 +6,13 @@ import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from msgspec import UNSET, UnsetType
 
 from millrace.config import Settings
 from millrace.orchestration.flow import flow
+from millrace.records.summaries import StageSummary
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext, Same
 from millrace.run.journal import write_json
@@ -32,6 +35,21 @@ def shard(number: int, marks: Path) -> int:
     return number
 
 
+class Used(StageSummary, frozen=True, kw_only=True):
+    """When the shards were mapped (seconds since the epoch), and what this process used."""
+
+    SCHEMA: ClassVar[str] = "benchmarks.used/1"
+
+    mapping_at: float
+    done_at: float
+    begun_at: float
+    cpu_s: float
+    peak_bytes: int
+    resident_bytes: list[int]
+    seconds: float | UnsetType = UNSET
+    work_seconds: float | UnsetType = UNSET
+
+
 @dataclass(frozen=True)
 class Shards(Stage):
     """Maps the shards the way every stage of Millrace does and says what this process used."""
@@ -43,7 +61,9 @@ class Shards(Stage):
     def section(self) -> str:
         return "operate"
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    summary_type = Used
+
+    def run(self, run: RunContext, folder: Path) -> Used:
         begun, before, sizes = time.time(), _cpu_s(), [_resident_bytes()]
         with run.progress.stage("shards", self.config.shards, "shards") as bar:
 
@@ -53,12 +73,12 @@ class Shards(Stage):
                     sizes.append(_resident_bytes())
 
             run.map(shard, list(range(self.config.shards)), Same(folder), on_done=count)
-        used = {"cpu_s": _cpu_s() - before, "peak_bytes": _peak_bytes(), "resident_bytes": sizes}
-        return {"mapping_at": begun, "done_at": time.time(), "begun_at": begun, **used}
+        cpu_s, peak = _cpu_s() - before, _peak_bytes()
+        return Used(mapping_at=begun, done_at=time.time(), begun_at=begun, cpu_s=cpu_s, peak_bytes=peak, resident_bytes=sizes)
 
 
 @flow(OperateConfig, lambda config: [Shards(config)])
-def operate(run: RunContext, config: OperateConfig) -> dict[str, Any]:
+def operate(run: RunContext, config: OperateConfig) -> StageSummary:
     """Map the shards and write down what this process used."""
     summary = run.do(Shards(config))
     write_json(run.folder.path / "summary.json", summary)

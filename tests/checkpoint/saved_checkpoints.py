@@ -90,6 +90,22 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     return torch.equal(*raw)
 
 
+def assert_equal(left: Any, right: Any) -> None:
+    """Nested states, tensors bit for bit."""
+    if isinstance(left, torch.Tensor):
+        assert same(left.resolve_conj(), right.resolve_conj())
+    elif isinstance(left, dict):
+        assert list(left) == list(right)
+        for key, one in left.items():
+            assert_equal(one, right[key])
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_equal(one, other)
+    else:
+        assert type(left) is type(right)
+
+
 def filled(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
     """Random bytes seen as `dtype`: infinities, NaNs and all."""
     generator = torch.Generator().manual_seed(seed)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.planner import LoadPlan, ReadItem
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
+from millrace.checkpoint import load as load_directly
 from millrace.checkpoint.reader import ParallelFileSystemReader
-from tests.checkpoint.saved_checkpoints import Box, CutTensor, cause_of, filled, load, same, save
+from tests.checkpoint.saved_checkpoints import Box, CutTensor, assert_equal, cause_of, filled, load, same, save
 
 DTYPES = [
     torch.float64,
@@ -43,7 +44,10 @@ DTYPES = [
 
 def both(path: Path, make: Any, **options: Any) -> tuple[dict[str, Any], dict[str, Any], ParallelFileSystemReader]:
     reader = ParallelFileSystemReader(path, **options)
-    return load(make(), dcp.FileSystemReader(path)), load(make(), reader), reader
+    stock, ours = load(make(), dcp.FileSystemReader(path)), load(make(), reader)
+    for _ in range(2):  # by the metadata, then by the index that it left
+        assert_equal(ours, load_directly(path, make(), **options))
+    return stock, ours, reader
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -277,8 +277,9 @@ def test_fifteen_seconds_of_lessons_teach_something(small_settings: BaselineSett
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_default_baseline_is_good_at_what_it_was_taught_and_fails_outside_of_it(tmp_path: Path) -> None:
-    folder = ensure_trained(BaselineSettings(), cache=tmp_path)
+def test_the_default_baseline_is_good_at_what_it_was_taught_and_fails_outside_of_it(cache: Path) -> None:
+    """Trained once for all tests of a session, in whichever process needs it first."""
+    folder = ensure_trained(BaselineSettings(), cache=cache)
     narrow, broad = exam_rates(folder, NARROW, 200), exam_rates(folder, BROAD, 200)
     assert all(rate > 0.8 for rate in narrow.values()), narrow
     assert sum(narrow.values()) / len(narrow) > 0.88

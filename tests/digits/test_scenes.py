@@ -331,7 +331,7 @@ def test_what_is_hard_is_rare_in_a_lake_of_the_kind_rare() -> None:
 
 def test_an_unknown_kind_of_lake_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"no embedded lake of the kind 'rear'; did you mean 'rare'\? known: broad, narrow, rare"
+        UsageError, match=r"no embedded lake of the kind 'rear'; did you mean 'rare'\? known: broad, foreign, narrow, rare"
     ):
         plan_lake(images=10, recipe="rear", cache=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -51,15 +51,15 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(tmp_path: Path, cache: Pa
 
 
 def test_probing_and_filtering_run_in_one_folder_and_say_when_they_are_finished(
-    tmp_path: Path, cache: Path, coin_config: Path, on_running_services: Environment
+    tmp_path: Path, cache: Path, coin_config: Path
 ) -> None:
     folder = tmp_path / "run"
     config = tmp_path / "probing.yaml"
     config.write_text(coin_config.read_text().split("filtering:")[0])
-    code, printed = run("probing", "--config", str(config), "--run-dir", str(folder), cache=cache, **on_running_services)
+    code, printed = run("probing", "--config", str(config), "--run-dir", str(folder), "--set", "cluster=none", cache=cache)
     assert code == 0, printed
     quota = ("--set", "filtering.quota=5")
-    code, printed = run("filtering", "--run-dir", str(folder), *quota, cache=cache, **on_running_services)
+    code, printed = run("filtering", "--run-dir", str(folder), *quota, "--set", "cluster=none", cache=cache)
     assert code == 0, printed
     summary = read_json(folder / "filtering" / "summary.json")
     assert summary["in"] == summary["out"] + sum(summary["dropped"].values())

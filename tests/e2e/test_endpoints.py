@@ -28,8 +28,8 @@ from millrace.reporting import charts
 from millrace.run.journal import read_json
 from tests.e2e.commands import Command, answer, run
 from tests.e2e.crowd import crowd
-from tests.e2e.test_full import records
-from tests.fixtures.running_services import KEY, Environment
+from tests.e2e.records import records
+from tests.fixtures.running_services import KEY
 from tests.llm.servers import served
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
@@ -118,22 +118,20 @@ class Run(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path, on_running_services: Environment
-) -> Iterator[Run]:
-    """A run against servers that do nothing wrong."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path) -> Iterator[Run]:
+    """A run without Prefect and Dask, against servers that do nothing wrong."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with crowds() as servers:
         config = config_for(servers, lake, folder / "config.yaml")
-        arguments = ("--config", str(config), "--run-dir", str(folder / "run"))
-        code, printed = run("full", *arguments, cache=cache, **on_running_services)
+        arguments = ("--config", str(config), "--run-dir", str(folder / "run"), "--set", "cluster=none")
+        code, printed = run("full", *arguments, cache=cache)
         assert code == 0, printed
         yield Run(folder / "run", printed, servers, config)
 
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path, lake: Path) -> Iterator[Run]:
-    """The same against servers that do."""
+    """The same with Prefect and Dask, against servers that do."""
     folder = tmp_path_factory.mktemp("disturbed")
     with crowds(faults=FAULTS, retry_after_s=0.3) as servers:
         config = config_for(servers, lake, folder / "config.yaml")
@@ -218,7 +216,9 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence_before_any_work(tmp_path
         keyed = f"api_key_env: CROWD_KEY, base_url: '{place}'"
         baseline = "probing.baseline={{name: endpoint, chat: {{{}}}}}".format
         cases = {
-            baseline("model: crowd, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]"): "nobody answers at http://127.0.0.1:9/v1",
+            baseline(
+                "model: crowd, endpoints: [{base_url: 'http://127.0.0.1:9/v1'}]"
+            ): "no server answers at http://127.0.0.1:9/v1",
             baseline(f"model: crowd, endpoints: [{{base_url: '{place}'}}]"): "it wants a key",
             baseline(f"model: crowd, endpoints: [{{base_url: '{place}', api_key_env: ANOTHER_KEY}}]"): "the key was refused",
             baseline(
@@ -253,7 +253,7 @@ def test_no_stage_asks_more_than_the_dry_run_said(undisturbed: Run, tmp_path: Pa
 
 @pytest.mark.chaos
 def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_flight(
-    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path, on_running_services: Environment
+    undisturbed: Run, tmp_path: Path, cache: Path, lake: Path
 ) -> None:
     rng = random.Random(11)
     folder = tmp_path / "run"
@@ -270,7 +270,7 @@ def test_kill_minus_nine_with_endpoints_pays_nothing_twice_but_what_was_in_fligh
             assert command.witness.poll() is None, f"it ended before kill {kill}"
             command.kill()
             command.wait_until_nothing_is_left()
-        code, printed = run("full", *arguments, cache=cache, **on_running_services)
+        code, printed = run("full", *arguments, "--set", "cluster=none", cache=cache)
         assert code == 0, printed
         assert records(folder) == records(undisturbed.folder)
         assert servers.total("distinct") == wanted

@@ -6,13 +6,12 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from millrace.run.journal import read_json, read_jsonl
+from millrace.run.journal import read_json
 from tests.e2e.commands import Command, answer, run
+from tests.e2e.records import records
 from tests.e2e.services import wait_for
 from tests.fixtures.running_services import Environment
 
@@ -20,26 +19,6 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "1"))
 """How often the chaos test kills; the acceptance run of a release does 20 (`MILLRACE_KILLS=20`)."""
-
-
-def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Everything a run has to say, in an order that does not depend on files."""
-    stages = ("probing", "filtering", "qa")
-    found = {
-        name: [line for path in sorted((folder / name).glob("shard-*.jsonl")) for line in read_jsonl(path)] for name in stages
-    }
-    rows = [row for path in sorted((folder / "dataset").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-    return {**found, "dataset": sorted(rows, key=lambda row: str(row["id"]))}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path, coin_config: Path) -> Path:
-    """A finished run with a server and a cluster of its own: 2 ranks and 1 Dask worker."""
-    folder = tmp_path_factory.mktemp("full") / "run"
-    arguments = ("--config", str(coin_config), "--run-dir", str(folder), "--set", "cluster.workers=1")
-    code, printed = run("full", *arguments, cache=cache)
-    assert code == 0, printed
-    return folder
 
 
 def test_the_funnel_adds_up_in_the_summary(undisturbed: Path) -> None:
@@ -114,9 +93,12 @@ PROGRESS = ("probing/*/unit-*", "qa/written/*", "filtering/shard-*")
 
 @pytest.mark.chaos
 def test_kill_minus_nine_and_other_numbers_of_ranks_and_workers_change_no_record(
-    undisturbed: Path, tmp_path: Path, cache: Path, coin_config: Path, on_running_services: Environment
+    undisturbed: Path, tmp_path: Path, cache: Path, coin_config: Path
 ) -> None:
-    """What a kill at any other point leaves is taken up again in tests/run/test_crash_points.py."""
+    """With servers and clusters of its own, the last of which come to a normal end.
+
+    What a kill at any other point leaves is taken up again in tests/run/test_crash_points.py.
+    """
     folder = tmp_path / "run"
     rng = random.Random(7)
     arguments = ("--config", str(coin_config), "--run-dir", str(folder))
@@ -128,7 +110,7 @@ def test_kill_minus_nine_and_other_numbers_of_ranks_and_workers_change_no_record
         assert command.witness.poll() is None, "it ended before it was killed"
         command.kill()
         command.wait_until_nothing_is_left()
-    arguments += ("--set", "probing.torchrun.nproc_per_node=4")
-    code, printed = run("full", *arguments, cache=cache, **on_running_services)  # with two workers
+    arguments += ("--set", "probing.torchrun.nproc_per_node=4", "--set", "cluster.workers=2")
+    code, printed = run("full", *arguments, cache=cache)
     assert code == 0, printed
     assert records(folder) == records(undisturbed)

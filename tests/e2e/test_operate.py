@@ -21,8 +21,8 @@ import pytest
 from millrace.run.journal import read_json, read_jsonl
 from tests.e2e.commands import Witnessed, environment
 from tests.e2e.installation import ENDED, Installation, full_config, installed, synthesis_config, training_config
+from tests.e2e.records import records
 from tests.e2e.services import postgres_programs, wait_for
-from tests.e2e.test_full import records
 from tests.e2e.witness import descendants
 
 pytestmark = [
@@ -48,7 +48,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Inst
 
 @pytest.fixture(scope="module")
 def undisturbed(here: Installation) -> Path:
-    """A main job that nobody disturbs."""
+    """A main job without a disturbance."""
     folder = here.folder / "full"
     assert here.worker.pid
     run = here.server.trigger("full", full_config(here.scheduler), folder)

@@ -16,8 +16,8 @@ import yaml
 import millrace
 from tests.e2e.commands import Witnessed, environment
 from tests.e2e.netns import Network, network, why_not
+from tests.e2e.records import records
 from tests.e2e.services import wait_for
-from tests.e2e.test_full import records
 
 pytestmark = [pytest.mark.flow, pytest.mark.chaos, pytest.mark.timeout(900)]
 

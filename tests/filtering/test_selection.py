@@ -15,10 +15,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from millrace.errors import InputError, UsageError
-from millrace.filtering.funnel import FilteringReport, filter_outcomes, most_selected
+from millrace.filtering.funnel import FilteringReport, most_selected
 from millrace.filtering.selection import quotas_for
 from millrace.filtering.settings import FilteringSettings
 from millrace.run.journal import read_jsonl
+from tests.filtering.filtered import filter_outcomes
 
 Make = Callable[..., dict[str, Any]]
 MakeMany = Callable[[int], list[dict[str, Any]]]

@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from millrace.errors import ItemFailed, UsageError
-from millrace.filtering.funnel import filter_outcomes
 from millrace.filtering.outcome_files import plan_parts
 from millrace.filtering.routing import PIPELINES, load_routes, parse_routes
 from millrace.filtering.scan import scan_part
@@ -22,6 +21,7 @@ from millrace.filtering.settings import FilteringSettings
 from millrace.lake.parquet import LakeRow, stream_rows
 from millrace.records.outcome import ImagePlace
 from millrace.run.journal import read_jsonl
+from tests.filtering.filtered import filter_outcomes
 
 Make = Callable[..., dict[str, Any]]
 MakeMany = Callable[[int], list[dict[str, Any]]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from millrace.improve.settings import ImproveSettings
 from millrace.improve.stage import Improve
@@ -67,6 +68,6 @@ def do_in(run_dir: Path, test: Path) -> Do:
         with open_local_run("improve", {"improve": settings}, run_dir, workers) as run:
             summary = run.do(stage)
             run.finish([stage])
-        return {**summary, "short": stage.name in run.short}
+        return {**to_builtins(summary), "short": stage.name in run.short}
 
     return run_stage

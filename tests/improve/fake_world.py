@@ -149,6 +149,10 @@ class FakeAsks:
     def check_model(self, probing: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         assert model["name"] == "fake", probing
 
+    def check_way(self, wanted: WantedLake, wordings: Mapping[str, str], probing: Mapping[str, Any]) -> None:
+        assert set(wordings) <= set(CLAIMS), probing
+        assert wanted.images > 0
+
     def lake(self, wanted: WantedLake, probing: Mapping[str, Any], run: RunContext) -> Path:
         del probing, run
         return wanted.path or self.test

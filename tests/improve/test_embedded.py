@@ -106,6 +106,7 @@ def test_the_embedded_baseline_is_probed_trained_and_judged_and_every_figure_ver
     from millrace.improve.verification.figures_again import differing_figures
     from millrace.probing.settings import ProbingConfig
     from millrace.probing.stage import AskAnother, Probing
+    from millrace.records.results.improve import ImproveSummary
     from millrace.run.local import open_local_run
     from millrace.run.stage import check_in_order
 
@@ -126,7 +127,8 @@ def test_the_embedded_baseline_is_probed_trained_and_judged_and_every_figure_ver
     with open_local_run("improve", {stage.section: stage.config for stage in stages}, tmp_path, workers=2) as run:
         summary = [run.do(stage) for stage in stages][-1]
         run.finish(stages)
-    assert summary["models"] == 4
-    assert len(set(summary["rates"])) == 5
+    assert isinstance(summary, ImproveSummary)
+    assert summary.models == 4
+    assert len(set(summary.rates)) == 5
     assert (tmp_path / "improve" / "trainings" / "targeted-1" / "model" / "baseline.json").exists()
     assert differing_figures(tmp_path)[1] == []

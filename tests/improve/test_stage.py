@@ -173,6 +173,8 @@ def test_a_run_without_verified_answers_is_refused(do: Do, world: World) -> None
         ({"arms": ["targeted", "targeted"]}, "each arm once"),
         ({"test": {"seed": 1}}, "improve.test.seed is that of the probed lake"),
         ({"test": {"path": "/no/such/lake"}}, "/no/such/lake"),
+        ({"test": {"new": {}}}, r"improve\.test\.new names nothing new"),
+        ({"test": {"new": {"recipe": "foreign", "seed": 1}}}, r"improve\.test\.new\.seed is that of other images"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(do: Do, world: World, changes: dict[str, Any], said: str) -> None:

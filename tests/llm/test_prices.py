@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from millrace.llm import Usage
-from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, call_of, estimate_lines, lines_of
+from millrace.llm.estimate import THOUGHT_TOKENS, about_a_picture, call_of, lines_of
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 from millrace.llm.prices import cost_usd, price_of
@@ -70,7 +70,7 @@ def test_cached_tokens_and_long_contexts_have_prices_of_their_own() -> None:
 
 def test_an_estimate_is_priced_by_the_call_and_not_by_the_sum() -> None:
     planned = [about_a_picture("judge", 1_000_000)]
-    (first, *_) = estimate_lines(model("gemini-2.5-pro", options={}), planned)
+    (first, *_) = lines_of([(model("gemini-2.5-pro", options={}), planned[0])])
     call = call_of(model("gemini-2.5-pro"), planned[0]).usage
     one = cost_usd(call, price_of(model("gemini-2.5-pro")))
     assert one is not None
@@ -102,7 +102,7 @@ def test_thoughts_are_part_of_an_estimate_and_it_says_so() -> None:
     assert call_of(model("gpt-4o"), planned).usage.output_tokens == planned.output_tokens
     off = model("gemini-2.5-flash", provider="gemini", options={"thinking_budget": 0})
     assert call_of(off, planned).usage.output_tokens == planned.output_tokens
-    assert "thoughts per answer are assumed" in estimate_lines(model("gpt-5"), [planned])[-1]
+    assert "thoughts per answer are assumed" in lines_of([(model("gpt-5"), planned)])[-1]
 
 
 def test_replies_that_are_thrown_away_are_in_the_ledger(tmp_path: Path) -> None:

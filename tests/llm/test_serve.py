@@ -20,7 +20,7 @@ import pytest
 from millrace.errors import ItemFailed, UsageError
 from millrace.llm import Reply, Request, user
 from millrace.llm.client.blocking import BlockingChat
-from millrace.llm.estimate import Planned, estimate_lines, lines_of
+from millrace.llm.estimate import Planned, lines_of
 from millrace.llm.failures import CallFailed, EndpointDown
 from millrace.llm.image_tokens import image_tokens
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
@@ -115,7 +115,7 @@ def told(url: str, *, wait_s: float = 0.0, key_env: str | None = None, **changed
 
 
 def test_the_preflight_says_that_nobody_answers() -> None:
-    assert "nobody answers at http://127.0.0.1:9/v1" in told("http://127.0.0.1:9/v1")
+    assert "no server answers at http://127.0.0.1:9/v1" in told("http://127.0.0.1:9/v1")
 
 
 def test_the_preflight_says_that_the_model_is_unknown_and_which_are_known() -> None:
@@ -250,11 +250,11 @@ def test_a_blocking_chat_that_cannot_be_made_leaves_no_thread() -> None:
 
 
 def test_an_estimate_is_labelled_and_an_unknown_price_is_said() -> None:
-    planned = [Planned(stage="judge", calls=1000, input_tokens=1000, output_tokens=100)]
-    known = estimate_lines(ModelSettings(model="gpt-4o-mini", endpoints=(EndpointSettings(base_url="http://x/v1"),)), planned)
+    planned = Planned(stage="judge", calls=1000, input_tokens=1000, output_tokens=100)
+    known = lines_of([(ModelSettings(model="gpt-4o-mini", endpoints=(EndpointSettings(base_url="http://x/v1"),)), planned)])
     assert "about $0.21" in known[0]
     assert "an estimate" in known[-2]
-    unknown = estimate_lines(ModelSettings(model="mine", endpoints=(EndpointSettings(base_url="http://x/v1"),)), planned)
+    unknown = lines_of([(ModelSettings(model="mine", endpoints=(EndpointSettings(base_url="http://x/v1"),)), planned)])
     assert "cost unknown" in unknown[0]
     assert image_tokens(224, 224) == 64
 

@@ -263,3 +263,29 @@ def test_a_worker_that_dask_has_given_up_is_replaced(monkeypatch: pytest.MonkeyP
         with pytest.raises(KilledWorker):
             dying.result(timeout=90)
         assert client.submit(os.getpid, pure=False).result(timeout=90) != os.getpid()
+
+
+def test_none_stands_for_a_run_without_a_cluster_and_merges_with_single_settings(tmp_path: Path) -> None:
+    from flows.full import FullConfig
+
+    file = tmp_path / "file.yaml"
+    for text, more in (
+        ("cluster: none", []),
+        ("cluster: {workers: 3}", ["cluster=none"]),
+        ("cluster: none", ["cluster.workers=3"]),
+    ):
+        file.write_text(text)
+        cluster = load_config(FullConfig, file, more).cluster
+        assert cluster.is_none
+        assert cluster.workers == (3 if "3" in f"{text}{more}" else ClusterSettings().workers)
+    assert FullConfig.model_validate({"cluster": "none"}).cluster.is_none
+    assert not FullConfig().cluster.is_none
+    with pytest.raises(UsageError, match="cluster"):
+        load_config(FullConfig, None, ["cluster=nothing"])
+
+
+def test_none_starts_nothing_whatever_scheduler_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    settings = ClusterSettings(class_path="none")
+    assert settings.scheduler is None
+    assert start_ahead(settings) is None

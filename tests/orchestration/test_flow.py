@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs, to_builtins
 from prefect.flows import Flow
 
 from millrace.orchestration.flow import Definition
 from millrace.orchestration.run_name import run_name
+from millrace.records.training.report import TrainingSummary
 from millrace.run.folder import RunFolder
 from millrace.run.journal import read_json
 from millrace.run.local import LocalRun
@@ -90,7 +92,8 @@ class ShortRun(LocalRun):
 
     def do(self, stage: Stage) -> dict[str, Any]:
         self.short.add(stage.name)
-        return {"runs": 2, "ok": 1, "failed": 1}
+        counted = TrainingSummary(runs=2, ok=1, failed=1, attempts=3, failures={"exit_code": 1}, notes=[])
+        return dict(to_builtins(structs.replace(counted, seconds=2.0, work_seconds=1.5)))
 
 
 def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_command_hears(tmp_path: Path) -> None:
@@ -98,5 +101,10 @@ def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_com
     config = definition.config()
     with RunFolder.open(tmp_path, definition.sections(config)) as folder, Progress("training") as progress:
         summary = definition.function(ShortRun("training", folder, progress, 1), config)
-    assert summary["status"] == "short"
-    assert read_json(tmp_path / "summary.json")["status"] == "short"
+    assert summary.status == "short"
+    written = read_json(tmp_path / "summary.json")
+    assert (written["status"], written["work_seconds"]) == ("short", 1.5)
+    assert list(written) == [
+        "status", "runs", "ok", "failed", "attempts", "failures", "notes", "seconds", "work_seconds",
+    ]  # fmt: skip
+    assert list(written["seconds"]) == ["wall", "work", "orchestration", "stages"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from millrace.errors import InputError, UsageError
-from millrace.probing.another_model import config_for, probe_another
-from millrace.probing.settings import ProbingConfig
+from millrace.errors import InputError, MillraceError, UsageError
+from millrace.probing.asking_again.another_model import config_for, probe_another
+from millrace.probing.settings import LakeSettings, ProbingConfig
 from millrace.probing.stage import AskAnother
 from millrace.records.summaries import ProbingSummary
 from millrace.run.journal import write_json
@@ -51,3 +52,36 @@ def test_what_is_asked_already_is_not_asked_again(tmp_path: Path) -> None:
 def test_a_model_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="no baseline named 'embeded'"):
         AskAnother().check_model({}, {"name": "embeded"})
+
+
+class Wanted(NamedTuple):
+    """Images to ask about."""
+
+    path: Path | None = None
+    images: int = 10
+    seed: int = 3
+    recipe: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words", "said"),
+    [
+        (Wanted(recipe="rear"), {}, "no embedded lake of the kind 'rear'; did you mean 'rare'"),
+        (Wanted(path=Path("/no/such/lake")), {}, "/no/such/lake"),
+        (Wanted(), {"counting": "[COUNT]"}, "no claim 'counting' in use"),
+        (Wanted(), {"counting_object_instances": "[COUNT] things"}, "must have exactly the slots OBJECT_TYPE, COUNT"),
+    ],
+)
+def test_another_way_to_ask_is_refused_before_anything_is_drawn(wanted: Wanted, words: dict[str, str], said: str) -> None:
+    probing = ProbingConfig().model_dump(mode="json")
+    with pytest.raises(MillraceError, match=said):
+        AskAnother().check_way(wanted, words, probing)
+
+
+def test_a_lake_is_of_the_kind_that_was_probed_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[LakeSettings] = []
+    monkeypatch.setattr("millrace.probing.stage.prepared_lake", lambda settings, run: drawn.append(settings))
+    probing = ProbingConfig.model_validate({"lake": {"recipe": "rare"}}).model_dump(mode="json")
+    AskAnother().lake(Wanted(), probing, None)  # type: ignore[arg-type]
+    AskAnother().lake(Wanted(recipe="foreign"), probing, None)  # type: ignore[arg-type]
+    assert [one.recipe for one in drawn] == ["rare", "foreign"]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from millrace.errors import UsageError
-from millrace.probing.claims import CLAIM_SETS, claim_set_names, fill, load_claims, placeholders
+from millrace.plugins.loading import plugin_files
+from millrace.probing.claims import CLAIM_SETS, PACKAGE, fill, load_claims, placeholders
 from millrace.probing.settings import ProbingConfig
 
 ENABLED = {
@@ -92,7 +93,7 @@ def test_the_default_set_enables_eight_claims_and_knows_thirteen() -> None:
     assert len(claims.failure_reasons) == 13
 
 
-@pytest.mark.parametrize("name", claim_set_names())
+@pytest.mark.parametrize("name", list(plugin_files(PACKAGE, "yaml")))
 def test_every_shipped_set_loads_and_says_each_slot_in_several_ways(name: str) -> None:
     for claim in load_claims(name).claims:
         assert set(claim.paraphrases) == set(claim.answer_slots)
@@ -216,3 +217,34 @@ def test_a_subject_at_the_beginning_of_a_sentence_gets_a_capital() -> None:
     assert fill("[OBJECT_A] is [RELATIVE_DIRECTION] [OBJECT_B].", {"OBJECT_A": "the 7", "OBJECT_B": "the 3"}) == (
         "The 7 is [RELATIVE_DIRECTION] the 3."
     )
+
+
+def test_other_words_are_another_claim_set_with_the_same_slots() -> None:
+    words = {"counting_object_instances": "The picture shows [COUNT] [OBJECT_TYPE]."}
+    usual, other = ProbingConfig().claim_set(), ProbingConfig(wordings=words).claim_set()
+    assert other.claim("counting_object_instances").claim_template == words["counting_object_instances"]
+    assert other.claim("counting_object_instances").slots == usual.claim("counting_object_instances").slots
+    assert other.sha256 != usual.sha256
+    assert [claim.claim_id for claim in other.claims] == [claim.claim_id for claim in usual.claims]
+    assert ProbingConfig(wordings={}).claim_set() == usual
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"counting": "[COUNT] [OBJECT_TYPE]"}, "no claim 'counting' in use"),
+        ({"counting_object_instances": "There are [COUNT]."}, "must have exactly the slots OBJECT_TYPE, COUNT"),
+        ({"counting_object_instances": "[COUNT] [OBJECT_TYPE] [COLOUR]"}, "must have exactly the slots OBJECT_TYPE, COUNT"),
+    ],
+)
+def test_words_for_no_claim_or_with_other_slots_are_refused(words: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ProbingConfig(wordings=words).claim_set()
+
+
+def test_the_shipped_proof_asks_every_claim_in_other_words_too() -> None:
+    proof = yaml.safe_load((CLAIM_SETS.parents[2] / "configs" / "improve" / "proof.yaml").read_text())
+    words = proof["improve"]["test"]["new"]["wordings"]
+    claims = ProbingConfig(wordings=words).claim_set().claims
+    assert {claim.claim_id for claim in claims} == set(words)
+    assert all(claim.claim_template == words[claim.claim_id] for claim in claims)

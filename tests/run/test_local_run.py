@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from millrace.config import Settings
 from millrace.errors import InputError, RunFailed
+from millrace.records.summaries import StageSummary
 from millrace.run.context import RunContext, Same, per_shard
 from millrace.run.journal import read_json
 from millrace.run.local import open_local_run
@@ -26,19 +28,30 @@ class CountSettings(Settings):
     """What the sum should reach."""
 
 
+class Counted(StageSummary, frozen=True, kw_only=True):
+    SCHEMA: ClassVar[str] = "tests.counted/1"
+    sum: int
+    found: list[int]
+    processes: int
+    seconds: float | UnsetType = UNSET
+    work_seconds: float | UnsetType = UNSET
+
+
 @dataclass(frozen=True)
 class Count(Stage):
     config: CountSettings
     name = "count"
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    summary_type = Counted
+
+    def run(self, run: RunContext, folder: Path) -> Counted:
         done: list[int] = []
         found = run.map(square, range(self.config.numbers), Same(folder), on_done=done.append)
         assert sorted(done) == sorted(found)
-        return {"sum": sum(found), "found": found, "processes": len(list(folder.glob("process-*")))}
+        return Counted(sum=sum(found), found=found, processes=len(list(folder.glob("process-*"))))
 
-    def is_short(self, summary: Any) -> bool:
-        return bool(summary["sum"] < self.config.target)
+    def is_short(self, summary: Counted) -> bool:
+        return summary.sum < self.config.target
 
 
 def square(number: int, folder: Path) -> int:
@@ -66,8 +79,8 @@ def test_results_come_in_the_order_of_the_shards_for_any_number_of_workers(tmp_p
     with open_local_run("count", {"count": stage.config}, tmp_path, workers) as run:
         summary = run.do(stage)
         run.finish([stage])
-    assert summary["found"] == [0, 1, 4, 9, 16]
-    assert summary["processes"] >= 1
+    assert summary.found == [0, 1, 4, 9, 16]
+    assert summary.processes >= 1
     assert read_json(tmp_path / "manifest.json")["flows"]["count"]["state"] == "finished"
 
 
@@ -81,7 +94,7 @@ def test_a_stage_that_is_complete_is_only_read(tmp_path: Path) -> None:
         if attempt == 0:
             for mark in (tmp_path / "count").glob("process-*"):
                 mark.unlink()
-    assert summary["sum"] == 30
+    assert summary.sum == 30
     assert not list((tmp_path / "count").glob("process-*"))
     assert read_json(tmp_path / "manifest.json")["flows"]["count"]["state"] == "short"
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
 from millrace.errors import UsageError
+from millrace.records.summaries import StageSummary
 from millrace.run.context import RunContext
 from millrace.run.folder import RunFolder, finished_state, stored_config
-from millrace.run.journal import read_jsonl, reopen_journal, write_json, write_jsonl
+from millrace.run.journal import reopen_journal, write_json
 from millrace.run.reopening import take_up
 from millrace.run.stage import Stage
 
@@ -38,7 +40,7 @@ class Asking(Stage):
     def reopen(self, folder: Path) -> None:
         (folder / "shard").unlink(missing_ok=True)
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary:
         raise NotImplementedError
 
 
@@ -47,7 +49,7 @@ class Choosing(Stage):
     config: Config
     name = "choosing"
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> StageSummary:
         raise NotImplementedError
 
 
@@ -105,11 +107,17 @@ def test_another_config_is_refused_before_anything_is_taken_back(finished: Path)
     assert finished_state(finished, "both", {}) == "finished"
 
 
+class Numbered(msgspec.Struct):
+    id: str
+    n: int
+
+
 def test_a_journal_is_reopened_without_the_records_to_redo_and_only_if_there_are_any(tmp_path: Path) -> None:
     path = tmp_path / "shard-00000.jsonl"
-    write_jsonl(path, [{"id": "a", "n": 1}, {"id": "b", "n": 2}])
-    assert not reopen_journal(path, lambda record: record["n"] > 2)
-    assert path.exists()
-    assert reopen_journal(path, lambda record: record["n"] > 1)
+    lines = b'{"id":"a","n":1,"of":"a later version"}\n{"id":"b","n":2}\n'
+    path.write_bytes(lines)
+    assert not reopen_journal(path, Numbered, lambda record: record.n > 2)
+    assert path.read_bytes() == lines
+    assert reopen_journal(path, Numbered, lambda record: record.n > 1)
     assert not path.exists()
-    assert [record["id"] for record in read_jsonl(tmp_path / "shard-00000.jsonl.part")] == ["a"]
+    assert path.with_name("shard-00000.jsonl.part").read_bytes() == lines.splitlines(keepends=True)[0]

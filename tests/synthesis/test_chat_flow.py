@@ -14,11 +14,10 @@ from millrace.run.journal import read_json, read_jsonl
 from millrace.synthesis.runs.synthesis_run import run_serially
 from millrace.synthesis.settings import SynthesisConfig
 from tests.e2e.commands import Command, run
-from tests.fixtures.running_services import Environment
 from tests.llm.servers import served
 from tests.synthesis.served_model import native_model, plain_model
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 WORKERS, SEEDS_IN_FLIGHT, BRANCHES = 2, 2, 2
 
@@ -33,16 +32,15 @@ def settings(url: str, form: str) -> list[str]:
 
 
 def options(url: str, form: str, folder: Path) -> list[str]:
-    pairs = [part for value in (*settings(url, form), f"max_workers={WORKERS}") for part in ("--set", value)]
+    """Without Prefect and Dask; endpoints asked by Dask workers: tests/e2e/test_endpoints.py."""
+    pairs = [part for value in (*settings(url, form), f"max_workers={WORKERS}", "cluster=none") for part in ("--set", value)]
     return [*pairs, "--run-dir", str(folder)]
 
 
-def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_the_ledger(
-    tmp_path: Path, cache: Path, on_running_services: Environment
-) -> None:
+def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_the_ledger(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "run"
     with served(plain_model()) as (server, url):
-        code, printed = run("synthesis", *options(url, "json", folder), cache=cache, **on_running_services)
+        code, printed = run("synthesis", *options(url, "json", folder), cache=cache)
         said = server.statistics()
     assert code == 0, printed
     items = list(read_jsonl(folder / "qa.jsonl"))  # a program reads these questions and computes their answers
@@ -57,13 +55,11 @@ def test_a_server_without_tool_calls_is_asked_in_words_and_every_call_stands_in_
     assert "explorer" in (folder / "report.html").read_text()
 
 
-def test_a_server_that_goes_away_ends_the_run_in_one_sentence_and_keeps_what_was_paid_for(
-    tmp_path: Path, cache: Path, on_running_services: Environment
-) -> None:
+def test_a_server_that_goes_away_ends_the_run_in_one_sentence_and_keeps_what_was_paid_for(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "run"
     with served(native_model(), latency_ms=150) as (server, url):
         arguments = [*options(url, "native", folder), "--set", "chat.model.give_up_after_s=2"]
-        command = Command("synthesis", *arguments, cache=cache, **on_running_services)
+        command = Command("synthesis", *arguments, cache=cache)
         wait_for_answers(server, 10)
     code, printed = command.finish()
     command.wait_until_nothing_is_left()
@@ -82,9 +78,7 @@ def wait_for_answers(server: LocalServer, count: int) -> None:
 
 
 @pytest.mark.chaos
-def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(
-    tmp_path: Path, cache: Path, on_running_services: Environment
-) -> None:
+def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_same_items(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "run"
     with served(native_model(), latency_ms=150) as (server, url):
         command = Command("synthesis", *options(url, "native", folder), cache=cache)
@@ -92,7 +86,7 @@ def test_a_killed_run_pays_again_only_for_what_was_in_flight_and_ends_with_the_s
         command.kill()
         command.wait_until_nothing_is_left()
         assert not (folder / "summary.json").exists()
-        code, printed = run("synthesis", *options(url, "native", folder), cache=cache, **on_running_services)
+        code, printed = run("synthesis", *options(url, "native", folder), cache=cache)
         assert code == 0, printed
         said = server.statistics()
     assert said["answered_twice"] <= WORKERS * SEEDS_IN_FLIGHT * BRANCHES

@@ -14,7 +14,7 @@ from millrace.config import load_config
 from millrace.llm.estimate import paid_words
 from millrace.records.llm import LedgerRow
 from millrace.records.synthesis import SeedOutcome
-from millrace.records.synthesis_counts import ShardTally, StageCounts, Summary
+from millrace.records.synthesis_counts import ShardTally, Summary
 from millrace.run.journal import read_record, read_records, write_json
 from millrace.synthesis.runs.live import Pace, at_the_end, markdown
 from millrace.synthesis.runs.report import SynthesisReport, findings, render
@@ -38,8 +38,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = plan_shards(config, folder / "synthesis")
     for path in plan.shards:
         synthesise_shard(config, path, plan.result_of(path))
-    statistics = msgspec.to_builtins(finish_run(config, plan, folder)) | {"seconds": 4.0, "work_seconds": 3.0}
-    counts = msgspec.convert(statistics, StageCounts)
+    counts = msgspec.structs.replace(finish_run(config, plan, folder), seconds=4.0, work_seconds=3.0)
     write_json(folder / "config.json", {"synthesis": config.model_dump(mode="json")})
     write_json(folder / "summary.json", summarise(folder, "finished", counts, 2.0))
     return folder

@@ -55,12 +55,13 @@ def undisturbed(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFact
 @pytest.mark.flow
 @pytest.mark.slow
 def test_the_flow_with_one_and_with_two_workers_and_a_serial_run_give_the_same_bytes(
-    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path, on_running_services: Environment
+    settings: tuple[str, ...], undisturbed: Path, tmp_path: Path, cache: Path
 ) -> None:
-    """Four workers: see the kills below, whose last run has them."""
+    """One worker of Dask, two without it. Four of Dask: see the kills below, whose last run has them."""
     wanted = contents(undisturbed)
     assert wanted["qa.jsonl"]
-    code, printed = run("synthesis", *settings, "--run-dir", str(tmp_path / "two"), cache=cache, **on_running_services)
+    two = ("--run-dir", str(tmp_path / "two"), "--set", "cluster=none", "--set", "max_workers=2")
+    code, printed = run("synthesis", *settings, *two, cache=cache)
     assert code == 0, printed
     assert contents(tmp_path / "two") == wanted
     run_serially(load_config(SynthesisConfig, Path(settings[1]), settings[3::2]), tmp_path / "serial")
@@ -155,8 +156,9 @@ def test_a_run_shows_itself_in_artifacts_that_are_renewed_and_leaves_a_report(
 
 @pytest.mark.flow
 @pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "none"])
 def test_a_seed_that_ends_its_worker_is_set_aside_after_three_tries_and_costs_only_itself(
-    tmp_path: Path, cache: Path, on_running_server: Environment
+    cluster: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest
 ) -> None:
     """One that exits instead of being killed: tests/synthesis/test_synthesis_run.py."""
     seeds = [*(f"year {1980 + n}" for n in range(7)), "poison kill", *(f"year {1990 + n}" for n in range(4))]
@@ -168,9 +170,10 @@ def test_a_seed_that_ends_its_worker_is_set_aside_after_three_tries_and_costs_on
         "max_workers": 2,
         "max_depth": 3,
         "max_failure_rate": 0.2,
-    }
+    } | ({"cluster": "none"} if cluster == "none" else {})
+    environment: Environment = {} if cluster == "none" else request.getfixturevalue("on_running_server")
     options = [part for key, value in arguments.items() for part in ("--set", f"{key}={value}")]
-    code, printed = run("synthesis", *options, "--run-dir", str(tmp_path / "run"), cache=cache, **on_running_server)
+    code, printed = run("synthesis", *options, "--run-dir", str(tmp_path / "run"), cache=cache, **environment)
     assert code == 0, printed
     assert "a worker process ended in the middle of a shard" in printed
     failures = {record["seed_data"]: record for record in read_jsonl(tmp_path / "run" / "failures.jsonl")}

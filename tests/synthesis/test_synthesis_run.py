@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from millrace.errors import RunFailed, UsageError
@@ -198,7 +197,7 @@ def test_bad_seeds_become_failures_the_funnel_adds_up_and_too_many_fail_the_run(
 
 def test_a_target_that_is_not_reached_is_short(tmp_path: Path) -> None:
     config = SynthesisConfig(environment_mode="math", number_of_seed=3, target_items=1_000, **SMALL)
-    assert Synthesis(config).is_short(msgspec.to_builtins(run_serially(config, tmp_path)))
+    assert Synthesis(config).is_short(run_serially(config, tmp_path))
 
 
 def test_a_folder_that_another_version_began_is_refused_and_keeps_its_records(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def forget() -> None:
         remembered.cache_clear()
     for remembered in (annotations.annotation_kinds, annotations.annotation_columns, annotations.added_pipelines):
         remembered.cache_clear()
-    for remembered in (pipelines.load_pipelines, pipelines.slot_aspects, kinds.claim_kinds, question_rules.wordings):
+    for remembered in (pipelines.load_pipelines, kinds.claim_kinds, question_rules.wordings):
         remembered.cache_clear()
     for remembered in (verifiers._checks, digit_kinds.claim_kinds, digit_verifiers.all_checks, phrasing.load_phrasing):
         remembered.cache_clear()

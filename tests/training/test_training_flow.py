@@ -119,10 +119,11 @@ def test_an_experiment_file_of_the_original_runs_on_our_workloads_through_the_fl
     ]
     path = tmp_path / "experiment.json"
     path.write_text(json.dumps({"experiment_name": "as it was", "governor": None, "max_retries": 1, "experiments": entries}))
-    quick = ["energy={idle_s: 0}", "cool_down={max_s: 0}", "colocation={background_alone_s: 0.5}"]
+    quick = ["energy={idle_s: 0}", "cool_down={max_s: 0}", "colocation={background_alone_s: 0.5}", "cluster=none"]
     done("--config", path, "--run-dir", tmp_path / "run", *(word for one in quick for word in ("--set", one)), code=0)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["runs"], summary["ok"]) == (3, 3)
     assert any("tabular MLP" in note for note in summary["notes"])
     header = (tmp_path / "run" / "training" / "summary.csv").read_text().splitlines()[0]
     assert "training_success" in header  # the original's column names
+    assert not (tmp_path / "run" / "logs" / "prefect.db").exists()

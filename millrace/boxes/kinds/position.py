@@ -38,7 +38,7 @@ def truth(picture: Picture, selectors: Mapping[str, Selector]) -> Truth:
 
 
 def readings(picture: Picture, selectors: Mapping[str, Selector], truth: Truth, rng: Random) -> list[Reading]:
-    """The other parts, the neighbouring ones told apart from those further away."""
+    """The other parts, neighbouring ones as another kind of distractor than those further away."""
     del picture, selectors, rng
     if not truth.answerable:
         return [nothing(ASPECT, dict.fromkeys(REGIONS, "other_region"), presence=True)]

@@ -1,4 +1,4 @@
-"""The second opinion on questions about boxes. One file in this folder verifies what one kind of claim asks.
+"""The independent check of questions about boxes. One file in this folder verifies what one kind of claim asks.
 
 A finished question is read as a person would read it: which value each option means, what a yes/no question states, whether it
 names its subject. Each value is then held against pixels into which the boxes and masks have been drawn. Nothing here is shared
@@ -57,7 +57,7 @@ class Plugin(Protocol):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The verifier's word on one question."""
+    """The verifier's result on one question."""
 
     status: Literal["verified", "refuted", "unable"]
     reason: str = ""

@@ -223,7 +223,7 @@ def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> He
     if isinstance(info, SafetensorsItem):
         if info.dtype is None:
             raise UnknownDtype(f"its dtype {info.dtype_name!r} is unknown here")
-        return _plain_head(0, info.length, info.dtype, info.sizes)
+        return plain_head(0, info.length, info.dtype, info.sizes)
     data = opened.read_at(file, min(HEAD_BYTES, max(info.length, 16)), info.offset)
     if data[:2] == b"PK" or data[8:9] != b"{":
         return opened.heads.parse(data[: info.length], info.length)
@@ -234,10 +234,11 @@ def head_at(index: MetadataIndex, file: int, info: Any, opened: OpenFiles) -> He
         raise UnknownDtype(f"its dtype {found.dtype_name!r} is unknown here")
     if info.offset + found.start + found.nbytes > opened.sizes[file]:
         raise UnusualItemError("its safetensors blob is cut short")
-    return _plain_head(found.start, found.nbytes, found.dtype, found.sizes)
+    return plain_head(found.start, found.nbytes, found.dtype, found.sizes)
 
 
-def _plain_head(data_offset: int, nbytes: int, dtype: torch.dtype, sizes: tuple[int, ...]) -> Head:
+def plain_head(data_offset: int, nbytes: int, dtype: torch.dtype, sizes: tuple[int, ...]) -> Head:
+    """Of a tensor that lies row by row, with nothing around it to be compared."""
     strides: list[int] = []
     step = 1
     for size in reversed(sizes):

@@ -6,7 +6,6 @@ import threading
 from array import array
 from typing import Any
 
-import psutil
 import torch
 
 from millrace.checkpoint.engine.geometry import Box, copy_by_pieces, pieces
@@ -25,8 +24,11 @@ MOST_SHARES = 1024
 
 def staging_bytes(wanted: int | None, threads: int) -> int:
     """Staging memory per thread: `wanted` or, by default, a tenth of what is available but at most 48 MiB, shared out."""
-    total = wanted if wanted is not None else min(MOST_STAGING_BYTES, psutil.virtual_memory().available // 10)
-    return max(64 << 10, min(8 << 20, total // threads // 2))
+    if wanted is None:
+        import psutil
+
+        wanted = min(MOST_STAGING_BYTES, psutil.virtual_memory().available // 10)
+    return max(64 << 10, min(8 << 20, wanted // threads // 2))
 
 
 class Staging:

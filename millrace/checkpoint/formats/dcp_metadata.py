@@ -102,6 +102,8 @@ def _check_described(described: dict[Any, Any], nbytes: int, sound: set[int]) ->
 
 def _check_places(storage: dict[Any, Any], allow: tuple[type, ...], sound: set[int]) -> None:
     for index, place in storage.items():
+        if id(index) in sound and id(place) in sound and type(index) is MetadataIndex and type(place) is _StorageInfo:
+            continue
         if type(index) is not MetadataIndex or type(index.__dict__.get("index")) not in (int, type(None)):
             raise MalformedPickle(f"a place is listed for a {type(index).__name__}")
         if type(place) is _StorageInfo:

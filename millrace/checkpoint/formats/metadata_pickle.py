@@ -1,6 +1,6 @@
 """The pickle of a checkpoint's metadata, read into torch's own records without the unpickler.
 
-A record is made empty and given its fields; nothing of its class is called but what `metadata_records` lists.
+A record is made empty and given its fields; nothing of its class is called but what `metadata.records` lists.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import torch
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 
-from millrace.checkpoint.formats.metadata_patterns import PatternMachine
-from millrace.checkpoint.formats.metadata_records import CLASSES, CONTAINERS, ENUMS, FUNCTIONS, KNOWN, PROPERTIES, give_properties
+from millrace.checkpoint.formats.metadata.records import CLASSES, CONTAINERS, ENUMS, FUNCTIONS, KNOWN, PROPERTIES, give_properties
+from millrace.checkpoint.formats.metadata.runs import RunMachine
 from millrace.checkpoint.formats.pickle_machine import ForbiddenName, MalformedPickle, Symbol
 
 MOST_FIELDS = 64
 """Of a record."""
 
 
-class MetadataMachine(PatternMachine):
+class MetadataMachine(RunMachine):
     """Builds the records of a checkpoint's metadata.
 
     Args:

@@ -61,6 +61,8 @@ class PickleMachine:
         self.data, self.position = data, 0
         self.stack: list[Any] = []
         self.memo: list[Any] = []
+        self.sound: set[int] = set()
+        """The `id` of what a subclass made complete and of the right types; the memo keeps it, so that nothing else gets it."""
         self._below: list[list[Any]] = []
         self._limit_s = 0.0
         self._containers = FREE_CONTAINERS + len(data) // BYTES_PER_CONTAINER
@@ -104,7 +106,7 @@ class PickleMachine:
                 for _ in range(CLOCK_STEPS):
                     code = data[self.position]
                     self.position += 1
-                    if code == GET:  # the four opcodes that most of a pickle is made of, without a call
+                    if code == GET:  # the five opcodes that most of a pickle is made of, without a call
                         value = memo[data[self.position]]
                         self.position += 1
                         if type(value) is not Symbol or value.whole is None or not value.whole():
@@ -112,6 +114,13 @@ class PickleMachine:
                         continue
                     if code == MEMOIZE:
                         memo.append(self.stack[-1])
+                        continue
+                    if code == SHORT_TEXT:
+                        start = self.position + 1
+                        end = self.position = start + data[start - 1]
+                        if end > len(data):
+                            raise MalformedPickle(f"{end - start} bytes are said to follow byte {start - 1}")
+                        self.stack.append(data[start:end].decode("utf-8", "surrogatepass"))
                         continue
                     if code == LONG_GET:
                         value = memo[self.number(_UINT)]
@@ -154,10 +163,13 @@ class PickleMachine:
         return value
 
     def remember(self, index: int) -> None:
-        """Keep what is on top of the stack. Picklers number from 0 on, and Python's unpickler makes room up to the number."""
-        if index > len(self.memo):
+        """Keep what is on top of the stack. Picklers number from 0 on, and Python's unpickler makes room up to the number.
+
+        What is kept stays: `sound` goes by where objects are in memory.
+        """
+        if index != len(self.memo):
             raise MalformedPickle(f"memo index {index} at byte {self.position - 1}, out of turn")
-        self.memo[index : index + 1] = [self.stack[-1]]
+        self.memo.append(self.stack[-1])
 
     def protocol(self) -> None:
         if self.take(1)[0] > 5:
@@ -246,7 +258,7 @@ class PickleMachine:
         for low in range(0, len(items), CLOCK_STEPS):
             keys = items[low : low + CLOCK_STEPS : 2]
             for key in keys:
-                if type(key) is not str and not self.hashable(key):
+                if type(key) is not str and id(key) not in self.sound and not self.hashable(key):
                     raise MalformedPickle(f"a key that is {_named(key)}")
             target.update(zip(keys, items[low + 1 : low + CLOCK_STEPS : 2], strict=True))
             if low:
@@ -317,7 +329,7 @@ def _named(value: Any) -> str:
     return str(value) if isinstance(value, Symbol) else f"a {type(value).__name__}"
 
 
-STOP, GET, LONG_GET, MEMOIZE = b"."[0], b"h"[0], b"j"[0], 0x94
+STOP, GET, LONG_GET, MEMOIZE, SHORT_TEXT = b"."[0], b"h"[0], b"j"[0], 0x94, 0x8C
 _BYTE, _SHORT, _INT, _UINT, _LONG, _FLOAT = (struct.Struct(layout) for layout in ("<B", "<H", "<i", "<I", "<Q", ">d"))
 Step = Callable[[PickleMachine], None]
 _OPCODES: dict[int, Step] = {
@@ -335,7 +347,6 @@ _OPCODES: dict[int, Step] = {
     b"G"[0]: lambda machine: machine.stack.append(machine.number(_FLOAT)),
     b"V"[0]: PickleMachine.escaped_text,
     b"X"[0]: lambda machine: machine.text(machine.number(_UINT)),
-    0x8C: lambda machine: machine.text(machine.number(_BYTE)),
     0x8D: lambda machine: machine.text(machine.number(_LONG)),
     b"C"[0]: lambda machine: machine.stack.append(machine.take(machine.number(_BYTE))),
     b"B"[0]: lambda machine: machine.stack.append(machine.take(machine.number(_UINT))),

@@ -65,7 +65,7 @@ def folder_metadata(folder: Path | str, files: Files, names: Sequence[str]) -> M
     with gc_paused():
         for name in names:
             try:
-                header, size = _header_of(folder / name if isinstance(folder, Path) else f"{folder.rstrip('/')}/{name}", files)
+                header, size = header_of(folder / name if isinstance(folder, Path) else f"{folder.rstrip('/')}/{name}", files)
             except FileNotFoundError:
                 problems.append(Problem("the file is missing", name))
                 continue
@@ -84,7 +84,8 @@ def folder_metadata(folder: Path | str, files: Files, names: Sequence[str]) -> M
     return Metadata(state_dict_metadata=dict(tensors), storage_data=storage)
 
 
-def _header_of(path: Path | str, files: Files) -> tuple[SafetensorsHeader, int]:
+def header_of(path: Path | str, files: Files) -> tuple[SafetensorsHeader, int]:
+    """A file's header and its length in bytes. Raises OSError, SafetensorsError."""
     handle = files.open(path)
     try:
         length = header_length(files.read_at(handle, 8, 0))

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -113,7 +113,7 @@ def build_header(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], met
     Raises:
         SafetensorsError: a dtype that the format has no name for.
     """
-    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    entries: dict[str, _Entry | dict[str, str]] = {"__metadata__": dict(metadata)} if metadata else {}
     position = 0
     for name, (dtype, sizes) in tensors.items():
         if dtype not in NAMES:
@@ -126,14 +126,22 @@ def build_header(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], met
     return struct.pack("<Q", len(header)) + header
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class _Entry(TypedDict):
+    """A tensor in a header."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")
     return found
 
 
-def _sharding(metadata: Any) -> dict[str, Any]:
+def _sharding(metadata: Any) -> Mapping[str, Any]:
     if not isinstance(metadata, dict):
         raise SafetensorsError("__metadata__ is not a mapping")
     if SHARDING_KEY not in metadata:
@@ -145,7 +153,7 @@ def _sharding(metadata: Any) -> dict[str, Any]:
     return shards if isinstance(shards, dict) else {}
 
 
-def _tensor(name: str, entry: Any, base: int, shards: dict[str, Any]) -> SavedTensor:
+def _tensor(name: str, entry: Any, base: int, shards: Mapping[str, Any]) -> SavedTensor:
     try:
         dtype_name, sizes = str(entry["dtype"]), tuple(entry["shape"])
         dtype = DTYPES.get(dtype_name)

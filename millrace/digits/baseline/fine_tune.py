@@ -17,7 +17,8 @@ from millrace.errors import UsageError
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.ranks.launch import torchrun_command
 from millrace.probing.settings import TorchrunSettings
-from millrace.records.improve import TrainingJob
+from millrace.records.improve import FineTuning, TrainingJob
+from millrace.records.record import PluginChoice
 from millrace.run.journal import write_json
 
 FORMAT = "records"
@@ -61,14 +62,13 @@ def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
     """See `Plugin.command`."""
     folder = Path(job.folder)
     cycle = settings.model_dump(include={"rate", "weight_decay", "hold", "blend"})
-    spec = {"job": msgspec_builtins(job), **cycle}
-    write_json(folder / "fine_tune.json", spec)
+    write_json(folder / "fine_tune.json", FineTuning(job=job, **cycle))
     launch = TorchrunSettings(nproc_per_node=1, max_restarts=0, rdzv_id=f"improve-{job.name}")
     program = ["-m", "millrace.digits.baseline.fine_tune_program", str(folder / "fine_tune.json")]
     return torchrun_command(launch, folder / "ranks", program)
 
 
-def model(settings: TrainerSettings, job: TrainingJob) -> dict[str, Any]:
+def model(settings: TrainerSettings, job: TrainingJob) -> PluginChoice:
     """See `Plugin.model`."""
     del settings
     read_card(Path(job.result))
@@ -85,11 +85,3 @@ def seconds(settings: TrainerSettings, steps: int, records: int) -> float:
 def time_limit_s(settings: TrainerSettings) -> float:
     """See `Plugin.time_limit_s`."""
     return settings.time_limit_s
-
-
-def msgspec_builtins(job: TrainingJob) -> dict[str, Any]:
-    """The job as plain JSON values."""
-    import msgspec
-
-    built: dict[str, Any] = msgspec.to_builtins(job)
-    return built

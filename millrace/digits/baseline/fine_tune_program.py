@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,8 +29,8 @@ from millrace.digits.baseline.inputs import number_words, open_text, shrink
 from millrace.digits.baseline.trained_folder import Card, load_trained, save_trained
 from millrace.digits.claim_vocabulary import ANSWERS, SLOT_KINDS, answer_index, question_words
 from millrace.errors import InputError, MillraceError
-from millrace.records.improve import TrainingJob, TrainingRecord
-from millrace.run.journal import read_json, read_records
+from millrace.records.improve import FineTuning, TrainingJob, TrainingRecord
+from millrace.run.journal import read_record, read_records
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,15 +66,15 @@ def train(spec_path: Path) -> None:
     import torch
 
     started = time.monotonic()
-    spec = read_json(spec_path)
-    job = msgspec.convert(spec["job"], TrainingJob)
+    spec = read_record(spec_path, FineTuning)
+    job = spec.job
     settings = BaselineSettings.model_validate(job.base)
     torch.set_num_threads(1)
     torch.manual_seed(job.seed % 2**63)
     model, card = load_trained(trained_folder(settings), storage_reader=settings.storage_reader)
     records = list(read_records(Path(job.dataset), TrainingRecord))
     book = write_book(records, Path(job.images), card.words, side=model.size.side, length=model.size.max_words)
-    fine_tune(model, book, job, Cycle(spec["rate"], spec["weight_decay"], spec["hold"], spec["blend"]))
+    fine_tune(model, book, job, Cycle(spec.rate, spec.weight_decay, spec.hold, spec.blend))
     part = Path(f"{job.result}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -214,7 +214,7 @@ def batches(images: int, job: TrainingJob) -> Iterator[list[int]]:
         waiting = waiting[job.images_per_step :]
 
 
-def _print(event: dict[str, Any]) -> None:
+def _print(event: dict[str, int | float]) -> None:
     sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -6,7 +6,9 @@ something hard about them); this one is. A file of its own, because a baseline i
 
 from __future__ import annotations
 
-from millrace.digits.scenes.recipes import NARROW, RECIPES, SceneRecipe
+from msgspec import structs
+
+from millrace.digits.scenes.recipes import BROAD, NARROW, RECIPES, SceneRecipe
 
 RARE = SceneRecipe(
     name="rare",
@@ -22,5 +24,8 @@ RARE = SceneRecipe(
     blur=0.03,
 )
 
-LAKE_RECIPES = {**RECIPES, RARE.name: RARE}
+FOREIGN = structs.replace(RARE, name="foreign", backgrounds=tuple(sorted(set(BROAD.backgrounds) - set(NARROW.backgrounds))))
+"""The same on papers that no scene of RARE or NARROW lies on: a kind of scene that is new to a model trained on those."""
+
+LAKE_RECIPES = {**RECIPES, RARE.name: RARE, FOREIGN.name: FOREIGN}
 """What a lake may consist of, by the name that a config gives."""

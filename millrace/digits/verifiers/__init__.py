@@ -1,4 +1,4 @@
-"""The second opinion on questions about digits. One file in this folder verifies what one kind of claim asks.
+"""The independent check of questions about digits. One file in this folder verifies what one kind of claim asks.
 
 A finished question is read as a person would read it (`_reading`), every option is held against what the pixels show
 (`_pixels`), and the claim stands only if the answer is true and everything else false, each beyond the verifier's own margins.
@@ -58,7 +58,7 @@ class Plugin(Protocol):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The verifier's word on one question."""
+    """The verifier's result on one question."""
 
     status: Literal["verified", "refuted", "unable"]
     reason: str = ""

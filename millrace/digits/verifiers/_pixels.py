@@ -3,7 +3,7 @@
 Positions, extents and what covers what come from the label map (which pixel belongs to which digit); colours from the picture
 itself; which digit it is and how it is turned from scikit-learn's own images and targets, compared with the pixels' shape. Of the
 annotation only two things are taken: which of scikit-learn's digits a mark is said to be a drawing of, and the frame to lay that
-drawing into. Both are put to the test: the shape has to agree.
+drawing into. Both are checked: the shape has to agree.
 
 Covers: the embedded lake's digit scenes. Does not cover: images without a label map.
 """

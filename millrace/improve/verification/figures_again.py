@@ -21,6 +21,7 @@ from millrace.improve.verification.kept_files import (
     PlanFile,
     RowKept,
     SummaryFile,
+    TestImage,
     TrainingLine,
     lines_of,
     one_of,
@@ -71,7 +72,7 @@ def differing_figures(run_dir: Path) -> tuple[int, list[str]]:
     check = Checker()
     _check_plan(check, run_dir, summary.plan)
     _check_sets(check, folder, plan)
-    tables = {path.name: _outcomes(path) for path in sorted((folder / "probes").iterdir()) if path.is_dir()}
+    tables = _tables(folder / "probes", plan.test)
     together = [key for key in tables["base"] if all(key in table for table in tables.values())]
     check.same("images", summary.images, len({key.split("\n")[0] for key in together}))
     check.same("out", summary.out, len(together))
@@ -81,6 +82,13 @@ def differing_figures(run_dir: Path) -> tuple[int, list[str]]:
     rare = [key for key in together if any(factor in plan.rare for factor in tables["base"][key].factors)]
     for comparison in summary.comparisons:
         _check_comparison(check, comparison, plan, tables, rare if comparison.on == "rare kinds" else together)
+    for point in summary.scaling:
+        size = point.images / plan.images
+        arm = point.arm if size == 1 else f"{point.arm}_x{size:g}".replace(".", "p")
+        rows = rare if point.on == "rare kinds" else together
+        check.same(f"records of {arm}", point.records, point.images * plan.records_per_image)
+        _check_row(check, f"{arm} on {point.on}", point.against_base, _again((arm, "base"), plan, tables, rows, WRONG))
+    _check_cells(check, summary, plan, folder / "cells")
     _check_answers(check, summary, plan.level)
     return check.checked, check.differing
 
@@ -96,14 +104,26 @@ def _check_plan(check: Checker, run_dir: Path, kept: str) -> None:
 
 
 def _check_sets(check: Checker, folder: Path, plan: PlanFile) -> None:
-    test = {image.sha256 for image in plan.test}
+    test = {image.sha256 for image in (*plan.test, *plan.new_scenes)}
     for path in sorted((folder / "trainings").glob("*/records.jsonl")):
         lines = list(lines_of(path, TrainingLine))
         images = {line.sha256 for line in lines}
-        check.same(f"records of {path.parent.name}", plan.images * plan.records_per_image, len(lines))
-        check.same(f"images of {path.parent.name}", plan.images, len(images))
+        sized = re.search(r"_x(\d+(?:p\d+)?)-\d+$", path.parent.name)
+        wanted = round(float(sized[1].replace("p", ".")) * plan.images) if sized else plan.images
+        check.same(f"records of {path.parent.name}", wanted * plan.records_per_image, len(lines))
+        check.same(f"images of {path.parent.name}", wanted, len(images))
         check.same(f"test images in {path.parent.name}", 0, len(images & test))
         check.same(f"tuning images in {path.parent.name}", 0, len(images & set(plan.tuning)))
+
+
+def _tables(folder: Path, images: list[TestImage]) -> dict[str, Table]:
+    """By model: what was asked about the plan's images."""
+    planned = {image.sha256 for image in images}
+    return {
+        path.name: {key: line for key, line in _outcomes(path).items() if line.image.sha256 in planned}
+        for path in sorted(folder.iterdir())
+        if path.is_dir()
+    }
 
 
 def _outcomes(folder: Path) -> Table:
@@ -123,15 +143,7 @@ def _check_comparison(
     base = tables["base"]
 
     def again(rows: list[str], counted: tuple[str, ...]) -> Again | None:
-        asked: dict[str, int] = {}
-        for key in rows:
-            image = key.split("\n")[0]
-            asked[image] = asked.get(image, 0) + 1
-        sides = []
-        for arm in (kept.treated, kept.control):
-            models = ["base" if arm == "base" else f"{arm}-{number}" for number in plan.seeds]
-            sides.append([_events(tables[model], rows, counted) for model in models])
-        return difference_again(sides[0], sides[1], asked, plan.level, plan.margin)
+        return _again((kept.treated, kept.control), plan, tables, rows, counted)
 
     whole = again(together, WRONG)
     _check_row(check, name, kept.whole, whole)
@@ -159,6 +171,31 @@ def _check_comparison(
                 halved = None if there.p_harm is None else min(there.p_harm, 0.5)
                 check.same(f"{name}, {row}: p of harm, if below a half", halved, min(chance, 0.5), CLOSE_CHANCE)
                 check.same(f"{name}, {row}: worse", there.worse, chance <= plan.level)
+
+
+def _again(
+    arms: tuple[str, str], plan: PlanFile, tables: dict[str, Table], rows: list[str], counted: tuple[str, ...]
+) -> Again | None:
+    asked: dict[str, int] = {}
+    for key in rows:
+        image = key.split("\n")[0]
+        asked[image] = asked.get(image, 0) + 1
+    sides = []
+    for arm in arms:
+        models = ["base" if arm == "base" else f"{arm}-{number}" for number in plan.seeds]
+        sides.append([_events(tables[model], rows, counted) for model in models])
+    return difference_again(sides[0], sides[1], asked, plan.level, plan.margin)
+
+
+def _check_cells(check: Checker, summary: SummaryFile, plan: PlanFile, folder: Path) -> None:
+    """The differences on new scenes and in new wording."""
+    arms = {one.name: (one.treated, one.control) for one in summary.comparisons}
+    for cell, rows in summary.cells.items():
+        place = folder / cell.replace(", ", "_").replace(" ", "_")
+        tables = _tables(place, plan.new_scenes if cell.startswith("new scenes") else plan.test)
+        together = [key for key in tables["base"] if all(key in table for table in tables.values())]
+        for name, kept in rows.items():
+            _check_row(check, f"{name}, {cell}", kept, _again(arms[name], plan, tables, together, WRONG))
 
 
 def _check_row(check: Checker, name: str, kept: RowKept, again: Again | None) -> None:

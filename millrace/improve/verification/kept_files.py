@@ -31,6 +31,7 @@ class PlanFile(msgspec.Struct, frozen=True):
     seeds: list[int]
     level: float
     margin: float
+    new_scenes: list[TestImage] = []
     rare: list[str] = []
     """Factors; none in plans from before there were any."""
 
@@ -69,6 +70,16 @@ class ComparisonKept(msgspec.Struct, frozen=True):
         return {"claims": self.claims, "factors": self.factors, "outcomes": self.outcomes}
 
 
+class PointKept(msgspec.Struct, frozen=True):
+    """A point of the scaling curve: an arm at one size."""
+
+    arm: str
+    on: str
+    images: int
+    records: int
+    against_base: RowKept
+
+
 class SummaryFile(msgspec.Struct, frozen=True):
     """`improve/summary.json`."""
 
@@ -81,6 +92,9 @@ class SummaryFile(msgspec.Struct, frozen=True):
     rates: dict[str, float]
     """By model."""
     comparisons: list[ComparisonKept]
+    scaling: list[PointKept] = []
+    cells: dict[str, dict[str, RowKept]] = {}
+    """New scenes, new wording → hypothesis → its difference there."""
 
 
 class FlowEntry(msgspec.Struct, frozen=True):

@@ -51,9 +51,9 @@ class AnnotationKind(msgspec.Struct, frozen=True):
     Raises `ItemFailed("bad_annotation")` for one that is of this kind and broken: the row is then dropped with that reason.
     """
     claims: str = ""
-    """Dotted path of the module that decides claims (`millrace.probing.annotated.ClaimRules`); "" when nobody does."""
+    """Dotted path of the module that decides claims (`millrace.probing.annotated.ClaimRules`); "" for none."""
     questions: str = ""
-    """Dotted path of the module that writes and checks questions (`millrace.qa.annotated.QuestionRules`); "" when nobody does."""
+    """Dotted path of the module that writes and checks questions (`millrace.qa.annotated.QuestionRules`); "" for none."""
     pipelines: Callable[[], Mapping[str, Mapping[str, Any]]] | None = None
     """Question pipelines beyond the shipped ones: key → the fields of `millrace.qa.writing.pipelines.Pipeline`."""
     factors: Mapping[str, str] = {}

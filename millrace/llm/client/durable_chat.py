@@ -143,7 +143,7 @@ class DurableChat:
             except asyncio.CancelledError:
                 if not pending.cancelled() or _is_cancelled():
                     raise
-                # whoever asked has been cancelled, which is no reason to give up here
+                # the caller has been cancelled, which is no reason to give up here
         mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._pending[keys.asked] = mine
         try:
@@ -153,7 +153,7 @@ class DurableChat:
                 mine.cancel()
             else:
                 mine.set_exception(error)
-                mine.exception()  # nobody else waiting is no second error
+                mine.exception()  # without another waiting caller it is no second error
             raise
         finally:
             del self._pending[keys.asked]
@@ -238,7 +238,7 @@ class DurableChat:
         """End the run where going on can only fail: for all that wait, and for the caller."""
         reason = self._hopeless.failed(error)
         if reason is not None:
-            down = EndpointDown(f"{reason}; nothing paid is lost: mend it and run again")
+            down = EndpointDown(f"{reason}; nothing paid is lost: repair it and run again")
             self.pool.stop(down)
             raise down
 
@@ -263,7 +263,7 @@ def _images_of(request: Request) -> Sequence[ImagePart]:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody wants the running task to end."""
+    """Whether the running task has been asked to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

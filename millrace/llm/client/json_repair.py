@@ -23,7 +23,8 @@ def json_in(text: str, *, broke_off: bool = False) -> Any:
 
     Taken as it is when the text is JSON; otherwise out of a code fence or out of the prose around it, never out of a model's
     visible thinking (see `thoughts.py`): what was considered there is no answer. Trailing commas, Python's spellings of constants
-    and raw line breaks in strings are mended. What broke off is not completed: a guessed end would be an answer that nobody gave.
+    and raw line breaks in strings are repaired. What broke off is not completed: a guessed end would be an answer that the model
+    did not give.
 
     Args:
         text: the answer.

@@ -1,4 +1,4 @@
-"""What a model wrote while it was thinking, told apart from its answer, where a server leaves both in one text.
+"""What a model wrote while it was thinking, separated from its answer, where a server leaves both in one text.
 
 Covers: pairs of marks (`<think>`, `<thinking>`, `<reasoning>`, `[THINK]`, `<|begin_of_thought|>` and others), a closing mark
 whose opening one stands in the prompt's template, an opening mark without an end (the thinking broke off), and channels as

@@ -73,11 +73,6 @@ class HttpServer:
                 line.drop()
             await asyncio.sleep(0)
 
-    def drop_connections(self) -> None:
-        """Break every open connection, as a dying server does; goes on listening."""
-        for line in list(self._lines):
-            line.drop()
-
 
 class _Line(asyncio.Protocol):
     """One client's connection."""

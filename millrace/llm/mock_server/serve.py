@@ -232,7 +232,7 @@ async def serve(options: argparse.Namespace) -> None:
         raise UsageError(
             f"cannot listen on {options.host}:{options.port} ({error.strerror}); --port 0 takes a free port"
         ) from error
-    print(f"{', '.join(server.names)} on {url}", flush=True)  # noqa: T201 - whoever started it reads the address here
+    print(f"{', '.join(server.names)} on {url}", flush=True)  # noqa: T201 - the program that started it reads the address here
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -34,7 +34,7 @@ class ProvidedModel(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections, threads and files. Harmless when called twice."""
+        """Close connections, threads and files. Harmless when called twice."""
         ...
 
 

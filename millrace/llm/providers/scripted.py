@@ -76,7 +76,7 @@ class ScriptedChat:
         return msgspec.structs.replace(reply, model=reply.model or self._name)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""
 
 
 def default_reply(request: Request) -> Reply:

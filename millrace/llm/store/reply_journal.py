@@ -143,7 +143,7 @@ class PaidReplies:
         offset, written = self._writer.append(key.hex().encode("ascii") + msgspec.json.encode(reply))
         place = self._own << _OFFSET_BITS | offset
         written.add_done_callback(lambda done: self._know(key, place) if done.exception() is None else None)
-        await asyncio.shield(written)  # it is written also when nobody waits for it any more
+        await asyncio.shield(written)  # it is written also when its caller has stopped waiting
 
     def _know(self, key: bytes, place: int) -> None:
         self._table.put(_short(key), place)

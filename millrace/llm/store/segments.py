@@ -1,7 +1,7 @@
 """Append-only files with a checksum per line: what the journal of replies and the ledger are made of.
 
 Every writer has a segment of its own, so nothing is locked and nothing is ever rewritten. All lines that come up in one turn of
-the event loop are handed to the kernel in one write before anybody sees their effect; the disk is asked to keep them once a
+the event loop are handed to the kernel in one write before their effect is visible; the disk is asked to keep them once a
 second.
 
     crc32 (8 hex digits) TAB payload LF
@@ -49,7 +49,7 @@ class SegmentWriter:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._write)
-        # one for each line: whoever stops waiting for his must not stop the others
+        # one for each line: a caller that stops waiting must not stop the others
         written: asyncio.Future[None] = loop.create_future()
         self._waiting.append(written)
         return offset, written
@@ -88,7 +88,7 @@ class SegmentWriter:
             for written in waiting:
                 if not written.done():
                     written.set_exception(self._broken)
-                    written.exception()  # whoever waits raises it; nobody waiting is no second error
+                    written.exception()  # the waiting caller raises it; without one it is no second error
             return
         for written in waiting:
             if not written.done():
@@ -106,7 +106,7 @@ def _synced(handle: int) -> None:
     try:
         os.fdatasync(handle)
     except OSError:
-        pass  # the next write meets the same disk and says so
+        pass  # the next write meets the same disk and raises
     finally:
         os.close(handle)
 

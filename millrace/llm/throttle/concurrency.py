@@ -1,6 +1,6 @@
 """How many requests an endpoint gets at once: as many as asked for, fewer while it says that this is too much.
 
-A pure state machine: it is told what happened and says how many may be in flight. The rule is DCTCP's, which cuts in proportion
+A pure state machine: it is given what happened and says how many may be in flight. The rule is DCTCP's, which cuts in proportion
 to the share of refusals instead of halving at the first one: per window of about one limit's worth of completions with a share
 f refused, the limit becomes `limit * (1 - 0.75 f)`, and without refusals it grows back a tenth of the way to where it was.
 """
@@ -24,7 +24,7 @@ LATENCY_FACTOR = 4.0
 """A server that queues instead of refusing: a median latency of this many times the best one seen makes the limit shrink, too."""
 
 LATENCY_FLOOR_S = 1.0
-"""Below this latency a queue hurts nobody."""
+"""Below this latency a queue does no harm."""
 
 WINDOW_S = 0.5
 """A window with enough completions ends after this at the latest, so that a storm of refusals is met within a second."""
@@ -41,7 +41,7 @@ class InFlightLimit:
         """Moving mean over successful answers; 0 before the first one."""
         self.best_median_s: float | None = None
         self.storm = False
-        """More than half of each of the last two windows was refused: that is no cap just found, somebody is down or angry."""
+        """More than half of each of the last two windows was refused: the server is down or overloaded."""
         self._last_share = 0.0
         self._remembered = float(ceiling)
         self._clock = clock

@@ -38,7 +38,7 @@ class AttemptModel(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         ...
 
 
@@ -116,7 +116,7 @@ class EndpointPool:
             self._wake()
 
     def abandon(self, endpoint: Endpoint) -> None:
-        """Whoever waited for the answer is gone: the request says nothing about the endpoint."""
+        """The caller no longer waits for the answer: the request says nothing about the endpoint."""
         endpoint.breaker.probing = False
         self.release(endpoint)
 
@@ -165,7 +165,7 @@ class EndpointPool:
         self._check_dead()
 
     def stop(self, reason: EndpointDown) -> None:
-        """Nobody gets an endpoint any more."""
+        """Give out no endpoint any more."""
         self._dead = self._dead or reason
         while self._waiting:
             turn = self._waiting.popleft()
@@ -208,7 +208,7 @@ class EndpointPool:
             self._waiting.popleft().set_result(self._take(endpoint))
 
     def _look_again_later(self) -> None:
-        """When the reason to wait is a pause and not a full endpoint, somebody has to look when it is over."""
+        """When the reason to wait is a pause and not a full endpoint, a timer wakes the waiting requests at its end."""
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ BLOCK_S = 1.0
 """A block is what comes up in a second: one HTTP call a second and process, and little is lost with a killed one."""
 
 BLOCK_ENDS_S = 5.0
-"""A block that was not used up in this time is forgotten: what its slots stood for has long come up anew."""
+"""A block that was not used up in this time is dropped: the server has long filled up what its slots stood for."""
 
 AWAY_WAIT_S = 2.0
 """Between two questions to a server that does not answer."""

@@ -4,7 +4,7 @@ The state is 48 bytes in a file under `flock`. A process takes a tenth of a seco
 touched some ten times a second whatever the rate, and nothing has to be running for it to work: a killed process costs the others
 at most what it held.
 
-Two buckets decide. One fills at the rate itself and keeps two seconds' worth: what nobody could use in a short stall is not lost,
+Two buckets decide. One fills at the rate itself and keeps two seconds' worth: what was not used in a short stall is not lost,
 and no minute gets more than its 105 % (ten processes; each further one may add its lease, 0.17 %). The other fills a little
 faster and keeps a fifth of a second's worth: what was saved up is caught up with slowly, because a server that counts by the
 second would refuse a burst.

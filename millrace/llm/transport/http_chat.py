@@ -145,7 +145,7 @@ class HttpChat:
         """The models the server lists; None if it has no list, or none for this key.
 
         Raises:
-            AttemptFailed: nobody answers, or with something that is no list.
+            AttemptFailed: no server answers, or with something that is no list.
         """
         answer = await self.wire.get(self.dialect.models_path, timeout_s=min(LIST_TIMEOUT_S, self.settings.timeout_s))
         if answer.status != 200:

@@ -37,12 +37,12 @@ def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -
     Raises:
         UsageError: what is wrong, in one sentence. See worker_check.py.
     """
-    if settings.class_path:
+    if settings.class_path and not settings.is_none:
         from millrace.orchestration.clusters.cluster_classes import cluster_class
 
         cluster_class(settings.class_path)
     if settings.scheduler is None:
-        if hosts > 1 and not settings.class_path:
+        if hosts > 1 and (settings.is_none or not settings.class_path):
             raise UsageError(
                 f"torchrun.nnodes is {hosts}, but without cluster.address the only Dask workers are on this machine; "
                 "start a Dask scheduler and a worker on each machine, and name it (docs/cluster.md)"
@@ -120,6 +120,9 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
         "distributed.scheduler.allowed-failures": 1,
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT,
+        # statistics for a dashboard that is not there: stacks of all threads every 10 ms, the machine's load every 0.5 s
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "10s",
         # 60 lines of start-up messages otherwise go to the terminal; errors still show
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }

@@ -10,11 +10,28 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from distributed import Nanny, Scheduler, SpecCluster
 
 from millrace.errors import UsageError
+
+
+class WorkerOptions(TypedDict):
+    """Arguments of `distributed.Nanny`."""
+
+    nthreads: int
+    host: str
+    env: dict[str, str]
+    resources: dict[str, float]
+    dashboard: bool
+
+
+class WorkerSpec(TypedDict):
+    """A worker, as `distributed.SpecCluster` takes it."""
+
+    cls: type[Nanny]
+    options: WorkerOptions
 
 
 class GpuCluster(SpecCluster):  # type: ignore[misc]
@@ -57,6 +74,8 @@ def visible_devices() -> list[str]:
     return [line.strip() for line in listed.stdout.splitlines() if line.strip().isdigit()]
 
 
-def _worker(host: str, environment: dict[str, str], resources: dict[str, float]) -> dict[str, Any]:
-    options = {"nthreads": 1, "host": host, "env": environment, "resources": resources, "dashboard": False}
-    return {"cls": Nanny, "options": options}
+def _worker(host: str, environment: dict[str, str], resources: dict[str, float]) -> WorkerSpec:
+    return {
+        "cls": Nanny,
+        "options": {"nthreads": 1, "host": host, "env": environment, "resources": resources, "dashboard": False},
+    }

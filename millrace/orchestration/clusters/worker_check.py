@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from millrace.config import cache_folder
@@ -49,7 +49,17 @@ def code_folders(library: Path) -> list[Path]:
     return [library] if inside else [library, library.parent / "tasks", library.parent / "flows"]
 
 
-def look_here(tokens: Mapping[str, str]) -> dict[str, Any]:
+class WorkerView(TypedDict):
+    """What a worker sees. A dictionary, because a worker with other code must be able to answer too."""
+
+    versions: dict[str, str]
+    seen: dict[str, bool]
+    """Path → whether the worker reads there what the flow wrote."""
+    cache: str
+    """The worker's own cache folder."""
+
+
+def look_here(tokens: Mapping[str, str]) -> WorkerView:
     """Runs in a worker: its versions and whether it reads what the flow wrote.
 
     Args:
@@ -144,7 +154,7 @@ def _same_versions(worker: str, theirs: Mapping[str, str]) -> None:
         )
 
 
-def _shared(worker: str, answer: Mapping[str, Any], run_dir: Path) -> None:
+def _shared(worker: str, answer: WorkerView, run_dir: Path) -> None:
     for name, seen in answer["seen"].items():
         if seen:
             continue

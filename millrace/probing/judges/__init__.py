@@ -23,7 +23,7 @@ PACKAGE = "millrace.probing.judges"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a judge says about one completion."""
+    """What a judge decides about one completion."""
 
     outcome: str
     """One of `outcomes.Outcome`."""

@@ -1,6 +1,6 @@
 """The embedded judge: has the right answer computed from the image's annotation, so its verdicts are verified.
 
-Covers: the claims that who understands the annotation can decide. Does not cover: images without one, other claims, and subjects
+Covers: the claims that the annotation's own module can decide. Does not cover: images without one, other claims, and subjects
 without a clear answer; all of these are `judge_uncertain`, never a guess.
 """
 

@@ -77,7 +77,7 @@ class EndpointJudge:
         self._chats = chats
         self._annotation = AnnotationJudge()
         names = [chat.chat.name for chat in chats]
-        # the same model at two places has two votes: the second is told apart by its number
+        # the same model at two places has two votes: the second gets a number
         self._names = [
             f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name for place, name in enumerate(names)
         ]

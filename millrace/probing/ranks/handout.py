@@ -97,7 +97,7 @@ class Handout:
         return find_stop(self._counts, target=self.target, max_empty=self.max_empty, complete=False) is not None
 
     def leave(self, ranks: int) -> None:
-        """Wait until every rank has left, so that the store outlives its last user. Ends with the process when one has died."""
+        """Wait until every rank has left, so that the store outlives its last user. Ends with the process when one crashed."""
         self.store.add(f"{self.name}/left", 1)
         while self.store.add(f"{self.name}/left", 0) < ranks:
             time.sleep(0.05)

@@ -97,7 +97,7 @@ def torchrun_command(
         logs: a folder for a log per rank.
         program: what a rank runs.
         host: which of several machines this is; None: the only one, which meets itself on loopback.
-        meeting: where several machines meet, on the first of them. Each is told if it is that one: torchrun compares host names,
+        meeting: where several machines meet, on the first of them. Each knows if it is that one: torchrun compares host names,
             and a name that leads to loopback, as on many servers, fits none. None leaves it to the user's `rdzv_endpoint`.
     """
     alone = settings.nnodes == 1 and settings.rdzv_endpoint is None and meeting is None
@@ -194,7 +194,7 @@ def _run_on_machines(
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on, on the machine where this is called."""
+    """A free TCP port, on the machine where this is called."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
 from PIL import Image
 
 from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
@@ -21,7 +20,7 @@ from millrace.probing.annotated import Subject, claim_rules
 from millrace.probing.baselines import Baseline, Completion
 from millrace.probing.claims import Claim, ClaimSet
 from millrace.probing.judges import Judge
-from millrace.probing.outcomes import decide, failure_id_of
+from millrace.probing.outcomes import decide, failure_id_of, judgement_of
 from millrace.probing.prompts import write_prompt
 from millrace.probing.ranks.units import Unit
 from millrace.records.lake import ImageRef
@@ -30,8 +29,6 @@ from millrace.records.outcome import (
     BaselineAnswer,
     DroppedClaim,
     ImagePlace,
-    Judgement,
-    Outcome,
     OutcomeRecord,
     ProbedClaim,
     count_failures,
@@ -145,7 +142,7 @@ def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, 
         subject = rules.choose_subject(claim, row, seed=probe.seed, image_id=row.ref.image_id, unanswerable_share=share)
     except ItemFailed as failure:
         return None, failure.reason, failure.detail
-    except Exception as error:  # noqa: BLE001 - an annotation that its own kind stumbles over costs its claims, not the run
+    except Exception as error:  # noqa: BLE001 - an annotation that its own kind fails on costs its claims, not the run
         return None, "bad_annotation", f"{type(error).__name__}: {error}"
     return subject, "no_subject", ""
 
@@ -195,18 +192,10 @@ def _outcome(
         prefilled=subject.values,
         selectors=subject.selectors,
         answerable=subject.answerable,
-        outcome=Outcome(verdict.outcome),
+        outcome=decision.outcome,
         failure_id=failure_id_of(verdict.outcome, claim),
         baseline=None if isinstance(completion, Exception) else _answer(probe.baseline, completion),
-        judge=Judgement(
-            by=verdict.by,
-            kind=verdict.kind,
-            correct=verdict.correct,
-            accepted={slot: tuple(values) for slot, values in verdict.accepted.items()},
-            explanation=verdict.explanation,
-            votes=verdict.votes or UNSET,
-            missing=verdict.missing or UNSET,
-        ),
+        judge=judgement_of(verdict),
         factors=rules.factors(row) if rules is not None else (),
         error=decision.error,
     )

@@ -43,7 +43,7 @@ def reopen_cut_off(work: Path, now: Mapping[str, Any]) -> int:
 
 
 def _reopen(path: Path, rows: set[int]) -> bool:
-    return reopen_journal(path, lambda record: record["image"]["row"] in rows)
+    return reopen_journal(path, PROBED_CLAIM, lambda record: record.image.row in rows)
 
 
 def _broke_off(record: ProbedClaim) -> bool:

@@ -71,9 +71,20 @@ def settle(plan: UnitPlan, work: Path, stage: Path, *, target: int | None, max_e
     for stale in stage.glob("shard-*.jsonl"):
         if int(stale.stem.removeprefix("shard-")) >= shards:
             stale.unlink()
+    return summary_of(tally, stop=stop.reason, shards=shards)
+
+
+def summary_of(tally: Tally, *, stop: str, shards: int) -> ProbingSummary:
+    """What was counted, as the stage's summary.
+
+    Args:
+        tally: over all lines of all shards.
+        stop: why probing stopped.
+        shards: files.
+    """
     failures = sum(tally.outcomes[name] for name in FAILURES)
     return ProbingSummary(
-        stop=stop.reason,
+        stop=stop,
         images=tally.images,
         came_in=tally.lines,
         went_out=sum(tally.outcomes.values()),
@@ -106,7 +117,7 @@ def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally:
     for index in range(stop.last + 1):
         for record in read_records(unit_path(work, index), PROBED_CLAIM):
             images.add(record.image.image_id)
-            _count(record, tally)
+            count_outcome(record, tally)
             yield record
             reached += is_failure(record)
             if target is not None and reached == target:
@@ -116,7 +127,8 @@ def _outcomes(plan: UnitPlan, work: Path, stop: Stop, target: int | None, tally:
         images.clear()
 
 
-def _count(record: ProbedClaim, tally: Tally) -> None:
+def count_outcome(record: ProbedClaim, tally: Tally) -> None:
+    """Count one line."""
     if isinstance(record, DroppedClaim):
         tally.lines += record.claims  # a line for a whole image stands for all its claims
         tally.dropped[record.reason] += record.claims
@@ -130,11 +142,6 @@ def _count(record: ProbedClaim, tally: Tally) -> None:
         tally.agreement.add_missing(record.judge.missing or {})
     for factor in record.factors or ("none",):
         tally.factors.setdefault(factor, Counter())[outcome] += 1
-
-
-def finished_units(work: Path) -> int:
-    """How many units are finished."""
-    return sum(1 for _ in work.glob("unit-*.jsonl"))
 
 
 def open_unit(work: Path, index: int) -> Journal:

@@ -74,7 +74,7 @@ def check_shard(
         write_jsonl(rejected, [*(read_records(before, REFUSED_QUESTION) if before.exists() else ()), *refused])
         write_jsonl(out, accepted)
     kept = sum(1 for _ in read_jsonl(out))
-    reasons = Counter(record["reason"] for record in read_jsonl(rejected))
+    reasons = Counter(record.reason for record in read_records(rejected, REFUSED_QUESTION))
     return StageReport(str(out), kept + reasons.total(), kept, dict(reasons))
 
 

@@ -166,7 +166,7 @@ class _SplitWriter:
 
 
 class _Count:
-    """What is told about the rows while they pass by."""
+    """What is counted over the rows while they are written."""
 
     def __init__(self) -> None:
         self.splits: dict[str, Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""Questions written by a chat model, answered by others before anybody believes them.
+"""Questions written by a chat model, answered by other models before they are accepted.
 
 What an annotation can answer is left to the template writer, whose answers can be proved. The rest is drafted by a model that
 sees the picture, the failed claim and what is thought to be right; then each answerer gets the finished question with its
@@ -225,7 +225,7 @@ class EndpointWriter:
             for place, found in enumerate(answered):
                 told[place] += found is not None
                 right[place] += found is True
-        # Whoever always says yes is right about half of the yes/no questions: one of them says nothing about the wording.
+        # A model that always says yes is right about half of the yes/no questions: one of them says nothing about the wording.
         blind = [self._settings.blind_tries > 0 and work.draft.question_type != "yes_no" for work in works]
         for answered in answers[len(self._answerers) :]:
             for place, found in enumerate(answered):

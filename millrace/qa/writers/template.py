@@ -1,4 +1,4 @@
-"""The embedded writer: answers and wordings from who understands the annotation, distractors drawn by the plan.
+"""The embedded writer: answers and wordings from the annotation's own module, distractors drawn by the plan.
 
 Covers: the pipelines that an annotation can answer, in the languages that its kind has words for. Does not cover: images without
 an annotation, and pipelines that need knowledge of the world; both are refused with a reason.

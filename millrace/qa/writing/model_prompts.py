@@ -1,4 +1,4 @@
-"""What a chat model that writes or answers questions is told, and what its replies must look like."""
+"""The prompts for a chat model that writes or answers questions, and what its replies must look like."""
 
 from __future__ import annotations
 

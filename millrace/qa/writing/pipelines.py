@@ -34,9 +34,3 @@ def load_pipelines(annotation: str = ANY) -> dict[str, Pipeline]:
     """
     text = (files("millrace.qa.writing") / "pipelines.yaml").read_text(encoding="utf-8")
     return msgspec.convert({**added_pipelines(annotation), **parse_yaml(text)}, dict[str, Pipeline])
-
-
-@lru_cache(maxsize=1)
-def slot_aspects() -> dict[str, str]:
-    """Slot of a claim → aspect, over all pipelines."""
-    return {slot: aspect for pipeline in load_pipelines().values() for slot, aspect in pipeline.slots.items()}

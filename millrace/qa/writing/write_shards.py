@@ -18,10 +18,10 @@ from millrace.qa.settings import QaSettings
 from millrace.qa.writers import Draft, Request, Writer, open_writer
 from millrace.qa.writing.case import Case, choices_for, read_cases
 from millrace.qa.writing.option_balance import Plan, Survey, cell_of, make_plan
-from millrace.records.question import DroppedQuestion, Item
+from millrace.records.question import REFUSED_QUESTION, DroppedQuestion, Item
 from millrace.records.selection import Selection
 from millrace.run.ids import fraction_for
-from millrace.run.journal import read_jsonl, write_jsonl
+from millrace.run.journal import read_jsonl, read_records, write_jsonl
 
 Examined = dict[str, Examination]
 """Proof (`proof_of`) → what the checks came to."""
@@ -96,7 +96,7 @@ def write_shard(selection: Path, out: Path, lake: Path | None, qa: QaSettings, p
         write_jsonl(dropped_path(out), lost + refused)
         write_jsonl(out, items)
     kept = sum(1 for _ in read_jsonl(out))
-    reasons = Counter(record["reason"] for record in read_jsonl(dropped_path(out)))
+    reasons = Counter(record.reason for record in read_records(dropped_path(out), REFUSED_QUESTION))
     return StageReport(str(out), kept + reasons.total(), kept, dict(reasons))
 
 

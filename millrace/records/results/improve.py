@@ -60,6 +60,28 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, Difference] = {}
 
 
+class ScalePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An arm at one size."""
+
+    arm: str
+    on: str
+    """`all` images, or `rare kinds` alone."""
+    images: int
+    records: int
+    against_base: Difference
+
+
+class ItemsSaved(msgspec.Struct, frozen=True, kw_only=True):
+    """How many untargeted records do the work of the targeted ones. Source: the scaling curve, by straight lines."""
+
+    on: str
+    targeted: int
+    untargeted: int | None
+    """None: more than were tried."""
+    tried: int
+    """The most untargeted records that were tried."""
+
+
 class TrainingSeconds(msgspec.Struct, frozen=True, kw_only=True):
     """How long trainings took, in seconds of wall time. Source: `trained.json` of those that were done here."""
 
@@ -99,6 +121,12 @@ class ImproveSummary(StageSummary, frozen=True, kw_only=True):
     """Model → its failure rate, 0 to 1."""
     comparisons: tuple[Comparison, ...]
     pool: PoolFacts
+    scaling: tuple[ScalePoint, ...] | UnsetType = UNSET
+    """Not there when one size was trained."""
+    saved: tuple[ItemsSaved, ...] | UnsetType = UNSET
+    cells: dict[str, dict[str, Difference]] | UnsetType = UNSET
+    """New scenes and new wording: which (`new scenes, known wording` …) → hypothesis → its difference there. Not there when only
+    the test itself was asked."""
     seconds: float | UnsetType = UNSET
     """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
     work_seconds: float | UnsetType = UNSET

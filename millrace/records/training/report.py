@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.records.record import Record
-from millrace.records.summaries import StageSummary
+from millrace.records.summaries import RunSpent, StageSummary
 from millrace.records.training.backgrounds import BackgroundReport, ContainmentInForce
 from millrace.records.training.comparison import Comparison, Epoch
 from millrace.records.training.energy import EnergyKind, EnergyReading
@@ -42,22 +42,6 @@ class TrainingSummary(StageSummary, frozen=True, kw_only=True):
         return bool(self.failed)
 
 
-class TimeSpent(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of a stage; what is not work is orchestration."""
-
-    wall: float
-    work: float
-    orchestration: float
-
-
-class RunTime(TimeSpent, frozen=True, kw_only=True):
-    """Where a run's time went, in seconds. Source: the run's timeline."""
-
-    stages: dict[str, TimeSpent]
-    clock_step_s: float | UnsetType = UNSET
-    """By how much the machine's clock was set meanwhile; left out where it was not."""
-
-
 class TrainingRun(Record, frozen=True, kw_only=True):
     """`summary.json` of the flow: the stage's summary, with the run's time."""
 
@@ -70,7 +54,7 @@ class TrainingRun(Record, frozen=True, kw_only=True):
     attempts: int
     failures: dict[str, int]
     notes: list[str]
-    seconds: RunTime
+    seconds: RunSpent
     work_seconds: float
     """The part of the stage's time in which a training ran."""
 

@@ -45,7 +45,7 @@ class Action:
     """One tool call."""
 
     tool_name: str
-    parameters: dict[str, Any]
+    parameters: trajectories.Arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Start:
 
     kind: str
     value: Value
-    args: dict[str, Any] = field(default_factory=dict)
+    args: trajectories.Arguments = field(default_factory=dict)
     """What the verifier needs to make the value again."""
     match: trajectories.SeedMatch = "fallback"
     """How the seed led here: by a word in it, by its own text, or, honestly, not at all (chosen by hash)."""
@@ -178,7 +178,7 @@ class Operator:
     tool: str
     draw: Callable[[random.Random, Sequence[Value]], Constants | None]
     """The constants of one use of it; None where it does not apply."""
-    act: Callable[[Mapping[str, Any], Sequence[Value]], dict[str, Any]]
+    act: Callable[[Mapping[str, Any], Sequence[Value]], trajectories.Arguments]
     """The tool's arguments."""
     read: Callable[[Mapping[str, Any], Sequence[Value], str], Value]
     """The value that the observation's text says; raises ValueError when it says none."""

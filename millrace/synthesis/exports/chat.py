@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import AssistantMessage, ChatRow, FunctionCall, MessageToolCall, ToolMessage, UserMessage
 from millrace.records.trajectories import Trajectory, Tree
-from millrace.synthesis.lines import calls_of
+from millrace.synthesis.lines import calls_of, status_in_row
 
 
 def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ChatRow]:
@@ -20,4 +20,4 @@ def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ChatRow]:
         messages.append(AssistantMessage(content=None, tool_calls=[MessageToolCall(id=name, function=called)]))
         messages.append(ToolMessage(tool_call_id=name, content=node.observation))
     messages.append(AssistantMessage(content=item.answer))
-    yield ChatRow(id=item.qa_id, messages=messages)
+    yield ChatRow(id=item.qa_id, messages=messages, status=status_in_row(item))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import PreferenceRow
 from millrace.records.trajectories import Call, Trajectory, Tree
-from millrace.synthesis.lines import calls_of
+from millrace.synthesis.lines import calls_of, status_in_row
 from millrace.synthesis.sampling import NOT_PROVABLE
 
 
@@ -31,6 +31,7 @@ def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[Preferenc
                     chosen=action_text(call),
                     rejected=action_text(other.action),
                     reason=other.note or other.observation[:300],
+                    status=status_in_row(item),
                 )
         context += [f"Action: {action_text(call)}", f"Observation: {node.observation[:2000]}"]
 

@@ -8,7 +8,7 @@ from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import ReactRow
 from millrace.records.trajectories import Trajectory, Tree
 from millrace.synthesis.exports.preference import action_text
-from millrace.synthesis.lines import calls_of
+from millrace.synthesis.lines import calls_of, status_in_row
 
 
 def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ReactRow]:
@@ -17,4 +17,4 @@ def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[ReactRow]
     for node, call in calls_of(trajectory):
         lines += [f"Thought: {node.intent}", f"Action: {action_text(call)}", f"Observation: {node.observation}"]
     lines.append(f"Final answer: {item.answer}")
-    yield ReactRow(id=item.qa_id, text="\n".join(lines))
+    yield ReactRow(id=item.qa_id, text="\n".join(lines), status=status_in_row(item))

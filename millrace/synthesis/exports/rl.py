@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import RlRow
 from millrace.records.trajectories import Trajectory, Tree
+from millrace.synthesis.lines import status_in_row
 
 
 def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[RlRow]:
@@ -23,4 +24,5 @@ def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[RlRow]:
         verifier=item.verifier.name,
         verifier_args=item.verifier.args,
         difficulty=item.quality.difficulty,
+        status=status_in_row(item),
     )

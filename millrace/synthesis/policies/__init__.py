@@ -17,6 +17,7 @@ from millrace.llm import Message
 from millrace.plugins.contracts import optional
 from millrace.records import synthesis as records
 from millrace.records import trajectories
+from millrace.records.trajectories import Arguments
 from millrace.run.ids import canonical
 from millrace.synthesis.environments import Action, Environment, Observation, Start, Value
 
@@ -45,7 +46,7 @@ class Node:
     action: Action | None
     observation: Observation
     op: str | None = None
-    args: dict[str, Any] | None = None
+    args: Arguments | None = None
     value: Value = None
     """What was read out of the observation; None without an operator."""
     said: Said | None = None
@@ -110,7 +111,7 @@ class Proposal:
     action: Action
     intent: str
     op: str | None = None
-    args: dict[str, Any] | None = None
+    args: Arguments | None = None
     said: Said | None = None
     """Where a chat model asked for it."""
 
@@ -136,6 +137,12 @@ class Policy(Protocol):
     async def write(self, config: Any, environment: Environment, tree: Any) -> records.SeedOutcome | None:
         """A seed's record with questions of its own; None: they are written and proven from the chains of operators."""
         del config, environment, tree
+        return None
+
+    @optional
+    def spent_on(self, seed: str) -> records.Spent | None:
+        """What chat models took for a seed that came to nothing; asked once. None: no model is asked."""
+        del self, seed
         return None
 
     @optional

@@ -13,17 +13,20 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.errors import UsageError
 from millrace.llm import ChatModel, Message, Reply, Request, Tool, ToolCall, assistant, system, tool, tool_result, user
 from millrace.llm.open_chat import open_chat
 from millrace.llm.run_chats import JUDGE_FOLDER
 from millrace.llm.settings import ModelSettings
-from millrace.records.synthesis import SeedOutcome
+from millrace.records.synthesis import SeedOutcome, Spent
+from millrace.synthesis.chat.calls import actions_of, printable
+from millrace.synthesis.chat.judging import check_judge, doubts_about
+from millrace.synthesis.chat.outcomes import silence_of
 from millrace.synthesis.environments import Action, Environment
 from millrace.synthesis.marks import without_marks
-from millrace.synthesis.policies import Node, Proposal, Said, View
+from millrace.synthesis.policies import Node, Proposal, Said, View, signature
 from millrace.synthesis.settings import SynthesisConfig
 
 if TYPE_CHECKING:
@@ -72,6 +75,11 @@ class ChatPolicy:
         self.name = f"chat/{model.name}@1"
         self.spent: dict[str, Counter[str]] = {}
         """Seed → calls, tokens and dollars spent on it."""
+        self.said: dict[str, Counter[str]] = {}
+        """Seed → how often the model answered what, where it was no new call (see `chat.outcomes`)."""
+        self.last_words: dict[str, str] = {}
+        """Seed → the last answer that was no call."""
+        self.judge_doubts = doubts_about(config)
 
     async def propose(self, environment: Environment, view: View, count: int) -> list[Proposal]:
         """What the model calls for, at most `count`.
@@ -90,13 +98,18 @@ class ChatPolicy:
             stage="explore",
         )
         reply = await self.complete(view.seed, request)
+        actions = actions_of(reply)[:count]
+        said = self.said.setdefault(view.seed, Counter())
+        if not actions:
+            said[silence_of(reply)] += 1
+            self.last_words[view.seed] = printable(reply.text)
+        elif all(signature(action) in view.used for action in actions):
+            said["only_repeats"] += 1
         if not reply.tool_calls:
-            written = [Action(*call) for call in _written_calls(reply.text)]
-            return [Proposal(action, "as the model wrote") for action in written[:count]]
+            return [Proposal(action, "as the model wrote") for action in actions]
         turn = assistant(reply.text, tool_calls=reply.tool_calls, attached=reply.attached)
-        intent = " ".join(reply.text.split())[:300] or "explore"
-        calls = list(enumerate(reply.tool_calls))[:count]
-        return [Proposal(Action(call.name, _arguments(call)), intent, said=Said(turn, place)) for place, call in calls]
+        intent = " ".join(printable(reply.text).split())[:300] or "explore"
+        return [Proposal(action, intent, said=Said(turn, place)) for place, action in enumerate(actions)]
 
     async def complete(self, seed: str, request: Request, model: ChatModel | None = None) -> Reply:
         """Ask the model (or the judge, where it is given), and count what it cost under the seed."""
@@ -113,6 +126,12 @@ class ChatPolicy:
         from millrace.synthesis.chat_writing import write_items
 
         return await write_items(self, config, environment, tree)
+
+    def spent_on(self, seed: str) -> Spent | None:
+        """What a seed took, which is forgotten by that; with it goes what else is known of the seed."""
+        self.said.pop(seed, None)
+        self.last_words.pop(seed, None)
+        return Spent(**self.spent.pop(seed, Counter()))
 
     async def close(self) -> None:
         """Let go of the model."""
@@ -185,28 +204,6 @@ def _tried(node: Node) -> str:
     return f"{what}: {without_marks(node.observation.text[:300], MARKS)}" if node.observation.status == "error" else what
 
 
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """The arguments; what was no JSON object is passed on, so that the tool's error can be fed back."""
-    return {"not_json": call.invalid} if call.invalid is not None else call.arguments
-
-
-def _written_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Calls in the plain-JSON form, anywhere in a text."""
-    decoder = json.JSONDecoder()
-    found: list[tuple[str, dict[str, Any]]] = []
-    place = 0
-    while (start := text.find("{", place)) >= 0:
-        try:
-            value, place = decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            place = start + 1
-            continue
-        action = value.get("action", value) if isinstance(value, dict) else None
-        if isinstance(action, dict) and isinstance(action.get("tool_name"), str) and isinstance(action.get("parameters"), dict):
-            found.append((action["tool_name"], action["parameters"]))
-    return found
-
-
 def model_settings(config: SynthesisConfig) -> ModelSettings:
     """The chat model that the config names; the original's environment variables fill in what it does not say.
 
@@ -230,9 +227,7 @@ def judge_settings(config: SynthesisConfig) -> ModelSettings | None:
     """
     if not config.chat.judge or config.chat.judge_model is None:
         return None
-    writer = model_settings(config)
-    if (config.chat.judge_model.model, config.chat.judge_model.provider) == (writer.model, writer.provider):
-        raise UsageError(f"chat.judge_model is {writer.model}, which writes the questions too; a judge must be another model")
+    check_judge(config)
     return config.chat.judge_model
 
 

@@ -143,6 +143,10 @@ class _Counted:
             self.unmatched_seeds += 1
             if len(self.unmatched) < SHOWN_UNMATCHED:
                 self.unmatched.append(f"'{tree.seed_data[:60]}' → {str(tree.start.value)[:60]}")
+        self.pay(record)
+
+    def pay(self, record: SeedOutcome) -> None:
+        """Count what a seed took of chat models, whatever came of it."""
         if record.spent:
             self.spent.update(asdict(record.spent))
 
@@ -201,6 +205,7 @@ def _write(
             assert record.failure is not None
             counted.failed += 1
             counted.by_name["failures"][record.failure.reason] += 1
+            counted.pay(record)
             files.write("failures.jsonl", replace(record.failure, seed_index=seed_index))
             continue
         files.write("trees.jsonl", record.tree)

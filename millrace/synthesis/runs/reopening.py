@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from millrace.llm.limits import CUT_OFF, gives_more_room
+from millrace.records.synthesis import SeedOutcome
 from millrace.run.folder import stored_config
-from millrace.run.journal import read_json, read_jsonl
+from millrace.run.journal import read_json, read_records
 from millrace.synthesis.runs.shard_plan import seeds_digest
 from millrace.synthesis.settings import SynthesisConfig
 
@@ -31,11 +31,11 @@ def cut_off_shards(config: SynthesisConfig, run_dir: Path) -> Iterator[Path]:
     except ValueError:
         return  # a config of another version, or another config: it will be refused
     for shard in sorted((run_dir / "synthesis" / "shards").glob("shard-*.jsonl")) if raised else ():
-        if any(map(broke_off, read_jsonl(shard))):
+        if any(map(broke_off, read_records(shard, SeedOutcome))):
             yield shard
 
 
-def broke_off(record: Mapping[str, Any]) -> bool:
+def broke_off(record: SeedOutcome) -> bool:
     """Whether an answer that a seed's record was waiting for broke off: while exploring, writing or judging."""
-    reasons = (rejected["reason"] for rejected in record["rejected"])
-    return CUT_OFF in ((record["failure"] or {}).get("reason"), *reasons)
+    failed = record.failure.reason if record.failure is not None else None
+    return CUT_OFF in (failed, *(rejected.reason for rejected in record.rejected))

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from millrace.errors import RunFailed, UsageError
 from millrace.plugins.loading import load_plugin
+from millrace.records.synthesis_counts import Statistics
 from millrace.run.context import RunContext, Same
 from millrace.run.journal import reopen_journal
 from millrace.run.stage import Forecast, Stage
@@ -20,9 +19,6 @@ from millrace.synthesis.settings import EXPORTS, POLICIES, SynthesisConfig, warn
 
 if TYPE_CHECKING:
     from millrace.llm.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from millrace.records.synthesis_counts import Statistics
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,7 @@ class Synthesis(Stage):
     config: SynthesisConfig
 
     name = "synthesis"
+    summary_type = Statistics
 
     def notes(self, raw: Mapping[str, Any]) -> list[str]:
         """See `Stage.notes`."""
@@ -62,6 +59,10 @@ class Synthesis(Stage):
         finally:
             environment.close()
         load_plugin(POLICIES, self.config.policy, "policy")
+        if self.config.policy == "chat":
+            from millrace.synthesis.chat.judging import check_judge
+
+            check_judge(self.config)
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")
 
@@ -85,12 +86,13 @@ class Synthesis(Stage):
 
     def reopen(self, folder: Path) -> None:
         """See `Stage.reopen`."""
+        from millrace.records.synthesis import SeedOutcome
         from millrace.synthesis.runs.reopening import broke_off, cut_off_shards
 
         for shard in list(cut_off_shards(self.config, folder.parent)):
-            reopen_journal(shard, broke_off)
+            reopen_journal(shard, SeedOutcome, broke_off)
 
-    def run(self, run: RunContext, folder: Path) -> dict[str, Any]:
+    def run(self, run: RunContext, folder: Path) -> Statistics:
         """Plan the shards → work through them → assemble. Returns the statistics."""
         from millrace.synthesis.runs.shard_plan import Plan, plan_shards
         from millrace.synthesis.runs.synthesis_run import assembled_when_short, finish_run
@@ -98,13 +100,12 @@ class Synthesis(Stage):
 
         plan: Plan = run.call(plan_shards, self.config, folder)
 
-        def put_together() -> dict[str, Any]:
+        def put_together() -> Statistics:
             with run.progress.stage("assembling", plan.seeds, "seeds") as bar:
                 statistics: Statistics = run.call(finish_run, self.config, plan, run.folder.path)
                 bar.update(plan.seeds)
                 bar.note = ", ".join(f"{count} {status}" for status, count in statistics.items.by_status().items() if count)
-            summary: dict[str, Any] = msgspec.to_builtins(statistics)  # a stage's summary is plain JSON
-            return summary
+            return statistics
 
         try:
             with assembled_when_short(put_together):
@@ -113,11 +114,11 @@ class Synthesis(Stage):
             shutil.rmtree(folder / WORKERS, ignore_errors=True)  # its files say nothing once the workers are gone
         return put_together()
 
-    def is_short(self, summary: Mapping[str, Any]) -> bool:
+    def is_short(self, summary: Statistics) -> bool:
         """Whether a target was set and not reached."""
-        return self.config.target_items is not None and summary["items"]["verified"] < self.config.target_items
+        return self.config.target_items is not None and summary.items.verified < self.config.target_items
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """The hash of the seeds, so that added seeds are noticed."""
         from millrace.synthesis.runs.shard_plan import seeds_digest
 

@@ -10,13 +10,13 @@ import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from millrace.llm.run_chats import ledger_of_run
 from millrace.records.synthesis import QAItem
-from millrace.records.synthesis_counts import Machine, StageCounts, StageSeconds, Summary, TimeSpent
+from millrace.records.synthesis_counts import Machine, RunCounts, StageSeconds, Statistics, Summary, TimeSpent
 from millrace.reporting.stage_times import StageTime
 from millrace.run.folder import versions
 from millrace.run.ids import fraction_for
@@ -36,22 +36,22 @@ SHOWN_CHARS = 420
 """How much of an observation an example shows."""
 
 
-def conclude(run: RunContext, config: SynthesisConfig) -> dict[str, Any]:
+def conclude(run: RunContext, config: SynthesisConfig) -> Summary:
     """Write the summary and the report of a run whose stage is complete, and show both where the run is watched."""
     folder = run.folder.path
-    counts = msgspec.convert(run.summaries["synthesis"], StageCounts)
-    summary = summarise(folder, run.status, counts, run.timeline.seconds()["stages"]["start and stop"]["wall"])
+    counts = run.summaries["synthesis"]
+    assert isinstance(counts, Statistics)
+    summary = summarise(folder, run.status, counts, run.timeline.seconds().stages["start and stop"].wall)
     data = report_data(config, folder, summary)
     write_report(data, folder / "report.html")
     run.show_text("synthesis-report", as_markdown(data, folder), "What came of the seeds")
     run.show_table("synthesis-rejections", data.rejections(), "Why candidates were rejected")
     write_json(folder / "summary.json", summary)
     run.progress.say(f"{data.kept} questions in {folder}, report in {folder / 'report.html'}")
-    plain: dict[str, Any] = msgspec.to_builtins(summary)  # what a flow returns is plain JSON
-    return plain
+    return summary
 
 
-def summarise(folder: Path, status: str, counts: StageCounts, outside_s: float) -> Summary:
+def summarise(folder: Path, status: str, counts: Statistics, outside_s: float) -> Summary:
     """The content of `summary.json`.
 
     Args:
@@ -60,21 +60,24 @@ def summarise(folder: Path, status: str, counts: StageCounts, outside_s: float) 
         counts: what the stage returned, with its seconds.
         outside_s: what the start and the stop of this attempt took; a stage that an earlier one finished keeps its own time.
     """
+    wall, work = counts.seconds or 0.0, counts.work_seconds or 0.0
     stages = {
-        "synthesis": StageSeconds(wall=counts.seconds, work=counts.work_seconds),
+        "synthesis": StageSeconds(wall=wall, work=work),
         "start and stop": StageSeconds(wall=round(outside_s, 3), work=0.0),
     }
     tally = Tallies(folder / "synthesis" / FOLDER).read()
-    counted = {name: getattr(counts, name) for name in StageCounts.__struct_fields__ if name != "schema"}
+    counted = {name: getattr(counts, name) for name in RunCounts.__struct_fields__ if name != "schema"}
     return Summary(
         **counted,
+        seconds=wall,
+        work_seconds=work,
         status="short" if status == "short" else "finished",
         time=TimeSpent(
-            wall=round(counts.seconds + outside_s, 3),
+            wall=round(wall + outside_s, 3),
             stages=stages,
             workers={name: round(taken, 3) for name, taken in {**tally.spans, "all": tally.seconds}.items()},
         ),
-        paid=[msgspec.to_builtins(row) for row in ledger_of_run(folder)],
+        paid=ledger_of_run(folder),
         versions=versions(),
         machine=Machine(system=platform.platform(), processor=platform.machine()),
     )

@@ -26,7 +26,7 @@ import msgspec
 
 from millrace.errors import InputError
 from millrace.records.record import encode
-from millrace.records.trajectories import CallCause, CallStatus, Part
+from millrace.records.trajectories import Arguments, CallCause, CallStatus, Part
 from millrace.synthesis.environments import Action, Observation
 
 START_WITHIN_S = 600.0
@@ -49,7 +49,7 @@ class ToolOpening(Part, frozen=True, kw_only=True):
 
     mode: str
     """The environment, as in a config."""
-    kwargs: dict[str, Any]
+    kwargs: Arguments
     memory_bytes: int
 
 
@@ -58,7 +58,7 @@ class ToolRequest(Part, frozen=True, kw_only=True):
 
     id: int
     tool: str
-    parameters: dict[str, Any]
+    parameters: Arguments
     timeout_s: float
     max_chars: int
 

@@ -20,6 +20,8 @@ import msgspec
 
 from millrace.plugins.contracts import completed
 from millrace.plugins.loading import load_plugin
+from millrace.synthesis.chat.read_back import TOOL as READ_BACK
+from millrace.synthesis.chat.read_back import answer_here
 from millrace.synthesis.environments import Environment, Observation, called
 from millrace.synthesis.tools.host import TOGETHER, ToolAnswer, ToolOpening, ToolReady, ToolRequest
 
@@ -93,7 +95,10 @@ def main() -> None:
 
 def _answer(environment: Environment, request: ToolRequest) -> ToolAnswer:
     try:
-        seen = called(environment.tools[request.tool], request.parameters, request.max_chars)
+        if request.tool == READ_BACK:
+            seen = answer_here(environment, str(request.parameters["question"]))
+        else:
+            seen = called(environment.tools[request.tool], request.parameters, request.max_chars)
     except MemoryError:
         seen = Observation("error", f"{request.tool}: the call took more memory than it may", "ended")
     return ToolAnswer(id=request.id, status=seen.status, text=seen.text, cause=seen.cause)

@@ -24,7 +24,7 @@ FOLDER = "millrace.lake.annotations"
 WORD = "annotation kind"
 
 FOREIGN: tuple[Any, ...] = ("", "a sentence", "[]", "{}", "[1, 2, 3, 4]", b"\x00\xff", 7, 0.5, [], {}, [1.0, 2.0], None)
-"""What a column of the same name may hold in somebody else's data."""
+"""What a column of the same name may hold in other data."""
 
 
 class Opened(NamedTuple):

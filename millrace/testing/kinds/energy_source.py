@@ -1,4 +1,4 @@
-"""Energy sources: counters that only go up, unknown as None, and a host without them is told why.
+"""Energy sources: counters that only go up, unknown as None, and a reason on a host without them.
 
 Settings: those under `energy` of a training config (`powercap`, `country` …).
 """

@@ -191,7 +191,7 @@ def its_verifier_makes_the_start_again(environment: Environment) -> None:
 
 
 def it_closes_twice(environment: Environment) -> None:
-    """Whoever opened it may close it again while it cleans up."""
+    """It may be closed again while a run cleans up."""
     environment.close()
     environment.close()
 

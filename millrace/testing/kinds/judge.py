@@ -63,7 +63,7 @@ def every_completion_gets_a_verdict_of_the_known_outcomes(judge: Judge) -> None:
         kept(verdict.outcome in known, f"'{verdict.outcome}' is no outcome; known: {', '.join(known)}")
         kinds = ("verified", "judged", "unverified")
         kept(verdict.kind in kinds, f"the kind of a verdict is one of {', '.join(kinds)}, not '{verdict.kind}'")
-        kept(verdict.by or verdict.kind == "unverified", f"on '{completion.text}' of {one.claim.claim_id} nobody is named (`by`)")
+        kept(verdict.by or verdict.kind == "unverified", f"on '{completion.text}' of {one.claim.claim_id} `by` names no judge")
         given += 1
     kept(given, "it decided nothing at all")
 

@@ -59,7 +59,7 @@ def a_seed_comes_to_an_end_within_the_limits(subject: Opened) -> None:
 
 
 def it_closes_twice(subject: Opened) -> None:
-    """Whoever opened it may close it again while it cleans up."""
+    """It may be closed again while a run cleans up."""
     asyncio.run(subject.policy.close())
     asyncio.run(subject.policy.close())
 

@@ -88,7 +88,7 @@ def its_settings_name_it_and_a_format(subject: Opened) -> None:
 
 
 def what_it_cannot_train_it_refuses_with_a_sentence(subject: Opened) -> None:
-    """`check` returns, or raises UsageError; a base that it has never heard of is no crash."""
+    """`check` returns, or raises UsageError; an unknown base is no crash."""
     for base in (subject.base, {"name": "mine.model_that_is_not_there"}):
         try:
             subject.trainer.check(subject.settings, base, (ARM,), 1)

@@ -14,8 +14,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from millrace.plugins.loading import load_plugin
+from millrace.records.training.events import TrainingEvent
 from millrace.testing.kinds import kept
 from millrace.testing.plugin_under_test import modules_imported_by
+from millrace.training.observation import event_of
 from millrace.training.parameters import Parameter, Value, arguments, typed
 
 FOLDER = "millrace.training.workloads"
@@ -29,7 +31,7 @@ class Run(NamedTuple):
     """One training."""
 
     code: int
-    events: list[dict[str, Any]]
+    events: list[TrainingEvent]
     printed: str
 
 
@@ -73,7 +75,7 @@ def _train(subject: Opened, folder: Path) -> Run:
     finally:
         signal.signal(signal.SIGTERM, term)
         torch.set_num_threads(threads)
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    events = [event_of(json.loads(line)) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     return Run(code, events, said.getvalue())
 
 
@@ -102,22 +104,22 @@ def it_trains_and_uses_exactly_what_it_was_given(subject: Opened) -> None:
     """The events of a training from start to end, with the metrics that it promised."""
     code, events, printed = subject.trained(0)
     kept(code == 0, f"it ended with {code}: {printed.strip().splitlines()[-1:]}")
-    kinds = [event["event"] for event in events if event["event"] != "progress"]
+    kinds = [event.event for event in events if event.event != "progress"]
     epochs = int(subject.values.get("epochs", subject.module.PARAMETERS["epochs"].default))
     kept(kinds == ["start", "ready", *["epoch"] * epochs, "end"], f"its events are {kinds}")
-    told = events[0]["hyperparameters"]
+    used = events[0].hyperparameters or {}
     for name, value in subject.values.items():
-        kept(typed(told[name]) == typed(value), f"{name} was given as {value!r} and used as {told[name]!r}")
-    missing = set(subject.module.METRICS) - set(events[-1]["metrics"])
-    kept(events[-1]["ok"] and not missing, f"the training ends without {sorted(missing)}")
-    for event in (event for event in events if event["event"] == "epoch"):
-        kept(event["samples"] > 0 and event["wall_s"] > 0, f"epoch {event['n']} has {event['samples']} samples")
+        kept(typed(used[name]) == typed(value), f"{name} was given as {value!r} and used as {used[name]!r}")
+    missing = set(subject.module.METRICS) - set(events[-1].metrics or {})
+    kept(events[-1].ok and not missing, f"the training ends without {sorted(missing)}")
+    for event in (event for event in events if event.event == "epoch"):
+        kept((event.samples or 0) > 0 and (event.wall_s or 0) > 0, f"epoch {event.n} has {event.samples} samples")
 
 
 def the_same_seed_gives_the_same_training(subject: Opened) -> None:
     """The losses of all epochs, to the last digit."""
     runs = [subject.trained(number).events for number in (0, 1)]
-    losses = [[event["loss"] for event in events if event["event"] == "epoch"] for events in runs]
+    losses = [[event.loss for event in events if event.event == "epoch"] for events in runs]
     kept(losses[0] == losses[1], f"trained twice with one seed, its losses are {losses[0]} and {losses[1]}")
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from msgspec import structs
 
-import msgspec
-
-from millrace.records.training.report import TrainingReport, TrainingRun
+from millrace.records.summaries import RunSpent
+from millrace.records.training.report import TrainingReport, TrainingRun, TrainingSummary
 from millrace.training.results.tables import figure, seconds
 
 
@@ -38,12 +36,12 @@ def run_rows(data: TrainingReport) -> list[dict[str, str]]:
     return rows
 
 
-def run_summary(status: str, done: Mapping[str, Any], spent: Mapping[str, Any]) -> TrainingRun:
+def run_summary(status: str, done: TrainingSummary, spent: RunSpent) -> TrainingRun:
     """The flow's summary.
 
     Args:
         status: of the run.
-        done: the stage's summary, as `RunContext.do` returns it.
-        spent: seconds of the run's timeline.
+        done: the stage's summary.
+        spent: where the run's time went.
     """
-    return msgspec.convert({"status": status, **done, "seconds": spent}, TrainingRun)
+    return TrainingRun(**{**structs.asdict(done), "status": status, "seconds": spent})

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from millrace.records.trajectories import Arguments
 from millrace.synthesis.environments import ToolError
-
-Arguments = dict[str, Any]
 
 
 def cas(operation: str, arguments: Arguments) -> str:

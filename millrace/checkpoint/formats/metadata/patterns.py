@@ -13,18 +13,21 @@ from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint import metadata as records
 
 from millrace.checkpoint.formats.item_pickle import leading_numbers
-from millrace.checkpoint.formats.metadata_records import ENUM, give_properties, record_of
+from millrace.checkpoint.formats.metadata.records import ENUM, give_properties, record_of
 from millrace.checkpoint.formats.pickle_machine import PickleMachine
 
 _G = rb"(h.|j....)"
-_N = rb"(?:K.|M..|J....)"
-_SHAPE = rb"(\)|" + _N + rb"\x85\x94|" + _N + rb"{2}\x86\x94|" + _N + rb"{3}\x87\x94|\(" + _N + rb"{4,16}t\x94)\x85\x94R\x94"
+NUMBER = rb"(?:K.|M..|J....)"
+_N = NUMBER
+SHAPE = rb"\)|" + _N + rb"\x85\x94|" + _N + rb"{2}\x86\x94|" + _N + rb"{3}\x87\x94|\(" + _N + rb"{4,16}t\x94"
+"""The numbers of a shape, as a tuple; `SHAPE_END` follows."""
+SHAPE_END = rb"\x85\x94R\x94"
+_SHAPE = rb"(" + SHAPE + rb")" + SHAPE_END
 _FIELDS = rb"\)\x81\x94\}\x94\("
 _PROPERTIES_AT = rb"\)\x81\x94\(" + _G + _G + rb"\x89" + _G + rb"\x89t\x94b"
-_TENSOR_AT = re.compile(
-    _FIELDS + _G + _G + _PROPERTIES_AT + _G + _G + _SHAPE + _G + rb"\]\x94" + _G + _FIELDS + (_G + _G + _SHAPE) * 2 + rb"ubaub",
-    re.DOTALL,
-)
+_HEAD = _FIELDS + _G + _G + _PROPERTIES_AT + _G + _G + _SHAPE + _G + rb"\]\x94"
+_TENSOR_AT = re.compile(_HEAD + _G + _FIELDS + (_G + _G + _SHAPE) * 2 + rb"ubaub", re.DOTALL)
+_CUT_AT = re.compile(_HEAD + rb"\(", re.DOTALL)
 _PART_AT = re.compile(_FIELDS + (_G + _G + _SHAPE) * 2 + rb"ub", re.DOTALL)
 _INDEX_AT = re.compile(_FIELDS + _G + _G + _G + rb"(N|" + _N + rb")(?:" + _G + _G + _SHAPE + rb")?ub", re.DOTALL)
 _PLACE_AT = re.compile(_FIELDS + _G + _G + _G + rb"(" + _N + rb")" + _G + rb"(" + _N + rb")ub", re.DOTALL)
@@ -41,12 +44,15 @@ class PatternMachine(PickleMachine):
         super().__init__(data)
         self._shapes: dict[bytes, torch.Size | None] = {}
         self._models: dict[bytes, tuple[Any, ...]] = {}
+        self._heads: dict[bytes, tuple[dict[str, Any], torch.Size, list[Any]] | None] = {}
         self._checked: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._size: Any = None
         self._offset_names: tuple[Any, ...] = ()
         self._part_names: tuple[Any, ...] = ()
-        self.sound: set[int] = set()
-        """Which objects, by `id`, are complete and of the right types, as they came from a whole pattern."""
+        self.references: tuple[bytes, ...] = ()
+        """How the last whole pattern refers to the names of its fields."""
+        self.size_reference: bytes | None = None
+        """How it refers to torch's shape."""
 
     def know_size(self, symbol: Any) -> None:
         """What the name of torch's shape comes to here: patterns look for it."""
@@ -95,26 +101,42 @@ class PatternMachine(PickleMachine):
 
     def _model(self, found: re.Match[bytes]) -> tuple[Any, ...] | None:
         """What a tensor's bytes come to: its properties, shapes, and the values that the memo gets."""
-        names = ("properties", "size", "chunks", "offsets", "sizes")
-        if tuple(self._referred(found[index]) for index in (1, 6, 9, 11, 14)) != names:
+        head = self._head(found)
+        if head is None or tuple(self._referred(found[index]) for index in (11, 14)) != ("offsets", "sizes"):
             return None
-        if any(self._referred(found[index]) is not self._size for index in (7, 12, 15)):
+        if any(self._referred(found[index]) is not self._size for index in (12, 15)):
             return None
-        if [record_of(self._referred(found[index])) for index in (2, 10)] != [
-            records.TensorProperties,
-            records.ChunkStorageMetadata,
-        ]:
+        properties, size, noted = head
+        offsets, sizes = self._shape(found[13]), self._shape(found[16])
+        if record_of(self._referred(found[10])) is not records.ChunkStorageMetadata or offsets is None or sizes is None:
+            return None
+        if not len(size) == len(offsets) == len(sizes):
+            return None
+        return properties, size, offsets, sizes, noted + [None] * 2 + noted_of(found[13], offsets) + noted_of(found[16], sizes)
+
+    def _head(self, found: re.Match[bytes]) -> tuple[dict[str, Any], torch.Size, list[Any]] | None:
+        """What the bytes up to the list of parts come to: properties, shape, and what the memo gets up to that list."""
+        if tuple(self._referred(found[index]) for index in (1, 6, 9)) != ("properties", "size", "chunks"):
+            return None
+        if self._referred(found[7]) is not self._size or record_of(self._referred(found[2])) is not records.TensorProperties:
             return None
         dtype, layout, encoding = (self._referred(found[index]) for index in (3, 4, 5))
         if type(dtype) is not torch.dtype or type(layout) is not torch.layout or type(encoding) is not ENUM:
             return None
-        size, offsets, sizes = (self._shape(found[index]) for index in (8, 13, 16))
-        if size is None or offsets is None or sizes is None or not len(size) == len(offsets) == len(sizes):
+        size = self._shape(found[8])
+        if size is None:
             return None
         model: Any = object.__new__(records.TensorProperties)
         give_properties(model, (dtype, layout, False, encoding, False))
-        noted = [None] * 4 + _noted(found[8], size) + [None] * 3 + _noted(found[13], offsets) + _noted(found[16], sizes)
-        return dict(model.__dict__), size, offsets, sizes, noted
+        return dict(model.__dict__), size, [None] * 4 + noted_of(found[8], size) + [None]
+
+    def cut_head(self) -> tuple[dict[str, Any], torch.Size, list[Any], int] | None:
+        """What stands here up to the parts of a tensor that has several, and where they begin; None: something else."""
+        found = _CUT_AT.match(self.data, self.position)
+        if found is None:
+            return None
+        head = self._heads[found[0]] = self._heads.get(found[0]) or self._head(found)
+        return None if head is None else (*head, found.end())
 
     def _refer_to(self, raw: tuple[Any, ...], names: tuple[Any, ...]) -> bool:
         """Whether the references stand for exactly these names and symbols; asked of the memo once for the same bytes."""
@@ -135,7 +157,8 @@ class PatternMachine(PickleMachine):
         offsets, sizes = self._shape(found[3]), self._shape(found[6])
         if offsets is None or sizes is None or len(offsets) != len(sizes):
             return False
-        noted = [None, None, *_noted(found[3], offsets), *_noted(found[6], sizes)]
+        noted = [None, None, *noted_of(found[3], offsets), *noted_of(found[6], sizes)]
+        self.references, self.size_reference = found.group(1, 4), found[2]
         self._push(records.ChunkStorageMetadata, {"offsets": offsets, "sizes": sizes}, noted, found.end())
         return True
 
@@ -153,7 +176,8 @@ class PatternMachine(PickleMachine):
             if shape is None or not self._refer_to(found.group(5, 6), self._offset_names):
                 return False
             fields["offset"] = shape
-            noted += _noted(found[7], shape)
+            noted += noted_of(found[7], shape)
+        self.references = found.group(1, 3) if found[5] is None else found.group(1, 3, 5)
         self._push(records.MetadataIndex, fields, noted, found.end())
         return True
 
@@ -165,6 +189,7 @@ class PatternMachine(PickleMachine):
         if type(path) is not str or "\0" in path or offset < 0 or length < 0:
             return False
         fields = {"relative_path": path, "offset": offset, "length": length}
+        self.references = found.group(1, 3, 5)
         self._push(filesystem._StorageInfo, fields, [None, None], found.end())
         return True
 
@@ -178,6 +203,6 @@ class PatternMachine(PickleMachine):
         self.position = end
 
 
-def _noted(raw: bytes, shape: torch.Size) -> list[Any]:
+def noted_of(raw: bytes, shape: torch.Size) -> list[Any]:
     """What the memo gets for a shape: its numbers (the empty tuple is never remembered), the arguments of the call, the shape."""
     return [(shape,), shape] if raw == b")" else [shape, (shape,), shape]
