@@ -13,14 +13,21 @@ ANSWER_TYPE = "integer"
 TOPIC = r"divisor|factor|prime|square|number theory|因数|因子|约数|质数|素数|阶乘|数论"
 DIAL = "the primes whose powers have to be found"
 
-PRIMES = [number for number in range(2, 400) if all(number % factor for factor in range(2, math.isqrt(number) + 1))]
+PRIMES = [number for number in range(2, 62) if all(number % factor for factor in range(2, math.isqrt(number) + 1))]
+MULTIPLES = {
+    number: max(prime for prime in (2, 3, 5, 7, 11, 13) if number % prime == 0)
+    for number in range(2, 4_000)
+    if 30_030**12 % number == 0
+}
+"""Numbers whose prime factors are at most 13 → the largest of these."""
 RANGES = {1: (7, 10), 2: (11, 16), 3: (17, 22), 4: (23, 36), 5: (37, 60)}
 
 
 def draw(rng: random.Random, level: int) -> Problem:
     """A factorial, and a number that the divisors must be a multiple of."""
     while True:
-        problem = {"n": rng.randint(*RANGES[level]), "multiple": rng.randint(2, 400)}
+        n = rng.randint(*RANGES[level])
+        problem = {"n": n, "multiple": rng.choice([number for number, largest in MULTIPLES.items() if largest <= n])}
         if 2 < solve(problem) < 10**9:
             return problem
 
@@ -33,7 +40,7 @@ def solve(problem: Problem) -> int:
         while power <= problem["n"]:
             has += problem["n"] // power
             power *= prime
-        needs = next(k for k in range(10) if problem["multiple"] % prime ** (k + 1))
+        needs = next(k for k in range(13) if problem["multiple"] % prime ** (k + 1))
         ways *= max(0, has // 2 - (needs + 1) // 2 + 1)
     return ways
 
