@@ -62,11 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rejudge(package: str, options: argparse.Namespace) -> int:
-<<<<<<< HEAD
     from millrace.probing.asking_again import rejudge_command
-=======
-    from millrace.probing import rejudge_command
->>>>>>> reader
 
     try:
         call = rejudge_command.flow_call(options)
@@ -122,11 +118,7 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
 
     from millrace.lake.importing import command as import_command
     from millrace.orchestration.flow_command import EXIT_CODES
-<<<<<<< HEAD
     from millrace.probing.asking_again import rejudge_command
-=======
-    from millrace.probing import rejudge_command
->>>>>>> reader
 
     parser = argparse.ArgumentParser(prog="millrace", description=(__doc__ or "").split("\n\n")[0], epilog=EXIT_CODES)
     shtab.add_argument_to(parser, help="print a completion script for your shell and exit")
