@@ -15,6 +15,7 @@ from millrace.improve.settings import ImproveSettings
 from millrace.improve.sizes import name_of, sizes_asked
 from millrace.improve.trainers import format_of, open_trainer, trainer_settings
 from millrace.plugins.loading import load_plugin
+from millrace.run.counted import counted
 
 PROBES_PER_S = 200.0
 """Claims that one rank asks the embedded baseline in a second (measured on one core of two, torch 2.13)."""
@@ -30,11 +31,10 @@ def check(settings: ImproveSettings, run_dir: Path, asks: AsksOthers, *, probed_
     Raises:
         UsageError, InputError: what is wrong, in one sentence.
     """
-    check_arms(settings)
+    check_plugins(settings)
     probing = asks.settings(run_dir)
     trainer = open_trainer(settings.trainer)
     own = trainer_settings(settings.trainer)
-    open_format(format_of(settings.trainer))
     sized = [name_of(arm, size) for arm, size in sizes_asked(settings)]
     trainer.check(own, probing["baseline"], (*settings.arms, *sized), settings.seeds)
     for model in models_named(own):
@@ -50,6 +50,18 @@ def check(settings: ImproveSettings, run_dir: Path, asks: AsksOthers, *, probed_
         images = by_image(read_pool(run_dir / "probing"))
         kept = tuning_images(images, settings.tuning_share, settings.seed)
         check_size(settings, sum(len(items) >= settings.records_per_image for name, items in images.items() if name not in kept))
+
+
+def check_plugins(settings: ImproveSettings) -> None:
+    """See that arms, trainer and format are there; needs no run.
+
+    Raises:
+        UsageError: one is not, or takes not what it is given.
+    """
+    check_arms(settings)
+    open_trainer(settings.trainer)
+    trainer_settings(settings.trainer)
+    open_format(format_of(settings.trainer))
 
 
 def models_named(trainer: Any) -> list[Mapping[str, Any]]:
@@ -106,16 +118,19 @@ def check_test(settings: ImproveSettings, probing: Mapping[str, Any]) -> None:
 
 def plan_lines(settings: ImproveSettings, probing: Mapping[str, Any] | None, workers: int) -> list[str]:
     """What the stage will do, for `--dry-run`. Touches nothing."""
+    check_plugins(settings)
     sizes = sizes_asked(settings)
     trainings = (len(settings.arms) + len(sizes)) * settings.seeds
     records = settings.images * settings.records_per_image
     per_step = settings.images_per_step * settings.records_per_image
     test = settings.test.path or f"an embedded lake (seed {settings.test.seed})"
+    of_images = f"{counted(records, 'records')} of {counted(settings.images, 'images')}"
+    a_step = f"{counted(settings.images_per_step, 'images')} and {counted(per_step, 'records')}"
     lines = [
-        f"arms: {', '.join(settings.arms)}, each with {records} records of {settings.images} images, {settings.seeds} seeds",
-        f"trainings: {trainings} of {settings.steps} steps with {settings.images_per_step} images and {per_step} records",
+        f"arms: {', '.join(settings.arms)}, each with {of_images}, {counted(settings.seeds, 'seeds')}",
+        f"trainings: {trainings} of {counted(settings.steps, 'steps')} with {a_step}",
         f"trainer: {settings.trainer.get('name', 'embedded')}",
-        f"judged on: {settings.test.images} images of {test}, {trainings + 1} models",
+        f"judged on: {counted(settings.test.images, 'images')} of {test}, {counted(trainings + 1, 'models')}",
         f"counts as harm: a rise beyond {100 * settings.margin:g} points; required to end with 0: {settings.require}",
     ]
     if sizes:

@@ -25,14 +25,19 @@ class Training(Stage):
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """Every run; imports no torch."""
+        self._check_energy()
         return plan_lines(self.config)
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See that every run can be planned, and that there are the energy sources that it names."""
         from millrace.training.campaign import plan_for
-        from millrace.training.meter import SOURCES
 
         plan_for(self.config)
+        self._check_energy()
+
+    def _check_energy(self) -> None:
+        from millrace.training.meter import SOURCES
+
         for name in self.config.energy.providers:
             load_plugin(SOURCES, name, "energy source")
 

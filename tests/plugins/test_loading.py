@@ -162,16 +162,17 @@ def test_every_folder_of_plug_ins_can_be_named_in_a_config_or_is_used_whole() ->
     assert {*NAMED, *FOUND} == set(FOLDERS)
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry"])
 @pytest.mark.parametrize("package", sorted(NAMED))
 def test_a_config_that_names_a_module_which_is_not_there_is_refused_in_the_same_words(
-    package: str, mine: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    package: str, more: tuple[str, ...], mine: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine("")
     Path("seeds.txt").write_text("a seed")
     flow, *settings = NAMED[package]
     given = [*settings, *(["seeds=seeds.txt"] if flow == "synthesis" else [])]
     with pytest.raises(SystemExit) as end:
-        main([flow, *(part for setting in given for part in ("--set", setting)), "--run-dir", "run"])
+        main([flow, *(part for setting in given for part in ("--set", setting)), "--run-dir", "run", *more])
     said = capsys.readouterr().err
     assert end.value.code == 2, said
     assert f"the {FOLDERS[package]} '{NOWHERE}' cannot be imported: there is no module no_such_package; run the command" in said

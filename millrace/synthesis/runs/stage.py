@@ -38,6 +38,7 @@ class Synthesis(Stage):
         """See `Stage.plan`."""
         from millrace.synthesis.runs.estimate import plan_lines, planned_calls
 
+        self._check_plugins()
         forecast.calls += planned_calls(self.config)
         return plan_lines(self.config)
 
@@ -58,11 +59,14 @@ class Synthesis(Stage):
                 check_for_programs(environment, self.config.environment_mode)
         finally:
             environment.close()
-        load_plugin(POLICIES, self.config.policy, "policy")
+        self._check_plugins()
         if self.config.policy == "chat":
             from millrace.synthesis.chat.judging import check_judge
 
             check_judge(self.config)
+
+    def _check_plugins(self) -> None:
+        load_plugin(POLICIES, self.config.policy, "policy")
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")
 
