@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
 from millrace.errors import MillraceError
+from millrace.llm.store.spent import SpentSoFar
 from millrace.orchestration.artifacts import LiveArtifact, ProgressArtifacts, show_markdown, show_table
 from millrace.orchestration.cancellation import obeying_cancel
 from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, task_runner
@@ -138,7 +139,8 @@ def open_prefect_run(
         begun: a cluster that is being started already; the run closes it.
         tasks: the package of Prefect tasks, `tasks`.
     """
-    with obeying_cancel(folder.logs / "orphaned.log"), Progress(flow, on_show=ProgressArtifacts(flow)) as progress:
+    bar = Progress(flow, on_show=ProgressArtifacts(flow), spent=SpentSoFar(folder.path))
+    with obeying_cancel(folder.logs / "orphaned.log"), bar as progress:
         with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
             if swept := sweep():
                 progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")

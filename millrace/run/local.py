@@ -134,7 +134,9 @@ def open_local_run(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, 
 @contextlib.contextmanager
 def local_run_in(folder: RunFolder, flow: str, workers: int, *, in_processes: bool | None = None) -> Iterator[LocalRun]:
     """The same in a folder that the caller holds. Arguments: as for `LocalRun`."""
-    with Progress(flow) as progress:
+    from millrace.llm.store.spent import SpentSoFar
+
+    with Progress(flow, spent=SpentSoFar(folder.path)) as progress:
         with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
             if swept := sweep():
                 progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
