@@ -15,6 +15,7 @@ from PIL import Image
 import millrace
 from millrace.cli import main
 from millrace.lake.parquet import LakeRow, lake_files, stream_rows
+from millrace.probing.claims import load_claims
 from millrace.testing.rehearsal import everyone
 from tests.llm.servers import served
 
@@ -42,6 +43,7 @@ def test_the_shipped_config_leads_from_a_folder_to_a_dataset(lake: Path, tmp_pat
         text = (ROOT / "configs" / "full" / "photos.yaml").read_text(encoding="utf-8")
         assert len(re.findall(r"http://[\d.]+:4000/v1", text)) == 1, "all roles share one block of endpoints"
         config = yaml.safe_load(text.replace("http://127.0.0.1:4000/v1", url))
+        assert "digit" not in "".join(claim.claim_template for claim in load_claims(config["probing"]["claims"]).claims)
         config["probing"]["target_failure_count"] = None
         config["qa"]["writer"]["blind_tries"] = 1  # another order of the options is by chance the same: the server can't tell
         config["qa"]["dataset"] = {"heldout_share": 0.5}  # of seven photographs, so that both splits have some
