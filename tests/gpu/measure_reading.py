@@ -42,7 +42,7 @@ def ways(folder: Path, state: dict[str, torch.Tensor]) -> dict[str, Way]:
         "our reader, crc": lambda: load(targets(), ParallelFileSystemReader(folder, verify="crc")),
         "load": lambda: load_directly(folder, targets()),
     }
-    if importlib.util.find_spec("safetensors"):
+    if DEVICE == "cuda" and importlib.util.find_spec("safetensors"):  # on the CPU it only maps the file
         from safetensors.torch import load_file, save_file
 
         file = folder / "all.safetensors"
