@@ -131,7 +131,7 @@ def _experiments(data: Mapping[str, Any], models: Repositories, notes: list[str]
 
 _OUR_KEYS = {
     "retry_wait_s", "timeout_s", "silent_timeout_s", "grace_s", "max_log_mb", "max_failure_rate", "data", "cool_down",
-    "colocation", "energy", "external", "original_columns",
+    "colocation", "energy", "external", "original_columns", "cluster",
 }  # fmt: skip
 
 

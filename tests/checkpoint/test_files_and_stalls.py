@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import subprocess
 import sys
@@ -49,6 +50,20 @@ def few_handles() -> Iterator[int]:
 def test_more_files_than_handles_load_like_stock(many_files: Path, few_handles: int, verify: Any, threads: int) -> None:
     targets = {name: torch.zeros(50) for name in STATE}
     load(targets, ParallelFileSystemReader(many_files, verify=verify, threads=threads))
+    assert all(same(targets[name], one) for name, one in STATE.items())
+
+
+def test_a_process_that_has_most_of_its_handles_in_use_already_loads_like_stock(many_files: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(300)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 30, before[1]))
+        targets = {name: torch.zeros(50) for name in STATE}
+        load(targets, ParallelFileSystemReader(many_files))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for handle in held:
+            os.close(handle)
     assert all(same(targets[name], one) for name, one in STATE.items())
 
 

@@ -13,6 +13,8 @@ from flows.compare import CompareFlowConfig, parts
 from millrace.compare.results import finish, sides_in
 from millrace.compare.verification.verify import verify
 from millrace.probing.how_asked import HowAsked
+from millrace.records.record import encode
+from millrace.records.results.compare import CompareSummary
 from millrace.run.local import open_local_run
 from tests.e2e.commands import Command, run
 
@@ -21,7 +23,7 @@ pytestmark = [pytest.mark.flow, pytest.mark.slow]
 FIGURES = ("whole", "claims", "factors", "outcomes", "dropped", "flips", "verdict", "no_harm", "says")
 
 
-def undisturbed(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def undisturbed(folder: Path, settings: dict[str, Any]) -> CompareSummary:
     """The same comparison in this process, from beginning to end."""
     config = CompareFlowConfig.model_validate(settings)
     probed, comparison = parts(config)
@@ -55,7 +57,8 @@ def test_a_killed_comparison_of_two_models_ends_with_the_figures_of_an_undisturb
     assert "power: to see 5.0" in printed
     found = json.loads((tmp_path / "killed" / "summary.json").read_text())
     whole = undisturbed(tmp_path / "whole", {"compare": compare, "probing": {**probing, "torchrun": {"nproc_per_node": 1}}})
-    assert {name: found[name] for name in FIGURES} == {name: json.loads(json.dumps(whole[name])) for name in FIGURES}
+    figures = json.loads(encode(whole))
+    assert {name: found[name] for name in FIGURES} == {name: figures[name] for name in FIGURES}
     assert found["whole"]["images"] == 30
     assert verify(tmp_path / "killed")[1]
     assert (tmp_path / "killed" / "report.html").read_text().count("<img ") > 2

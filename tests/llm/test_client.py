@@ -277,7 +277,11 @@ def test_a_spending_limit_stops_cleanly_and_a_re_run_goes_on_from_there(tmp_path
                     with pytest.raises(BudgetSpent, match="max_cost_usd"):
                         await all_of(chat, 1000)
                 assert most - 5 <= server.counts["requests"] <= most + 4
-        assert sum(row.cost_usd for row in read_ledger([tmp_path / "ledger"])) == pytest.approx(1.0, abs=0.05)
+            rows = read_ledger([tmp_path / "ledger"])
+            assert sum(row.calls for row in rows) == server.counts["requests"], (
+                "a call under way when the budget was spent is kept"
+            )
+        assert sum(row.cost_usd for row in rows) == pytest.approx(1.0, abs=0.05)
 
     run(main())
 

@@ -23,7 +23,8 @@ from millrace.probing.judges.endpoint import subject_schema, vote_schema
 from millrace.probing.prompts import write_prompt
 from millrace.qa.writers import Option
 from millrace.qa.writing.model_prompts import FORMS, answer_schema, draft_schema
-from millrace.synthesis.chat_writing import ANSWER_SCHEMA, JUDGE_SCHEMA
+from millrace.synthesis.chat.judging import JUDGE_SCHEMA
+from millrace.synthesis.chat_writing import ANSWER_SCHEMA
 from tests.llm.servers import opened, question, run
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}

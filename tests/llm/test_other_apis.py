@@ -224,6 +224,7 @@ def test_what_a_claude_refuses_is_left_out_from_then_on() -> None:
         ("", {"api_version": "2024-10-21"}, "/openai/deployments/m/chat/completions?api-version=2024-10-21"),
         ("", {}, "/openai/v1/chat/completions"),
         ("/openai/v1", {}, "/openai/v1/chat/completions"),
+        ("/gateway/v1", {}, "/gateway/v1/chat/completions"),
         ("/openai/deployments/d?api-version=2024-06-01", {}, "/openai/deployments/d/chat/completions?api-version=2024-06-01"),
         ("", {"api_version": "2024-10-21", "deployment": "my own"}, "/openai/deployments/my%20own/chat/completions?api-version="),
         ("/gateway", {"api_version": "1"}, "/gateway/openai/deployments/m/chat/completions?api-version=1"),

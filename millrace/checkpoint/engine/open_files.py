@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from millrace.checkpoint.engine.stalls import Watch
-from millrace.checkpoint.engine.vector_io import Files, PosixFiles, cache_state, handle_limit
+from millrace.checkpoint.engine.vector_io import Files, PosixFiles, cache_state, free_handles, handle_limit
 from millrace.checkpoint.formats.item_heads import HeadParser
 from millrace.checkpoint.formats.safetensors_format import SafetensorsHeader, header_length, parse_header
 from millrace.records.checkpoint import Problem
@@ -48,7 +48,7 @@ class OpenFiles:
         self._blobs: dict[tuple[int, int], SafetensorsHeader] = {}
         self._open: OrderedDict[int, _Handle] = OrderedDict()
         self._lock = threading.Lock()
-        self._limit = max(4, min(MOST_OPEN, handle_limit() // 4))
+        self._limit = max(4, min(MOST_OPEN, handle_limit() // 4, free_handles() // 2))
         self._closed = False
 
     def index(self, name: str, problems: list[Problem]) -> int | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from millrace.errors import ItemFailed
+from millrace.errors import ItemFailed, ShortOfTarget
 from millrace.llm import Reply, Request
 
 K = TypeVar("K")
+
+LONGEST_END_S = 120.0
+"""How long calls under way are waited for when the budget is spent."""
 
 
 class Parallel(Protocol):
@@ -29,7 +33,8 @@ async def complete_many(model: Parallel, requests: Iterable[tuple[K, Request]]) 
     """The answer to each request, or the failure of this one, in the order in which they come.
 
     The iterator is read as answers come back, so its length costs no memory; a consumer that is slow slows the workers down.
-    Leaving the loop early stops the workers.
+    Leaving the loop early stops the workers. When the budget is spent, calls that are under way are paid for and so waited for:
+    their answers are in the journal when this raises.
 
     Raises:
         RunFailed, ShortOfTarget: nothing more will be answered.
@@ -39,11 +44,14 @@ async def complete_many(model: Parallel, requests: Iterable[tuple[K, Request]]) 
     count = model.parallelism
     answers: asyncio.Queue[tuple[K, Reply | ItemFailed] | BaseException | None] = asyncio.Queue(maxsize=count)
     given = 0
+    spent = False
 
     async def work(source: Iterator[tuple[K, Request]]) -> None:
-        nonlocal given
+        nonlocal given, spent
         try:
             for name, request in source:
+                if spent:
+                    return
                 given += 1
                 try:
                     answer: Reply | ItemFailed = await model.complete(request)
@@ -51,6 +59,7 @@ async def complete_many(model: Parallel, requests: Iterable[tuple[K, Request]]) 
                     answer = failure
                 await answers.put((name, answer))
         except Exception as error:  # noqa: BLE001 - whatever ends a worker ends the loop below, which raises it
+            spent = spent or isinstance(error, ShortOfTarget)
             await answers.put(error)
         else:
             await answers.put(None)
@@ -70,6 +79,19 @@ async def complete_many(model: Parallel, requests: Iterable[tuple[K, Request]]) 
                 yield answer
         assert taken == given, f"{given} requests, {taken} answers"
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        try:
+            if spent:
+                await _ended(workers, answers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _ended(workers: list[asyncio.Task[None]], answers: asyncio.Queue[Any]) -> None:
+    """Wait for calls that are under way; their answers are dropped here, the journal has them."""
+    until = time.monotonic() + LONGEST_END_S
+    while not all(worker.done() for worker in workers) and time.monotonic() < until:
+        while not answers.empty():  # a full queue would hold up the worker that brings an answer
+            answers.get_nowait()
+        await asyncio.wait(workers, timeout=0.05)

@@ -2,7 +2,7 @@
 
 `base_url` is the resource's address, `https://RESOURCE.openai.azure.com`. `model` is the deployment's name; with `api_version`
 the path of dated versions is used, `/openai/deployments/DEPLOYMENT/chat/completions?api-version=…`, without it Azure's v1 API.
-A base URL that names its own path (`…/openai/v1`, `…/openai/deployments/NAME?api-version=…`) is used as it is.
+A base URL that names its own path (`…/v1`, `…/openai/deployments/NAME?api-version=…`) is used as it is.
 
 Source: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle
 """
@@ -48,7 +48,7 @@ class AzureDialect(openai_compatible.OpenAIDialect):
         super().__init__(options.deployment or model, options)
         path = urllib.parse.urlsplit(base_url).path.rstrip("/")
         version = f"?api-version={urllib.parse.quote(options.api_version)}" if options.api_version else ""
-        if re.search(r"/openai(/|$)", path):  # the address of the API itself
+        if re.search(r"/openai(/|$)|/v1$", path):  # the address of the API itself
             self._chat, self.models_path = f"/chat/completions{version}", f"/models{version}"
         elif version:
             name = urllib.parse.quote(self.model, safe="")
