@@ -32,7 +32,7 @@ def test_a_live_storm_of_429_halves_what_is_in_flight_after_one_windows_worth_of
 
             asking = asyncio.create_task(ask_for_ever())
             await until(lambda: server.in_flight > IN_FLIGHT // 2 and server.counts["requests"] > 10 * IN_FLIGHT)
-            assert limit.limit == IN_FLIGHT
+            await until(lambda: limit.limit == IN_FLIGHT)  # a busy machine's pauses look like a queue for a moment, and pass
 
             server.misfortune = Misfortune(STORM)
             await until(lambda: limit.limit <= IN_FLIGHT / 2)
