@@ -48,7 +48,7 @@ def read_whole(
         on_bytes: told how many bytes have arrived.
 
     Returns:
-        Which of `rows` could not be read so, or have another head: whoever reads them one by one finds out why.
+        Which of `rows` could not be read so, or have another head; reading them one by one says why.
     """
     order = np.lexsort((where.offset[rows], where.file[rows]))
     plan = _Plan(where, rows[order], addresses[order])

@@ -1,6 +1,6 @@
 """A checkpoint's whereabouts kept in a file, so that the next load needs no metadata: it is a hint, and never trusted.
 
-Covers: an index of other metadata, a damaged one, one that somebody else wrote (it is signed with a key that only this user can
+Covers: an index of other metadata, a damaged one, one that another user wrote (it is signed with a key that only this user can
 read), one that points out of the files: each is ignored, and the metadata read. Heads are compared with those in the data files
 whenever they are used. Does not cover: a home folder that can't be written to, where there is no key: no index is kept or read.
 """

@@ -51,8 +51,8 @@ def load(
 ) -> State:
     """Load a checkpoint, with the promises of `ParallelFileSystemReader`, whose options these are.
 
-    Each rank reads what its own `into` needs (DTensors: their local shards) and talks to nobody. Without `into` all tensors come
-    whole, on the CPU, and nested as they were saved; values that `byte_items` leaves out are missing.
+    Each rank reads what its own `into` needs (DTensors: their local shards) and exchanges nothing with other ranks. Without
+    `into` all tensors come whole, on the CPU, and nested as they were saved; values that `byte_items` leaves out are missing.
 
     Args:
         path: a DCP folder, a safetensors folder or file, or a URL.

@@ -6,7 +6,7 @@ sentences that say which world is meant and how it is read. A question is read o
 of an operator that it does not state, a world that it does not name, a letter that stands for nothing, or two readings with
 different values make it one that is not read.
 
-The verifier works on values that somebody wrote, so it works in the tools' process, which is ended when that takes too long.
+The verifier computes with values that a model wrote, so it runs in the tools' process, which is ended when that takes too long.
 
 Covers: every environment with operators and a verifier, a user's own too. Does not cover: any other wording; constants that the
 words do not show; environments whose tools have no process of their own to be ended (python, whose code is run again instead).

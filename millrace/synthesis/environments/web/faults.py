@@ -6,7 +6,7 @@ from millrace.synthesis.environments import ToolError, ToolUnavailable
 
 
 class ServerFault(ToolUnavailable):
-    """The server, the line to it or what it sent is at fault, not whoever called; `status` is 0 where it gave none."""
+    """The server, the line to it or what it sent is at fault, not the caller; `status` is 0 where it gave none."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message, status)

@@ -216,7 +216,7 @@ class Fetcher:
     async def _rules_of(self, client: httpx.AsyncClient, origin: str, url: str) -> Rules:
         """The rules of an origin; one thread asks for them, the others wait."""
         mine: Future[None] = Future()
-        mine.set_running_or_notify_cancel()  # whoever gives up waiting must not cancel it for the others
+        mine.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it for the others
         while True:
             with self._lock:
                 rules = self._rules.get(origin)

@@ -1,7 +1,7 @@
 """Turns at a host that asks for time between requests (`Crawl-delay`): one row for all threads and processes that share a folder.
 
 The time of the next turn is 8 bytes in a file under `flock`, named by the host's hash: nothing has to run for it, and a killed
-process leaves the row as it is. A turn is taken only by whoever can wait for it, so that what is refused pushes nobody back.
+process leaves the row as it is. A caller that cannot wait long enough takes no turn, so a refused one delays no other.
 
 Covers: all workers of one machine, and of several machines with one cache folder and working locks on it. Where the folder cannot
 be written, the row is that of this process. Does not cover: the first request for robots.txt, before the delay is known.

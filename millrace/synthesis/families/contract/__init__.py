@@ -55,6 +55,6 @@ class Plugin(Protocol):
 
     @optional
     def slips(self, problem: Problem) -> Sequence[Any]:
-        """Answers that a usual mistake gives; one that happens to be right is left out by whoever asks."""
+        """Answers that a usual mistake gives; the caller leaves out one that happens to be right."""
         del problem
         return ()
