@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,7 @@ from millrace.probing.baselines import Baseline, Question, baseline_settings, op
 from millrace.probing.device import device_of
 from millrace.records.question import AskedQuestion, Item
 from millrace.run.journal import read_records, write_jsonl
-
-_reading = threading.Lock()
-"""The lake's reader has one place in one file at a time."""
+from millrace.threads import in_order
 
 
 def needs_gpu(baseline: Mapping[str, Any], device: str) -> bool:
@@ -59,23 +55,14 @@ def _answers(items: Iterable[Item], lake: Path, baseline: Baseline | None) -> It
 
     groups = [list(group) for _, group in groupby(sorted(items, key=place), key=place)]
     width = 1 if baseline is None else baseline.concurrency
-    if width == 1:
-        for about_one in groups:
-            yield from _answers_about(about_one, lake, baseline)
-        return
-    with ThreadPoolExecutor(width, thread_name_prefix="ask") as threads:
-        try:
-            for answered in threads.map(lambda about_one: list(_answers_about(about_one, lake, baseline)), groups):
-                yield from answered
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+    answered = in_order(lambda about_one: list(_answers_about(about_one, lake, baseline)), groups, width=width, name="ask")
+    yield from chain.from_iterable(answered)
 
 
 def _answers_about(about_one: list[Item], lake: Path, baseline: Baseline | None) -> Iterator[AskedQuestion]:
     try:
         assert baseline is not None
-        with _reading:
-            row = read_row(lake, about_one[0].image)
+        row = read_row(lake, about_one[0].image)
         answers = _ask(baseline, row, about_one)
     except (RunFailed, ShortOfTarget):  # no endpoint answers, or the budget is spent: not these items' failure
         raise

@@ -18,10 +18,9 @@ from PIL import Image
 
 from millrace.cli import main
 from millrace.lake.copies import groups_of_copies, perceptual_hash, thumbnail_of
-from millrace.lake.importing.write_lake import import_json
 from millrace.lake.parquet import DecodedRow, LakeRow, lake_files, stream_images, stream_rows
 from millrace.records.lake import ImportSummary, RejectedImage
-from millrace.run.journal import read_records
+from millrace.run.journal import read_record, read_records
 
 
 def picture(number: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
@@ -39,7 +38,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def imported(out: Path, *sources: Path, arguments: tuple[str, ...] = ()) -> ImportSummary:
     assert main(["lake", "import", *map(str, sources), "--out", str(out), *arguments]) == 0
-    return import_json(out)
+    return read_record(out / "import.json", ImportSummary)
 
 
 def rows(lake: Path) -> list[LakeRow]:

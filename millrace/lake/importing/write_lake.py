@@ -11,14 +11,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -30,7 +28,9 @@ from millrace.lake.images import decode_image
 from millrace.lake.importing.found import Found
 from millrace.lake.rows import COPY_GROUP, IMAGE_COLUMNS
 from millrace.records.lake import ImportSummary, RejectedImage
+from millrace.run.counted import counted
 from millrace.run.journal import sync_folder, write_json, write_jsonl
+from millrace.threads import in_order
 
 ROWS_PER_FILE = 1000
 BYTES_PER_FILE = 256 << 20
@@ -91,7 +91,7 @@ def write_lake(
     building.mkdir(parents=True)
     try:
         writer = _Writer(building)
-        for number, looked in enumerate(_looked_at(pictures, workers or os.cpu_count() or 1), start=1):
+        for number, looked in enumerate(in_order(_look, pictures, width=workers or os.cpu_count() or 1, name="import"), start=1):
             writer.add(looked)
             if on_images is not None:
                 on_images(number)
@@ -109,22 +109,6 @@ def write_lake(
         raise
     sync_folder(out.absolute().parent)
     return summary
-
-
-def _looked_at(pictures: Iterable[Found], workers: int) -> Iterator[_Looked]:
-    """Each picture decoded and measured, in order; a few more than `workers` are under way."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="import") as threads:
-        waiting: deque[Future[_Looked]] = deque()
-        try:
-            for found in pictures:
-                waiting.append(threads.submit(_look, found))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for work in waiting:
-                work.cancel()
 
 
 def _look(found: Found) -> _Looked:
@@ -292,9 +276,9 @@ def _nothing(rejected: list[RejectedImage], left_aside: Mapping[str, int]) -> st
 
 def summary_text(summary: ImportSummary, out: Path) -> str:
     """What the command says at its end, in a few lines."""
-    said = [f"imported {_many(summary.images, 'image')} into {out} ({_many(summary.files, 'file')})"]
+    said = [f"imported {counted(summary.images, 'images')} into {out} ({counted(summary.files, 'files')})"]
     if summary.copy_groups:
-        said.append(f"{summary.copies} of what was found are copies of each other, in {_many(summary.copy_groups, 'group')}")
+        said.append(f"{summary.copies} of what was found are copies of each other, in {counted(summary.copy_groups, 'groups')}")
     if summary.rejected:
         reasons = ", ".join(f"{reason} {count}" for reason, count in summary.rejected.items())
         said.append(f"left out {sum(summary.rejected.values())}: {reasons}; each with its reason in {out / 'rejected.jsonl'}")
@@ -302,12 +286,3 @@ def summary_text(summary: ImportSummary, out: Path) -> str:
         kinds = ", ".join(f"{ending} {count}" for ending, count in summary.left_aside.items())
         said.append(f"not looked at, for their names are not those of pictures: {kinds}")
     return "\n".join(said)
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def import_json(folder: Path) -> ImportSummary:
-    """The summary that an import left."""
-    return msgspec.json.decode((folder / "import.json").read_bytes(), type=ImportSummary)

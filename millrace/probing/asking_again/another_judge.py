@@ -6,10 +6,9 @@ its id and the two runs can be told apart by nothing but the judge. The earlier 
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,10 @@ from millrace.records.lake import ImageRef
 from millrace.records.outcome import PROBED_CLAIM, BaselineAnswer, OutcomeRecord, ProbedClaim
 from millrace.records.summaries import JudgedAgain, ProbingSummary
 from millrace.run.journal import read_json, read_record, read_records, write_jsonl
+from millrace.threads import in_order
 
 SAME = ("claims", "enabled_claims", "failure_reasons", "unanswerable_share", "baseline", "seed")
 """Settings that decide what was asked and answered: they are the earlier run's."""
-
-_reading = threading.Lock()
-"""The lake's reader has one place in one file at a time."""
 
 
 def earlier_summary(run_dir: Path) -> ProbingSummary:
@@ -86,26 +83,9 @@ def rejudge_shard(earlier: Path, out: Path, lake: Path, probing: Mapping[str, An
         claims = {claim.claim_id: claim for claim in config.claim_set().claims}
         with chats_of_run(out):
             judge = open_judge(judge_settings(config.judge))
-            write_jsonl(out, _judged(read_records(earlier, PROBED_CLAIM), claims, judge, lake))
+            again = partial(judged_again, claims=claims, judge=judge, lake=lake)
+            write_jsonl(out, in_order(again, read_records(earlier, PROBED_CLAIM), width=judge.concurrency, name="judge"))
     return sum(1 for _ in read_records(out, PROBED_CLAIM))
-
-
-def _judged(records: Iterable[ProbedClaim], claims: Mapping[str, Claim], judge: Judge, lake: Path) -> Iterator[ProbedClaim]:
-    """The records in order, as many under way as the judge is worth asking at the same time."""
-    if judge.concurrency < 2:
-        yield from (judged_again(record, claims, judge, lake) for record in records)
-        return
-    with ThreadPoolExecutor(judge.concurrency, thread_name_prefix="judge") as threads:
-        under_way: deque[Future[ProbedClaim]] = deque()
-        try:
-            for record in records:
-                under_way.append(threads.submit(judged_again, record, claims, judge, lake))
-                if len(under_way) > 2 * judge.concurrency:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
 
 
 def judged_again(record: ProbedClaim, claims: Mapping[str, Claim], judge: Judge, lake: Path) -> ProbedClaim:
@@ -115,8 +95,7 @@ def judged_again(record: ProbedClaim, claims: Mapping[str, Claim], judge: Judge,
     claim = claims[record.claim_id]
     place = record.image
     try:
-        with _reading:
-            row = read_row(lake, ImageRef(place.image_id, place.file, place.row, place.sha256 or ""))
+        row = read_row(lake, ImageRef(place.image_id, place.file, place.row, place.sha256 or ""))
         decode_image(row.image_bytes)
     except ItemFailed as failure:
         decision = broken("lake", failure)

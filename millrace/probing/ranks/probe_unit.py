@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ from millrace.records.outcome import (
 )
 from millrace.run.ids import content_id
 from millrace.run.journal import Journal
+from millrace.threads import in_order
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,21 +86,7 @@ def probe_unit(probe: Probe, unit: Unit, journal: Journal, on_image: Callable[[i
 
 def _probed(probe: Probe, rows: Iterable[LakeRow | BadRow]) -> Iterator[list[ProbedClaim]]:
     """The lines for each row, in order. A baseline behind an endpoint says how many images it can be asked about at once."""
-    width = probe.baseline.concurrency
-    if width == 1:
-        yield from (probe_row(probe, row) for row in rows)
-        return
-    with ThreadPoolExecutor(width, thread_name_prefix="probe") as threads:
-        under_way: deque[Future[list[ProbedClaim]]] = deque()
-        try:
-            for row in rows:
-                under_way.append(threads.submit(probe_row, probe, row))
-                if len(under_way) > 2 * width:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+    yield from in_order(partial(probe_row, probe), rows, width=probe.baseline.concurrency, name="probe")
 
 
 def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[ProbedClaim]:
