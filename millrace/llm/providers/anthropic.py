@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypedDict
 
-import orjson
 from pydantic import PositiveInt
 
 from millrace.config import Settings, parse_config
@@ -19,6 +18,7 @@ from millrace.llm import Finish, ImagePart, JsonSchema, Message, Reply, Request,
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.dialect_parts import in_data_url, listed_models, usage_in
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, loose_json, mapping, token_count, words
 
@@ -157,14 +157,11 @@ class AnthropicDialect:
 
     def usage(self, body: bytes) -> Usage:
         """Of any body."""
-        try:
-            return _usage_of(mapping(loose_json(body)).get("usage"))
-        except ValueError:
-            return Usage()
+        return usage_in(body, _usage_of)
 
     def model_names(self, body: bytes) -> list[str]:
         """The ids of the list."""
-        return [entry["id"] for entry in orjson.loads(body).get("data") or []]
+        return listed_models(body)
 
     def _output(self, schema: JsonSchema | None) -> dict[str, object]:
         output: dict[str, object] = {}
@@ -190,10 +187,10 @@ class AnthropicDialect:
 
 def _source(written: str) -> dict[str, str]:
     """From a data URL (or a plain one) to the two ways of giving an image."""
-    if not written.startswith("data:"):
+    inside = in_data_url(written)
+    if inside is None:
         return {"type": "url", "url": written}
-    media_type, _, data = written.removeprefix("data:").partition(";base64,")
-    return {"type": "base64", "media_type": media_type, "data": data}
+    return {"type": "base64", "media_type": inside[0], "data": inside[1]}
 
 
 def _merged(turns: list[_Turn]) -> list[_Turn]:

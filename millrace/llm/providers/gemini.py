@@ -18,6 +18,7 @@ from millrace.llm import Finish, ImagePart, JsonSchema, Message, Reply, Request,
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.dialect_parts import in_data_url, usage_in
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
@@ -199,10 +200,7 @@ class GeminiDialect:
 
     def usage(self, body: bytes) -> Usage:
         """Of any body."""
-        try:
-            return _usage_of(mapping(mapping(loose_json(body)).get("usageMetadata")))
-        except ValueError:
-            return Usage()
+        return usage_in(body, lambda counts: _usage_of(mapping(counts)), "usageMetadata")
 
     def model_names(self, body: bytes) -> list[str]:
         """The names of the list, without the `models/` in front."""
@@ -211,10 +209,10 @@ class GeminiDialect:
 
 def _image(written: str) -> _Part:
     """From a data URL (or a plain one) to Gemini's two ways of giving an image."""
-    if not written.startswith("data:"):
+    inside = in_data_url(written)
+    if inside is None:
         return {"fileData": {"fileUri": written}}
-    media_type, _, data = written.removeprefix("data:").partition(";base64,")
-    return {"inlineData": {"mimeType": media_type, "data": data}}
+    return {"inlineData": {"mimeType": inside[0], "data": inside[1]}}
 
 
 def _merged(turns: list[_Turn]) -> list[_Turn]:

@@ -14,6 +14,7 @@ from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, U
 from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.dialect_parts import bearer, listed_models, usage_in
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.lessons import SIGNATURES, THOUGHTS
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
@@ -81,7 +82,7 @@ class OpenAIDialect:
 
     def headers(self, key: Secret | None) -> list[tuple[str, str]]:
         """A bearer token."""
-        return [("authorization", f"Bearer {key.reveal()}")] if key else []
+        return bearer(key)
 
     def path(self, model: str) -> str:
         """The same for all models."""
@@ -145,10 +146,7 @@ class OpenAIDialect:
 
     def usage(self, body: bytes) -> Usage:
         """Of any body."""
-        try:
-            return _usage_of(mapping(loose_json(body)).get("usage"))
-        except ValueError:
-            return Usage()
+        return usage_in(body, _usage_of)
 
     def model_names(self, body: bytes) -> list[str]:
         """The ids of the list."""
@@ -183,14 +181,6 @@ class OpenAIDialect:
             else {"type": "text", "text": part}
             for part in message.parts
         ]
-
-
-def listed_models(body: bytes) -> list[str]:
-    """The ids in a list of models, which some servers give bare."""
-    value = orjson.loads(body)
-    entries = value if isinstance(value, list) else value.get("data") or value.get("models") or []
-    named = (entry if isinstance(entry, str) else entry.get("id") or entry.get("name") for entry in entries)
-    return [name for name in named if isinstance(name, str)]
 
 
 def tool_call(name: str, raw: Any, call_id: str) -> ToolCall:

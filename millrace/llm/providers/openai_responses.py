@@ -17,8 +17,9 @@ from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, Message, Reply, Request, Usage
 from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
-from millrace.llm.providers.openai_compatible import error_text, listed_models, tool_call
+from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
+from millrace.llm.transport.dialect_parts import bearer, listed_models, usage_in
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
@@ -62,7 +63,7 @@ class ResponsesDialect:
 
     def headers(self, key: Secret | None) -> list[tuple[str, str]]:
         """A bearer token."""
-        return [("authorization", f"Bearer {key.reveal()}")] if key else []
+        return bearer(key)
 
     def path(self, model: str) -> str:
         """The same for all models."""
@@ -137,10 +138,7 @@ class ResponsesDialect:
 
     def usage(self, body: bytes) -> Usage:
         """Of any body."""
-        try:
-            return _usage_of(mapping(loose_json(body)).get("usage"))
-        except ValueError:
-            return Usage()
+        return usage_in(body, _usage_of)
 
     def model_names(self, body: bytes) -> list[str]:
         """The ids of the list."""
