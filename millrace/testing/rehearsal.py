@@ -34,7 +34,7 @@ class Rehearsal:
     async def complete(self, request: Request) -> Reply:
         """A hash in the form that is asked for."""
         title = str((request.schema or {}).get("title", ""))
-        said = self._said(request, title)
+        said = self.said(request, title)
         if said is None:
             return default_reply(request)
         text = orjson.dumps(said).decode()
@@ -44,10 +44,9 @@ class Rehearsal:
     async def close(self) -> None:
         """Nothing to let go of."""
 
-    def _said(self, request: Request, title: str) -> dict[str, object] | None:
-        words = request.messages[-1].text
-        images = request.messages[-1].images
-        picture = hashlib.sha256(images[0].data or b"").hexdigest() if images else ""
+    def said(self, request: Request, title: str) -> dict[str, object] | None:
+        """What a request whose schema has this title is answered; None for one that is no job of the main job's."""
+        words, picture = request.messages[-1].text, picture_in(request)
         if title == "subject":
             wanted = (request.schema or {})["properties"]["values"]["properties"]
             return {"offers": True, "values": dict.fromkeys(wanted, f"the {_pattern(picture)}")}
@@ -55,7 +54,7 @@ class Rehearsal:
             slots = next((line for line in words.splitlines() if line.startswith("Slots to be filled: ")), "")
             names = [name for name in slots.removeprefix("Slots to be filled: ").split(", ") if name]
             right = dict.fromkeys(names, _pattern(picture))
-            correct = _number(picture, words) % WRONG_SHARE == 0
+            correct = toss(picture, words) % WRONG_SHARE == 0
             return {"applies": True, "is_correct": correct, "right_values": right, "explanation": "Seen so."}
         if title.startswith("draft"):
             mark = hashlib.sha256((picture + words).encode()).hexdigest()[:6]
@@ -64,14 +63,21 @@ class Rehearsal:
             return {"question": f"Which pattern is at the mark {mark}?", "right": drawn, "wrong": wrong, "explanation": "So."}
         options = dict(line.split(": ", 1) for line in words.splitlines() if line[1:3] == ": ")
         if title.startswith("question ") and options and "mark " in words:
-            knows = _pattern(words.split("mark ")[1][:6]) if images else ""
+            knows = _pattern(words.split("mark ")[1][:6]) if picture else ""
             return {"answer": next((key for key, text in options.items() if text == knows), "A")}
         return None
 
 
-def _number(*parts: str) -> int:
+def picture_in(request: Request) -> str:
+    """What the request's picture is known by; "" without one."""
+    images = request.messages[-1].images
+    return hashlib.sha256(images[0].data or b"").hexdigest() if images else ""
+
+
+def toss(*parts: str) -> int:
+    """A number made from a hash."""
     return int.from_bytes(hashlib.sha256("|".join(parts).encode()).digest()[:4], "big")
 
 
 def _pattern(text: str) -> str:
-    return PATTERNS[_number(text) % len(PATTERNS)]
+    return PATTERNS[toss(text) % len(PATTERNS)]

@@ -7,7 +7,6 @@ Each answer is made from a hash of what is asked, so a run against it has one ri
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import orjson
@@ -15,9 +14,8 @@ import orjson
 from millrace.digits.baseline.served import BaselineChat
 from millrace.llm import Reply, Request, Usage
 from millrace.llm.providers.scripted import count_tokens
+from millrace.testing.rehearsal import Rehearsal, picture_in, toss
 from tests.probing.coin_baseline import BaselineSettings, CoinBaseline
-
-WORDS = ("stripes", "dots", "waves", "rings", "crosses", "stars", "squares", "arrows")
 
 
 def crowd(opinion: str = "") -> Crowd:
@@ -31,6 +29,7 @@ class Crowd(BaselineChat):
     def __init__(self, opinion: str) -> None:
         super().__init__(CoinBaseline(BaselineSettings()))
         self._opinion = opinion
+        self._jobs = Rehearsal()
 
     @property
     def name(self) -> str:
@@ -47,34 +46,12 @@ class Crowd(BaselineChat):
         usage = Usage(input_tokens=count_tokens(request), output_tokens=len(text) // 4)
         return Reply(text=text, usage=usage, model=self.name)
 
-    def _said(self, request: Request, title: str) -> dict[str, Any]:
-        words = request.messages[-1].text
-        images = request.messages[-1].images
-        picture = hashlib.sha256(images[0].data or b"").hexdigest() if images else ""
-        if title == "subject":
-            wanted = (request.schema or {})["properties"]["values"]["properties"]
-            return {"offers": toss(picture, words) % 5 > 0, "values": dict.fromkeys(wanted, f"the {pattern(picture)}")}
-        if title == "vote":
+    def _said(self, request: Request, title: str) -> dict[str, Any] | None:
+        said = self._jobs.said(request, title)
+        words, picture = request.messages[-1].text, picture_in(request)
+        if said is not None and title == "subject":
+            return {**said, "offers": toss(picture, words) % 5 > 0}
+        if said is not None and title == "vote":
             dissents = bool(self._opinion) and toss(picture, words, self._opinion) % 8 == 0
-            slots = next(line for line in words.splitlines() if line.startswith("Slots to be filled: "))
-            right = dict.fromkeys(slots.removeprefix("Slots to be filled: ").split(", "), pattern(picture))
-            correct = (toss(picture, words) % 3 == 0) != dissents
-            return {"applies": True, "is_correct": correct, "right_values": right, "explanation": "Seen so."}
-        if title.startswith("draft"):
-            mark = hashlib.sha256((picture + words).encode()).hexdigest()[:6]
-            drawn = pattern(mark)
-            wrong = [word for word in WORDS if word != drawn][:3]
-            return {"question": f"Which pattern is at the mark {mark}?", "right": drawn, "wrong": wrong, "explanation": "So."}
-        options = dict(line.split(": ", 1) for line in words.splitlines() if line[1:3] == ": ")
-        knows = pattern(words.split("mark ")[1][:6]) if images else "nothing"
-        return {"answer": next((key for key, text in options.items() if text == knows), "A")}
-
-
-def toss(*parts: str) -> int:
-    """A number made from a hash."""
-    return int.from_bytes(hashlib.sha256("|".join(parts).encode()).digest()[:4], "big")
-
-
-def pattern(text: str) -> str:
-    """One of the words, by a hash."""
-    return WORDS[toss(text) % len(WORDS)]
+            return {**said, "is_correct": said["is_correct"] != dissents}
+        return said
