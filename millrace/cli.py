@@ -3,6 +3,7 @@
 millrace NAME …            python -m flows.NAME …, wherever Millrace is installed
 millrace checkpoint verify PATH   here and now, without a flow: a run folder, --set and the rest are the flow's
 millrace lake import …      pictures of your own as a lake
+millrace measure -- COMMAND  a training command, alone and beside others
 millrace rejudge RUN …      another judge on the answers of a finished run
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return import_command.run(options)
     if options.command == "rejudge":
         return _rejudge(package, options)
+    if options.command == "measure":
+        from millrace.training.measuring import measure_command
+
+        _run_flow(f"{package}.training", ["training", *measure_command.flow_arguments(options)])
     if options.command == "configs":
         from millrace.config import shipped_configs
 
@@ -119,6 +124,7 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     from millrace.lake.importing import command as import_command
     from millrace.orchestration.flow_command import EXIT_CODES
     from millrace.probing.asking_again import rejudge_command
+    from millrace.training.measuring import measure_command
 
     parser = argparse.ArgumentParser(prog="millrace", description=(__doc__ or "").split("\n\n")[0], epilog=EXIT_CODES)
     shtab.add_argument_to(parser, help="print a completion script for your shell and exit")
@@ -137,6 +143,8 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     kinds = lake.add_subparsers(dest="work", required=True, metavar="COMMAND")
     imported = kinds.add_parser("import", help="from folders, archives and data sets", epilog=import_command.EPILOG)
     import_command.add_arguments(imported)
+    measured = commands.add_parser("measure", help="time and energy of a training command", epilog=measure_command.EPILOG)
+    measure_command.add_arguments(measured)
     listed = commands.add_parser("configs", help="list the shipped settings, which `--config` takes by name")
     listed.add_argument("flow", nargs="?", choices=flows)
     schema = commands.add_parser("schema", help="print the JSON Schema of a flow's settings, for an editor")

@@ -92,6 +92,10 @@ class Observation:
                 times = {"t": said.t, "started": said.started, "wall_s": said.wall_s}
                 self._take(said, usable | {name: value for name, value in times.items() if value is not None})
 
+    def begin(self) -> None:
+        """Training has begun, though no line said so."""
+        self._take(TrainingEvent(event="ready", t=clock.now()), {"event": "ready", "t": clock.now()})
+
     def tail(self) -> str:
         """Its last lines, also when the log could not be written."""
         return "\n".join(self._last_lines)

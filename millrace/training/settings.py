@@ -117,6 +117,16 @@ class Experiment(TrainingJob):
     """What trains beside it."""
 
 
+def _patterns(value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+    """See that each can be used."""
+    for pattern in value.values() if isinstance(value, dict) else [value]:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
+    return value
+
+
 class External(Settings):
     """A training program of yours: a command, its hyperparameters, and how its output is read."""
 
@@ -135,6 +145,9 @@ class External(Settings):
     """regex reads text by the patterns below; jsonl takes lines of our event format."""
     ready: str | None = None
     """Pattern of the line that says training has begun; null: the first epoch, or the first output line."""
+    ready_after_s: NonNegativeFloat | None = None
+    """As a background it counts as training this long after its start, in seconds, also when it prints nothing; null: its output
+    says when."""
     epoch: str | None = None
     """Pattern of the line that ends an epoch. Its first group without a name (or the group `epoch`) is the epoch's number, other
     named groups are metrics. Without a number the lines are counted."""
@@ -149,21 +162,34 @@ class External(Settings):
     epochs_parameter: str | None = None
     """The hyperparameter that says how many epochs there must be; null: not checked, as for programs that may stop early."""
 
-    @field_validator("ready", "epoch", "success", "metrics")
-    @classmethod
-    def _patterns_can_be_used(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
-        for pattern in value.values() if isinstance(value, dict) else [value]:
-            try:
-                re.compile(pattern or "")
-            except re.error as error:
-                raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
-        return value
+    _patterns_can_be_used = field_validator("ready", "epoch", "success", "metrics")(_patterns)
 
     @model_validator(mode="after")
     def _epochs_can_be_seen(self) -> External:
         if self.epochs_parameter and self.adapter == "regex" and not self.epoch:
             raise ValueError(f"epochs_parameter '{self.epochs_parameter}' can be checked only with an `epoch` pattern")
         return self
+
+
+class Measure(Settings):
+    """A training command that is measured as it is, alone and beside other commands; what it prints is found out by looking."""
+
+    command: Annotated[str, Field(min_length=1)]
+    """The command line, split into words as a shell does it, and run without one: python train.py --lr 0.1"""
+    beside: list[Annotated[str, Field(min_length=1)]] = []
+    """What runs beside it: command lines, or names of workloads (millrace/training/workloads/)."""
+    cwd: Path | None = None
+    """The folder in which the commands run; null: where the flow was started."""
+    runs: PositiveInt = 1
+    """How often it is measured."""
+    look_s: PositiveFloat = 120.0
+    """It is first run alone for at most this long, in seconds, until three epochs are seen, to find out what its lines mean."""
+    epoch: str | None = None
+    """Pattern of the line that ends an epoch, as of `external`; null: it is found by looking."""
+    metrics: dict[str, str] = {}
+    """Pattern by metric, one group each, beside those that are found by looking."""
+
+    _patterns_can_be_used = field_validator("epoch", "metrics")(_patterns)
 
 
 class CoolDown(Settings):
@@ -228,6 +254,8 @@ class TrainingConfig(Settings):
     """For experiments that name none."""
     experiments: Annotated[list[Experiment], Field(min_length=1)] = [Experiment(mode="default")]
     """What is trained."""
+    measure: Measure | None = None
+    """One command of yours instead of `experiments`; null: the experiments."""
     runs_per_config: PositiveInt = 1
     """For experiments that name none."""
     seed: int = 42
@@ -271,6 +299,16 @@ class TrainingConfig(Settings):
     @classmethod
     def _accept_the_original_format(cls, data: Any) -> Any:
         return translate(data) if is_original(data) else data
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> TrainingConfig:
+        if (
+            self.measure is not None
+            and {"experiments", "external"} & self.model_fields_set
+            and (self.experiments != [Experiment(mode="default")] or self.external)
+        ):
+            raise ValueError("`measure` stands instead of `experiments` and `external`: give one or the other")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> TrainingConfig:

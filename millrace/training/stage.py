@@ -25,14 +25,17 @@ class Training(Stage):
 
     def plan(self, run_dir: Path, forecast: Forecast) -> list[str]:
         """Every run; imports no torch."""
+        from millrace.training.measuring.measured import preview
+
         self._check_energy()
-        return plan_lines(self.config)
+        return plan_lines(preview(self.config))
 
     def check(self, run_dir: Path, earlier: list[str]) -> None:
         """See that every run can be planned, and that there are the energy sources that it names."""
         from millrace.training.campaign import plan_for
+        from millrace.training.measuring.measured import preview
 
-        plan_for(self.config)
+        plan_for(preview(self.config))
         self._check_energy()
 
     def _check_energy(self) -> None:
@@ -44,11 +47,13 @@ class Training(Stage):
     def run(self, run: RunContext, folder: Path) -> TrainingSummary:
         """See `Stage.run`."""
         from millrace.training.campaign import open_campaign, plan_for, run_experiment
+        from millrace.training.measuring.measured import experiments_of
         from millrace.training.results.report import write_report
         from millrace.training.results.shown import findings_text, run_rows
 
-        todo = plan_for(self.config)
-        with open_campaign(self.config, folder, todo) as campaign, run.progress.stage("training", len(todo.runs), "runs") as bar:
+        config = experiments_of(self.config, folder, run.progress.say)
+        todo = plan_for(config)
+        with open_campaign(config, folder, todo) as campaign, run.progress.stage("training", len(todo.runs), "runs") as bar:
             pending = campaign.pending()
             bar.update(len(todo.runs) - len(pending))
             for planned in pending:

@@ -187,13 +187,18 @@ class BackgroundLoop:
 
     def _watch(self, process: SupervisedProcess, seen: Observation) -> str:
         """Until it ends or has to be ended; why, or an empty string when it ended by itself."""
-        deadline = time.monotonic() + self.settings.ready_timeout_s
+        external = self.program.external
+        assumed_s = external.ready_after_s if external is not None else None
+        began = time.monotonic()
+        deadline = began + self.settings.ready_timeout_s
         while process.wait(CHECK_EVERY_S) is None:
             if self._stopping:
                 return "stopped"
             if self._paused:
                 deadline += CHECK_EVERY_S
                 continue
+            if assumed_s is not None and seen.ready_at is None and time.monotonic() - began >= assumed_s:
+                seen.begin()
             if seen.ready_at is None and time.monotonic() > deadline:
                 return "not_ready"
             silent = self.settings.silent_timeout_s
