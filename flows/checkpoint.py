@@ -32,7 +32,18 @@ def stages(config: CheckpointFlowConfig) -> list[Stage]:
     return [ACTIONS[config.checkpoint.action](config.checkpoint)]
 
 
-@flow(CheckpointFlowConfig, stages, arguments=flow_arguments)
+OFTEN = (
+    "checkpoint.action",
+    "checkpoint.path",
+    "checkpoint.check",
+    "checkpoint.convert.to",
+    "checkpoint.convert.format",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(CheckpointFlowConfig, stages, often=OFTEN, arguments=flow_arguments)
 def checkpoint(run: RunContext, config: CheckpointFlowConfig) -> StageSummary:
     """Read, verify, convert or compare a checkpoint."""
     return run.do(ACTIONS[config.checkpoint.action](config.checkpoint))

@@ -58,7 +58,17 @@ def parts(config: CompareFlowConfig) -> tuple[list[Stage], Compare]:
     return probed, Compare(config.compare.model_copy(update=compared), HowAsked(), asked)
 
 
-@flow(CompareFlowConfig, stages, arguments=flow_arguments, subcommands=SUBCOMMANDS)
+OFTEN = (
+    "compare.before.run",
+    "compare.after.run",
+    "compare.margin",
+    "compare.require",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(CompareFlowConfig, stages, often=OFTEN, arguments=flow_arguments, subcommands=SUBCOMMANDS)
 def compare(run: RunContext, config: CompareFlowConfig) -> CompareSummary:
     """Compare two models on the same images, claims and subjects."""
     from millrace.compare.results import finish, sides_in

@@ -35,7 +35,15 @@ def stages(config: FilteringFlowConfig) -> list[Stage]:
     return [Filtering(config.filtering, config.input)]
 
 
-@flow(FilteringFlowConfig, stages)
+OFTEN = (
+    "input",
+    "filtering.quota",
+    "filtering.total",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(FilteringFlowConfig, stages, often=OFTEN)
 def filtering(run: RunContext, config: FilteringFlowConfig) -> StageSummary:
     """Select and route failures."""
     return run.do(Filtering(config.filtering, config.input))

@@ -47,7 +47,21 @@ def stages(config: FullConfig) -> list[Stage]:
     return [*made, Improve(config.improve, AskAnother(config.probing))] if config.improve.enabled else made
 
 
-@flow(FullConfig, stages)
+OFTEN = (
+    "probing.lake.path",
+    "probing.sample_size",
+    "probing.target_failure_count",
+    "probing.torchrun.nproc_per_node",
+    "qa.language",
+    "qa.dataset.name",
+    "qa.dataset.license",
+    "improve.enabled",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(FullConfig, stages, often=OFTEN)
 def full(run: RunContext, config: FullConfig) -> MainJobSummary:
     """Find a model's failures and turn them into checked VQA data."""
     from millrace.reporting.full_results import conclude

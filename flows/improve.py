@@ -41,7 +41,16 @@ def stages(config: ImproveFlowConfig) -> list[Stage]:
     return [*pool, Improve(config.improve, AskAnother(config.probing))]
 
 
-@flow(ImproveFlowConfig, stages, subcommands={"verify": verify})
+OFTEN = (
+    "improve.images",
+    "improve.seeds",
+    "improve.require",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(ImproveFlowConfig, stages, often=OFTEN, subcommands={"verify": verify})
 def improve(run: RunContext, config: ImproveFlowConfig) -> StageSummary:
     """Train on the data and its controls, and judge on held-out images."""
     done = [run.do(stage) for stage in stages(config)]

@@ -32,7 +32,17 @@ def stages(config: ProbingFlowConfig) -> list[Stage]:
     return [Probing(config.probing)]
 
 
-@flow(ProbingFlowConfig, stages)
+OFTEN = (
+    "probing.lake.path",
+    "probing.sample_size",
+    "probing.target_failure_count",
+    "probing.torchrun.nproc_per_node",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(ProbingFlowConfig, stages, often=OFTEN)
 def probing(run: RunContext, config: ProbingFlowConfig) -> StageSummary:
     """Find what a model gets wrong."""
     return run.do(Probing(config.probing))

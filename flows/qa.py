@@ -32,7 +32,17 @@ def stages(config: QaFlowConfig) -> list[Stage]:
     return [WriteQuestions(config.qa, AskBaseline())]
 
 
-@flow(QaFlowConfig, stages)
+OFTEN = (
+    "qa.language",
+    "qa.items_per_failure",
+    "qa.dataset.name",
+    "qa.dataset.license",
+    "cluster.workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(QaFlowConfig, stages, often=OFTEN)
 def qa(run: RunContext, config: QaFlowConfig) -> StageSummary:
     """Write questions about selected failures."""
     return run.do(WriteQuestions(config.qa, AskBaseline()))

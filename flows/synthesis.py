@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from millrace.orchestration.flow import flow
 from millrace.records.synthesis_counts import Summary
+from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
 from millrace.run.stage import Stage
 from millrace.synthesis.runs.commands import SUBCOMMANDS, as_ours
@@ -25,7 +26,31 @@ def stages(config: SynthesisConfig) -> list[Stage]:
     return [Synthesis(config)]
 
 
-@flow(SynthesisConfig, stages, cluster=lambda config: config.workers_cluster, arguments=as_ours, subcommands=SUBCOMMANDS)
+def cluster(config: SynthesisConfig) -> ClusterSettings:
+    """Where seeds are worked on."""
+    return config.workers_cluster
+
+
+OFTEN = (
+    "environment_mode",
+    "policy",
+    "seeds",
+    "number_of_seed",
+    "target_items",
+    "language",
+    "max_workers",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(
+    SynthesisConfig,
+    stages,
+    cluster=lambda config: config.workers_cluster,
+    often=OFTEN,
+    arguments=as_ours,
+    subcommands=SUBCOMMANDS,
+)
 def synthesis(run: RunContext, config: SynthesisConfig) -> Summary:
     """Grow trajectories from seeds and turn the good ones into proven question-answer pairs."""
     from millrace.synthesis.runs.summary import conclude

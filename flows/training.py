@@ -28,7 +28,16 @@ def cluster(config: TrainingConfig) -> ClusterSettings | None:
     return ClusterSettings(class_path=config.cluster) if config.cluster else None
 
 
-@flow(TrainingConfig, stages, cluster=cluster, subcommands={"doctor": doctor})
+OFTEN = (
+    "measure",
+    "runs_per_config",
+    "timeout_s",
+    "max_retries",
+)
+"""What people change from run to run: the run form shows these."""
+
+
+@flow(TrainingConfig, stages, cluster=cluster, often=OFTEN, subcommands={"doctor": doctor})
 def training(run: RunContext, config: TrainingConfig) -> TrainingRun:
     """Train, measure, compare."""
     done = run.do(Training(config))

@@ -133,9 +133,21 @@ ShippedPath = Annotated[Path | None, AfterValidator(_shipped)]
 """A path that shipped settings may give as `configs/…`."""
 
 
+def own_configs_folder() -> Path | None:
+    """A folder of the user's beside the shipped one, with a folder for each flow: `$MILLRACE_CONFIGS`."""
+    named = os.environ.get("MILLRACE_CONFIGS")
+    return Path(named) if named else None
+
+
 def shipped_configs(flow: str) -> list[str]:
-    """The names of the shipped settings of a flow, which `--config` takes."""
-    return sorted(path.stem for path in (configs_folder() / flow).glob("*.yaml"))
+    """The names of a flow's settings that `--config` takes: those that are shipped, and those in the user's folder."""
+    return sorted({path.stem for folder in _folders() for path in (folder / flow).glob("*.yaml")})
+
+
+def _folders() -> list[Path]:
+    """Where configs are found by name; the user's own go before."""
+    own = own_configs_folder()
+    return [own, configs_folder()] if own is not None else [configs_folder()]
 
 
 def find_config(flow: str, given: Path) -> Path:
@@ -144,11 +156,11 @@ def find_config(flow: str, given: Path) -> Path:
     Raises:
         UsageError: it is neither.
     """
-    shipped = configs_folder() / flow / f"{given}.yaml"
     if given.exists() or len(given.parts) != 1 or given.suffix:
         return given
-    if shipped.exists():
-        return shipped
+    for folder in _folders():
+        if (found := folder / flow / f"{given}.yaml").exists():
+            return found
     names = shipped_configs(flow)
     raise UsageError(f"there is no config file {given}, and none of that name is shipped{did_you_mean(str(given), names)}")
 
@@ -220,6 +232,11 @@ def parse_config(model: type[S], data: Mapping[str, Any], *, where: str) -> S:
     except ValidationError as error:
         problems = [_sentence(model, detail) for detail in error.errors()]
         raise UsageError(f"in {where}: " + "; ".join(problems)) from None
+
+
+def merged(model: type[BaseModel], under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with the values of `over` on top, by key, at every depth; words that stand for settings are spelt out."""
+    return _merged(_spelt_out(model, dict(under)), _spelt_out(model, dict(over)))
 
 
 def cache_folder() -> Path:

@@ -45,7 +45,9 @@ FlowFunction = Callable[[RunContext, Any], msgspec.Struct | Mapping[str, Any]]
 PARAMETERS = """
 
 Args:
-    config: the settings.
+    config: ready settings by name, a file of yours, or every setting.
+    settings: what is changed most; an empty one stays as the config has it (null is written under `advanced`).
+    advanced: any other settings, as a config file has them: {"probing": {"seed": 3}}.
     run_dir: the run's folder: new, or one to be taken up again.
 """
 """Ends every flow's docstring; Prefect's form takes the parameters' help from it."""
@@ -64,6 +66,8 @@ class Definition:
     """The file's docstring: what `--help` says first."""
     tasks: str
     """The package of Prefect tasks that belongs to the flow's."""
+    often: Sequence[str] = ()
+    """The settings that people change from run to run, dotted: what the run form shows beside the config's name."""
     arguments: Callable[[Sequence[str]], Sequence[str]] = list
     subcommands: Mapping[str, Subcommand] = field(default_factory=dict)
 
@@ -141,6 +145,7 @@ def flow(
     stages: Callable[[Any], Sequence[Stage]],
     *,
     cluster: Callable[[Any], ClusterSettings | None] = lambda config: config.cluster,
+    often: Sequence[str] = (),
     arguments: Callable[[Sequence[str]], Sequence[str]] = list,
     subcommands: Mapping[str, Subcommand] | None = None,
 ) -> Callable[[FlowFunction], Any]:
@@ -150,6 +155,7 @@ def flow(
         config: the flow's settings: the YAML's schema, the command line's, the form's.
         stages: from the settings to the stages, in their order.
         cluster: from the settings to where shards are worked on; None: the flow maps no shards.
+        often: the settings that people change from run to run, dotted, in the form's order.
         arguments: rewrites the command line's arguments before they are read.
         subcommands: other things that the command does when its first argument names them.
     """
@@ -163,6 +169,7 @@ def flow(
             config=config,
             stages=stages,
             cluster=cluster,
+            often=often,
             doc=(module.__doc__ or "").strip(),
             tasks=f"{package.rpartition('flows')[0]}tasks",
             arguments=arguments,
@@ -178,7 +185,7 @@ def flow(
 
 
 def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun: ClusterStart | None = None) -> Any:
-    """The Prefect flow of `definition`, with the parameters `config` and `run_dir`.
+    """The Prefect flow of `definition`, with the parameters `config`, `settings`, `advanced` (form.py) and `run_dir`.
 
     Args:
         definition: of the flow.
@@ -187,10 +194,12 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     """
     import prefect
 
+    from millrace.orchestration import form
     from millrace.orchestration.flow_log import also_to_file
     from millrace.orchestration.run_name import run_name
 
-    def body(config: Any, run_dir: Path) -> Mapping[str, Any]:
+    def body(config: Any, settings: Any, advanced: Any, run_dir: Path) -> Mapping[str, Any]:
+        config = form.settled(definition.config, config, settings, advanced)
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(_held(definition, config, run_dir, folder))
             if folder is None:  # the command line logs there already
@@ -201,8 +210,16 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     body.__name__ = body.__qualname__ = definition.function.__name__
     body.__module__ = definition.function.__module__
     body.__doc__ = (definition.function.__doc__ or "").rstrip() + PARAMETERS
-    body.__annotations__ = {"config": definition.config, "run_dir": RunDir, "return": dict}
-    body.__defaults__ = (_default(definition.config), default)
+    few = form.settings_type(definition.name, definition.config, definition.often)
+    body.__annotations__ = {
+        "config": form.config_type(definition.name, definition.config),
+        "settings": few,
+        "advanced": dict[str, Any],
+        "run_dir": RunDir,
+        "return": dict,
+    }
+    _check_defaults(definition.config)
+    body.__defaults__ = (form.DEFAULTS, {}, {}, default)
     decorator: Any = prefect.flow(name=definition.name, flow_run_name=run_name)
     made = decorator(body)
     made.definition = definition
@@ -220,8 +237,8 @@ def _held(definition: Definition, config: BaseModel, run_dir: Path, folder: RunF
         yield taken
 
 
-def _default(config: type[BaseModel]) -> Any:
+def _check_defaults(config: type[BaseModel]) -> None:
     try:
-        return config()
+        config()
     except ValueError as error:
         raise UsageError(f"{config.__name__} needs a value for every field: {error}") from error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from millrace.config import fingerprint_of
+from millrace.config import find_config, fingerprint_of, load_config
 from millrace.errors import MillraceError
+from millrace.orchestration.form import settled
 from millrace.orchestration.local_api import install_database
 from millrace.plugins.loading import plugin_names
 from millrace.probing.baselines import baseline_settings
@@ -28,6 +30,8 @@ pytestmark = [
 ]
 
 DEPLOYMENTS = ["checkpoint", "compare", "filtering", "full", "improve", "probing", "qa", "synthesis", "training"]
+TWO_SCREENS = 2 * 1080
+"""How high the form of the main flow may be, in pixels."""
 UIS = {"v1": "", "v2": "/v2"}
 PLUGINS = [
     ("probing", "baseline", "millrace.probing.baselines", baseline_settings, "embedded"),
@@ -111,10 +115,32 @@ def test_every_form_can_be_submitted_as_it_opens_and_its_run_takes_what_was_subm
         parameters = browser.submit(page, deployment)
         assert parameters is not None, f"{deployment} in {ui}: the form cannot be submitted as it opens\n{browser.shown(page)}"
         flow = getattr(importlib.import_module(f"flows.{deployment}"), deployment)
-        config = flow.validate_parameters(parameters)["config"]
+        read = flow.validate_parameters(parameters)
+        config = settled(flow.definition.config, read["config"], read["settings"], read["advanced"])
         same = fingerprint_of(config) == fingerprint_of(type(config)())
         assert same, f"{deployment} in {ui}: submitting the form untouched changes settings"
         page.close()
+
+
+@pytest.mark.parametrize("ui", UIS)
+def test_a_ready_config_is_chosen_by_name_and_a_setting_changed(browser: Browser, ui: str) -> None:
+    page = browser.open(ui, "full")
+    height = page.evaluate("Math.max(...[...document.querySelectorAll('*')].map(part => part.scrollHeight))")
+    assert height <= TWO_SCREENS, f"the form of full is {height} pixels high in {ui}"
+    page.get_by_text("default", exact=True).click()
+    page.get_by_text("quick", exact=True).last.click()
+    field = page.locator("input[type=number]").first
+    field.fill("7")
+    parameters = browser.submit(page, "full")
+    assert parameters is not None, f"{ui}\n{browser.shown(page)}"
+    flow = importlib.import_module("flows.full").full
+    read = flow.validate_parameters(parameters)
+    made = settled(flow.definition.config, read["config"], read["settings"], read["advanced"])
+    quick = load_config(flow.definition.config, find_config("full", Path("quick")))
+    assert made.probing.sample_size == 7
+    assert made.probing.lake == quick.probing.lake
+    assert fingerprint_of(made.qa) == fingerprint_of(quick.qa)
+    page.close()
 
 
 @pytest.mark.parametrize("ui", UIS)
@@ -124,6 +150,8 @@ def test_every_plug_in_can_be_chosen_and_submitted(
 ) -> None:
     for name in (name for name in plugin_names(package) if name != open_on):
         page = browser.open(ui, "full")
+        page.get_by_text("every setting", exact=True).click()
+        page.get_by_text(name, exact=True).first.wait_for()
         earlier = PLUGINS[: [row[1] for row in PLUGINS].index(field)]
         place = sum(name in plugin_names(row[2]) for row in earlier)
         page.get_by_text(name, exact=True).nth(place).click()

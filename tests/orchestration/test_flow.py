@@ -25,13 +25,14 @@ FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if path.stem 
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_a_flow_is_a_prefect_flow_whose_form_explains_both_parameters(name: str) -> None:
+def test_a_flow_is_a_prefect_flow_whose_form_explains_its_parameters(name: str) -> None:
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     assert isinstance(flow, Flow)
     assert flow.name == name
     assert flow.flow_run_name is run_name
     schema = flow.parameters.model_dump()
-    assert list(schema["properties"]) == ["config", "run_dir"]
+    assert list(schema["properties"]) == ["config", "settings", "advanced", "run_dir"]
+    assert all(len(parameter["description"]) > 20 for parameter in schema["properties"].values())
     assert schema["properties"]["run_dir"]["default"] == f"runs/{name}"
     assert "taken up again" in schema["properties"]["run_dir"]["description"]
     assert schema["required"] == []
