@@ -25,5 +25,5 @@ setup(
         "millrace.configs": "configs",
         **{f"millrace.{'.'.join(folder.parts)}": str(folder) for folder in CONFIGS},
     },
-    package_data={"": ["**/*.yaml", "**/*.json", "**/*.j2", "**/*.txt", "**/*.jpg", "**/*.parquet", "py.typed"]},
+    package_data={"": ["**/*.yaml", "**/*.json", "**/*.j2", "**/*.js", "**/*.txt", "**/*.jpg", "**/*.parquet", "py.typed"]},
 )

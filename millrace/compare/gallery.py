@@ -65,7 +65,7 @@ def shown_flips(pairs: Sequence[Pair], kind: str, before: Side, after: Side) -> 
             before_answer=in_words(first),
             after=second.outcome,
             after_answer=in_words(second),
-            right=_right(first, second),
+            right=right_in_words(first, second),
             factors=pair.before.line.factors,
         )
 
@@ -80,7 +80,8 @@ def in_words(answer: Answer) -> str:
     return ", ".join(reply.said.values()) or str(reply.raw or "cannot be read")[:120]
 
 
-def _right(*answers: Answer) -> str:
+def right_in_words(*answers: Answer) -> str:
+    """What is right, by the first judge that knows it."""
     if not answers[0].answerable:
         return "does not apply"
     found = [", ".join(answer.judge.correct.values()) for answer in answers if answer.judge is not None]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from millrace.compare.figures import Figures
+from millrace.compare.flips_atlas import write_flips_atlas
 from millrace.compare.gallery import Flip, choose_flips, shown_flips
-from millrace.compare.pairing import pair_outcomes
+from millrace.compare.pairing import Pair, pair_outcomes
 from millrace.compare.report import ReportData, write_report
 from millrace.compare.runs import Side, read_side
 from millrace.compare.settings import CompareSettings
@@ -30,7 +32,9 @@ def finish(run: RunContext, settings: CompareSettings, how: HowAsked, sides: tup
     stage = read_record(folder / "compare" / "summary.json", CompareStageSummary)
     summary = summarise(stage, settings, run.status)
     write_json(folder / "summary.json", summary)
-    data = report_data(summary, settings, how, sides)
+    pairs = pair_outcomes(read_side(sides[0]), read_side(sides[1]), settings.claims).pairs
+    data = report_data(summary, settings, how, sides, pairs)
+    write_flips_atlas(folder, pairs, sides, data.labels, data.names)
     write_report(data, folder / "report.html")
     run.show_table("differences", table(data.figures), "Difference of failure rates, with intervals")
     run.show_text("report", "\n".join([f"# {data.title}", "", *(f"- {line}" for line in data.sentences)]), "What was found")
@@ -52,7 +56,9 @@ def summarise(stage: CompareStageSummary, settings: CompareSettings, status: str
     )
 
 
-def report_data(summary: CompareSummary, settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side]) -> ReportData:
+def report_data(
+    summary: CompareSummary, settings: CompareSettings, how: HowAsked, sides: tuple[Side, Side], pairs: Sequence[Pair]
+) -> ReportData:
     """What the report shows, from the summary and the journals."""
     title, *sentences = summary.says
     names = how.claims(sides[0].config)
@@ -66,7 +72,7 @@ def report_data(summary: CompareSummary, settings: CompareSettings, how: HowAske
         figures=Figures(summary.whole, summary.claims, summary.factors, summary.outcomes),
         names={claim: name for claim, (name, _) in names.items()},
         asks={claim: sentence for claim, (_, sentence) in names.items()},
-        flips=flips_of(settings, sides),
+        flips=flips_of(settings, sides, pairs),
         flips_found=summary.flips,
         asked=summary.came_in,
         left_out=summary.dropped,
@@ -78,9 +84,8 @@ def report_data(summary: CompareSummary, settings: CompareSettings, how: HowAske
     )
 
 
-def flips_of(settings: CompareSettings, sides: tuple[Side, Side]) -> tuple[Flip, ...]:
+def flips_of(settings: CompareSettings, sides: tuple[Side, Side], pairs: Sequence[Pair]) -> tuple[Flip, ...]:
     """The flips that are shown: first what got worse."""
-    pairs = pair_outcomes(read_side(sides[0]), read_side(sides[1]), settings.claims).pairs
     found: list[Flip] = []
     for kind in ("worse", "better"):
         found += shown_flips(choose_flips(pairs, kind, most=settings.flips_shown, seed=settings.seed), kind, *sides)

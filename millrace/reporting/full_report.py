@@ -22,6 +22,7 @@ from millrace.records.outcome import FAILURES
 from millrace.records.question import CheckResult
 from millrace.records.summaries import JudgedAgain
 from millrace.reporting import charts
+from millrace.reporting.atlas.page import link_to
 from millrace.reporting.intervals import Rate, rate_of
 from millrace.reporting.stage_times import StageTime, orchestration_of
 from millrace.run.journal import write_atomic
@@ -145,6 +146,8 @@ class Example(msgspec.Struct, frozen=True):
     options: dict[str, str] = {}
     answer: str = ""
     """The right option's key, or the answer itself where there are no options."""
+    rounded: bool = False
+    """Whether the question's right answer is the offered one nearest to the exact `right_answer`."""
     verification: str = "unverified"
     verified_by: str = ""
     checks: tuple[CheckResult, ...] = ()
@@ -183,6 +186,8 @@ class ReportData(msgspec.Struct, frozen=True):
     """Empty when no chat model was called."""
     judges: JudgesResult | None = None
     """None when no claim had two votes."""
+    atlas: bool = False
+    """Whether there is an atlas beside the report, to which its marks lead."""
     judged_again: JudgedAgain | None = None
     """Where the model's answers are an earlier run's: what became of its verdicts."""
 
@@ -296,5 +301,5 @@ def _template() -> Template:
         "dollars": charts.dollars,
     }
     environment.filters.update(filters)
-    environment.globals.update(whisker=charts.whisker, apart=charts.clearly_apart, unknown=charts.UNKNOWN)
+    environment.globals.update(atlas=link_to, whisker=charts.whisker, apart=charts.clearly_apart, unknown=charts.UNKNOWN)
     return environment.get_template("report_template.html.j2")

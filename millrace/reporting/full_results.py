@@ -34,6 +34,8 @@ from millrace.records.summaries import (
     StageSeconds,
 )
 from millrace.reporting import charts
+from millrace.reporting.atlas.page import FOLDER
+from millrace.reporting.full_atlas import write_full_atlas
 from millrace.reporting.full_report import (
     ClaimResult,
     DatasetResult,
@@ -74,6 +76,9 @@ def conclude(run: RunContext, claims: ClaimSet) -> MainJobSummary:
     """Write the summary and the report of a main job whose stages are complete, and show both where the run is watched."""
     folder = run.folder.path
     summary = summarise(folder, run.status, run.timeline.seconds())
+    names = {claim.claim_id: claim.name for claim in claims.claims}
+    lake = _Stages.read(folder).probing.lake_folder
+    write_full_atlas(folder, lake, names, kind_named_in(read_json(folder / "config.json")["probing"]))
     data = report_data(folder, summary, {claim.claim_id: (claim.name, claim.claim_template) for claim in claims.claims})
     write_report(data, folder / "report.html")
     run.show_table("failure-rates", rate_table(data), "Failure rate per claim, with 95 % intervals")
@@ -222,6 +227,7 @@ def report_data(folder: Path, summary: MainJobSummary, claims: Mapping[str, tupl
             baseline=Rate(qa.baseline.failures, qa.baseline.n),
         ),
         gallery=tuple(examples(folder, probing.lake_folder)),
+        atlas=(folder / FOLDER / "index.html").exists(),
         reproduce=(f"python -m flows.full --config {folder / 'config.json'} --run-dir NEW_FOLDER",),
         settings=_flat(config),
         versions={name: version for name, version in summary.versions.items() if version},
@@ -297,12 +303,19 @@ def _example(item: Item, reader: LakeReader) -> Example:
         question=item.question,
         options=item.options,
         answer=item.answer,
+        rounded=_rounded(item),
         verification=verification.status,
         verified_by=verification.by or "",
         checks=verification.checks,
         baseline_answer=next(iter(item.difficulty.answers), None),
         baseline_correct=item.difficulty.baseline_correct,
     )
+
+
+def _rounded(item: Item) -> bool:
+    """Whether the question asks for a share in steps ("about 16%"), and the exact one is none of them."""
+    exact = ", ".join(item.lineage.correct.values())
+    return exact.endswith("%") and exact not in item.options.get(item.answer, item.answer)
 
 
 def _model_detail(folder: Path) -> str:

@@ -12,6 +12,7 @@ from millrace.improve.judging.card_section import write_on_card
 from millrace.improve.judging.cells import Cell, judge_cells
 from millrace.improve.judging.figures import compare_all
 from millrace.improve.judging.judged import judged_together
+from millrace.improve.judging.models_atlas import write_models_atlas
 from millrace.improve.judging.report import gallery_of, write_report
 from millrace.improve.judging.scaling import curve, saved, sentences
 from millrace.improve.judging.verdict import Verdict, decide, interval
@@ -51,6 +52,7 @@ def conclude(
         saved=saved(points) or UNSET,
         cells=judge_cells(list(cells), folder, plan, models) if cells else UNSET,
     )
+    write_models_atlas(folder, judged, models, test_lake)
     gallery = gallery_of(judged, folder / "probes", models, test_lake, plan.seed)
     write_report(folder / "report.html", summary, comparisons, plan, gallery)
     write_on_card(folder.parent / "dataset", summary)

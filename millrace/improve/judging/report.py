@@ -66,13 +66,14 @@ def _flip(better: bool, old: OutcomeRecord, new: OutcomeRecord, lake: Path) -> F
         claim_id=old.claim_id,
         asked=old.claim,
         right=", ".join(correct.values()) or "does not apply",
-        before=_answer(old),
-        after=_answer(new),
+        before=answer_in_words(old),
+        after=answer_in_words(new),
         picture=_picture(old.image, lake),
     )
 
 
-def _answer(record: OutcomeRecord) -> str:
+def answer_in_words(record: OutcomeRecord) -> str:
+    """What a model said."""
     reply = record.baseline
     if reply is None:
         return "nothing"
