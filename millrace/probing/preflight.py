@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.lake.annotations import annotation_kinds
+from millrace.llm.settings import chats_in, refuse_batches
 from millrace.llm.trial import trials_in
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
@@ -42,8 +43,8 @@ def check_models(config: ProbingConfig) -> ClaimSet:
         UsageError, InputError: what is wrong, in one sentence.
     """
     claims = config.claim_set()
-    baseline_settings(config.baseline)
-    judge_settings(config.judge)
+    refuse_batches(chats_in(baseline_settings(config.baseline)), "the baseline of probing")
+    refuse_batches(chats_in(judge_settings(config.judge)), "the judge of probing")
     annotation_kinds(config.lake.annotation)
     return claims
 
