@@ -110,6 +110,8 @@ class BatchSettings(Settings):
     """Questions in a batch, at most; what a provider takes is never exceeded."""
     most_bytes: PositiveInt = 100 * 1024 * 1024
     """Bytes of a batch's questions with their pictures, at most; what a provider takes is never exceeded."""
+    most_waiting: PositiveInt = 20_000
+    """Questions that wait for an answer at a time in one process, at most; their pictures are in its memory."""
     gather_s: PositiveFloat = 5.0
     """A batch is sent when it is full, or when no question has joined it for this long."""
     poll_s: PositiveFloat = 30.0

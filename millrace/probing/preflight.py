@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.lake.annotations import annotation_kinds
-from millrace.llm.settings import chats_in, refuse_batches
 from millrace.llm.trial import trials_in
+from millrace.probing.asked_ahead import check_batches
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
@@ -43,8 +43,9 @@ def check_models(config: ProbingConfig) -> ClaimSet:
         UsageError, InputError: what is wrong, in one sentence.
     """
     claims = config.claim_set()
-    refuse_batches(chats_in(baseline_settings(config.baseline)), "the baseline of probing")
-    refuse_batches(chats_in(judge_settings(config.judge)), "the judge of probing")
+    baseline_settings(config.baseline)
+    judge_settings(config.judge)
+    check_batches(config)
     annotation_kinds(config.lake.annotation)
     return claims
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from millrace.records.record import Record
+from millrace.run.counted import counted
 
 BatchStatus = Literal["planned", "submitting", "submitted", "collected"]
 """planned: its questions are on disk, nothing was sent. submitting: it may have reached the provider, or not; that is looked up
@@ -52,6 +53,27 @@ class BatchRecord(Record, frozen=True, kw_only=True):
     """Questions answered, as the provider last said."""
     failed: int = 0
     """Questions that the provider could not answer, as it last said; once collected, all that have no answer."""
+
+
+class BatchCounts(msgspec.Struct, frozen=True):
+    """What the batches of a run have come to."""
+
+    SCHEMA: ClassVar[str] = "millrace.batch_counts/1"
+
+    questions: int = 0
+    """In batches that were planned, in all."""
+    answered: int = 0
+    """Of those, as the providers last said."""
+    submitted: int = 0
+    """Batches that the providers have or had."""
+    running: int = 0
+    """Batches whose answers are not here yet."""
+    done: int = 0
+    """Batches whose answers are here."""
+
+    def words(self) -> str:
+        """`3 batches handed in, 2 under way, 1 done`."""
+        return f"{counted(self.submitted, 'batches')} handed in, {self.running:,} under way, {self.done:,} done"
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):

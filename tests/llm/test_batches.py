@@ -224,7 +224,7 @@ def test_a_batch_that_is_refused_ends_the_run_and_one_that_is_too_much_is_made_s
             async with asking(url, tmp_path / "b", batch={"most_requests": 7}) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
             assert once(server)
-            sizes = [len(record.requests) for record in batches_below(tmp_path / "b")]
+            sizes = [len(record.requests) for record in batches_below(tmp_path / "b" / "chat")]
             assert sorted(sizes) == [1, 3, 3, 7]
 
     run(main())
@@ -271,7 +271,7 @@ def test_what_is_under_way_is_left_running_by_a_stop_and_taken_up_by_the_next_st
             async with asking(url, tmp_path) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
             assert server.batches.made == 1
-            (record,) = batches_below(tmp_path)
+            (record,) = batches_below(tmp_path / "chat")
             assert (record.status, record.end, record.done) == ("collected", "completed", 7)
 
     run(main())

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from millrace.records.batches import BatchAnswer, BatchRecord
+from millrace.records.batches import BatchAnswer, BatchCounts, BatchRecord
 from millrace.run.journal import write_atomic
 
 FOLDER = "batches"
@@ -37,11 +37,35 @@ def batch_folder(folder: Path, base_url: str, model: str) -> Path:
     return folder / FOLDER / hashlib.blake2b(f"{base_url}\n{model}".encode(), digest_size=8).hexdigest()
 
 
-def batches_below(run_dir: Path) -> Iterator[BatchRecord]:
-    """All batches of a run."""
-    for path in sorted(run_dir.glob(f"*/{FOLDER}/*/*.json")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            yield _record.decode(path.read_bytes())
+def folders_below(folder: Path) -> list[Path]:
+    """The folders of all models that are asked in batches, in the run's folder of chats."""
+    return sorted(path for path in folder.glob(f"{FOLDER}/*") if path.is_dir())
+
+
+def forgive_below(folder: Path) -> None:
+    """A new start of a stage: what batches have failed on before it is asked again. `folder`: the run's folder of chats."""
+    for place in folders_below(folder):
+        BatchFolder(place).forgive()
+
+
+def batches_below(folder: Path) -> Iterator[BatchRecord]:
+    """All batches in the run's folder of chats."""
+    for place in folders_below(folder):
+        for path in sorted(place.glob("*.json")):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                yield _record.decode(path.read_bytes())
+
+
+def counts_below(folder: Path) -> BatchCounts:
+    """What all batches in the run's folder of chats have come to."""
+    records = list(batches_below(folder))
+    return BatchCounts(
+        questions=sum(len(record.requests) for record in records),
+        answered=sum(record.done for record in records),
+        submitted=sum(record.batch_id != "" for record in records),
+        running=sum(record.batch_id != "" and record.status != "collected" for record in records),
+        done=sum(record.batch_id != "" and record.status == "collected" for record in records),
+    )
 
 
 class BatchFolder:

@@ -91,6 +91,11 @@ class DurableChat:
         most = sum(endpoint.limit.ceiling for endpoint in self.pool.endpoints)
         return most + max(4, most // 4)
 
+    @property
+    def most_waiting(self) -> int:
+        """How many requests may wait for answers at a time where all of them are known beforehand."""
+        return self.settings.batch.most_waiting if self.settings.mode == "batch" else self.parallelism
+
     def start_from(self, usd: float) -> None:
         """Count what earlier processes of this run have spent."""
         self._spent_usd = self.rates.spent_at_least(usd)
