@@ -199,7 +199,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     from millrace.orchestration.run_name import run_name
 
     def body(config: Any, settings: Any, advanced: Any, run_dir: Path) -> Mapping[str, Any]:
-        config = form.settled(definition.config, config, settings, advanced)
+        config = form.settled(definition.name, definition.config, config, settings, advanced)
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(_held(definition, config, run_dir, folder))
             if folder is None:  # the command line logs there already

@@ -32,6 +32,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 ELSEWHERE = {
     ("trainer", "embedded"): "trains for minutes: tests/improve/test_embedded.py",
     ("baseline", "embedded"): "learns for minutes: tests/digits/test_embedded_baseline.py checks a trained one",
+    ("trainer", "huggingface"): "wants a checkpoint: tests/improve/test_chat_training.py",
     ("provider", "gemini"): "wants a server of its own: tests/llm/test_providers.py",
     ("provider", "huggingface"): "wants a checkpoint: tests/llm/test_providers.py",
 }
