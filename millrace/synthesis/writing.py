@@ -28,7 +28,8 @@ def write_question(environment: Environment, chain: Chain, language: str) -> str
         ValueError: the environment has no words in that language.
     """
     said = worded(environment, chain, language)
-    return ("" if language == "zh" else " ").join(part for part in (*said.before, *said.hops, said.ask) if part)
+    question = ("" if language == "zh" else " ").join(part for part in (*said.before, *said.hops, said.ask) if part)
+    return question.replace("\n\n ", "\n\n")  # a start that ends in an empty line, as tables do
 
 
 @dataclass(frozen=True, slots=True)
