@@ -150,7 +150,8 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
         cluster = definition.cluster(config)
         with contextlib.ExitStack() as stack:
             ready = stack.enter_context(local_api.prefect_api(folder.logs, own_address(cluster)))
-            begun = start_ahead(cluster) if cluster is not None and definition.stages(config)[0].on_cluster else None
+            stages = definition.stages(config)
+            begun = start_ahead(cluster, definition.task_modules(config)) if cluster and stages[0].on_cluster else None
             if begun is not None:
                 stack.callback(begun.close)
             from millrace.orchestration.flow import prefect_flow

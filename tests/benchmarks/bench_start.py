@@ -3,9 +3,9 @@
     python -m tests.benchmarks.bench_start [--repeats 5] [--flow filtering|full] [--set cluster=none]
 
 Runs a flow with hardly any work (the main job on 80 images with a baseline that tosses coins, or only its filtering, on
-outcomes that are there), so that what is left is orchestration. CPU seconds are user + system of the whole tree, of processes
-that have ended too; they depend less on what else the machine does than wall clock does. Where they went is read from /proc every
-50 ms, so up to 50 ms of each process are missing there (`all` has them).
+outcomes that are there), so that what is left is orchestration. CPU seconds are user + system of each process of the tree,
+as /proc has them every 50 ms: up to 50 ms of each process are missing. They depend less on what else the machine does than wall
+clock does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -90,7 +89,6 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
     """One run of the command: its CPU seconds by kind of process, and its wall clock by what it waited for."""
     command = [sys.executable, "-m", f"flows.{flow}", "--config", str(config), "--run-dir", str(run_dir)]
     command += [part for setting in settings for part in ("--set", setting)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     process = subprocess.Popen(command, env={**os.environ, "MILLRACE_CACHE": str(cache)}, stderr=subprocess.DEVNULL)
     tree = Tree(process.pid)
@@ -98,10 +96,9 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
         tree.look()
         time.sleep(EVERY_S)
     wall = time.monotonic() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode not in (0, 3):
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    found = {"wall s": wall, "all": sum(after[:2]) - sum(before[:2])}
+    found = {"wall s": wall, "all": sum(seconds for _, seconds in tree.seen.values())}
     summary = json.loads((run_dir / "summary.json").read_text()) if (run_dir / "summary.json").exists() else {}
     if spent := summary.get("time"):
         found["until the summary s"] = spent["wall"]
