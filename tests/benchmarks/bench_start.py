@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 SMALL = {
@@ -89,7 +90,7 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
     """One run of the command: its CPU seconds by kind of process, and its wall clock by what it waited for."""
     command = [sys.executable, "-m", f"flows.{flow}", "--config", str(config), "--run-dir", str(run_dir)]
     command += [part for setting in settings for part in ("--set", setting)]
-    started = time.monotonic()
+    started, started_at = time.monotonic(), time.time()
     process = subprocess.Popen(command, env={**os.environ, "MILLRACE_CACHE": str(cache)}, stderr=subprocess.DEVNULL)
     tree = Tree(process.pid)
     while process.poll() is None:
@@ -99,6 +100,9 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
     if process.returncode not in (0, 3):
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     found = {"wall s": wall, "all": sum(seconds for _, seconds in tree.seen.values())}
+    stages, last = stage_times(run_dir / "logs" / "flow.log")
+    if stages is not None and last is not None:
+        found |= {"until the first stage s": stages - started_at, "after the last stage s": started_at + wall - last}
     summary = json.loads((run_dir / "summary.json").read_text()) if (run_dir / "summary.json").exists() else {}
     if spent := summary.get("time"):
         found["until the summary s"] = spent["wall"]
@@ -107,6 +111,21 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
     for role, seconds in tree.seen.values():
         found[role] = found.get(role, 0.0) + seconds
     return found
+
+
+def stage_times(log: Path) -> tuple[float | None, float | None]:
+    """When the first stage of a run began, and when its flow run ended, in seconds since the epoch. None: the log does not say."""
+    begun = ended = None
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if "Beginning subflow run" in line and begun is None:
+            begun = _moment(line)
+        elif "Finished in state" in line:
+            ended = _moment(line)
+    return begun, ended
+
+
+def _moment(line: str) -> float:
+    return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
 
 
 def main() -> None:
