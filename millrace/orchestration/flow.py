@@ -75,6 +75,11 @@ class Definition:
         """The parts of a run's folder that this flow answers for."""
         return {stage.section: stage.config for stage in self.stages(config)}
 
+    def task_modules(self, config: BaseModel) -> list[str]:
+        """The modules of the Prefect tasks that its stages map: of `millrace.qa.…` it is `tasks.qa`."""
+        domains = [type(stage).__module__.split(".") for stage in self.stages(config)]
+        return [f"{self.tasks}.{path[1]}" for path in domains if path[0] == "millrace"]
+
     def plan(self, config: BaseModel, run_dir: Path) -> list[str]:
         """What `--dry-run` prints; touches nothing."""
         forecast = Forecast()
