@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -125,3 +127,28 @@ def test_the_folder_of_a_model_probed_here_is_read_again_for_the_report(tmp_path
     write_json(folder / "config.json", config)
     chosen = CompareSettings.model_validate({side: {"baseline": {"name": "guess"}} for side in ("before", "after")})
     assert [side.folder for side in sides_in(folder, chosen)] == [folder / "before", folder / "after"]
+
+
+def test_every_flip_and_nothing_else_is_in_the_atlas_with_both_answers_got_worse_first(tmp_path: Path) -> None:
+    runs = two_runs(
+        tmp_path,
+        lambda image, claim: "wrong" if image < 20 else "correct",
+        lambda image, claim: "wrong" if image >= 35 else "correct",
+    )
+    compared(tmp_path / "c", *runs, flips_shown=3)
+    packed = re.search(r'id="data">(.*?)</script>', (tmp_path / "c" / "atlas" / "index.html").read_text(), re.DOTALL)
+    assert packed
+    content = json.loads(packed[1])
+    change, claim, factor, before, after = content["dimensions"]
+    assert [dimension["title"] for dimension in (before, after)] == ["Before: one", "After: two"]
+    read = [
+        [one["values"][index[0]] for one, index in zip(content["dimensions"], row[1], strict=True)] for row in content["rows"]
+    ]
+    assert len(read) == 2 * (20 + 5)
+    assert {tuple(line[::4]) for line in read[:10]} == {("worse", "wrong")}
+    assert {(line[0], line[3], line[4]) for line in read[10:]} == {("better", "wrong", "correct")}
+    assert {line[1] for line in read} == {"counting", "position"} == set(claim["values"])
+    assert {line[2] for line in read} == {"dark", "none"} == set(factor["values"])
+    page = (tmp_path / "c" / "report.html").read_text()
+    links = set(re.findall(r'href="atlas/index.html#change=(\w+)"', page))
+    assert links == {"worse", "better"} == set(change["values"])

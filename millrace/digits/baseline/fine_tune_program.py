@@ -13,7 +13,7 @@ import copy
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +29,7 @@ from millrace.digits.baseline.inputs import number_words, open_text, shrink
 from millrace.digits.baseline.trained_folder import Card, load_trained, save_trained
 from millrace.digits.claim_vocabulary import ANSWERS, SLOT_KINDS, answer_index, question_words
 from millrace.errors import InputError, MillraceError
+from millrace.improve.steps import images_of_steps
 from millrace.records.improve import FineTuning, TrainingJob, TrainingRecord
 from millrace.run.journal import read_record, read_records
 
@@ -157,7 +158,7 @@ def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> 
     optimizer = torch.optim.AdamW(model.parameters(), lr=cycle.rate, weight_decay=cycle.weight_decay)
     rates = OneCycleLR(optimizer, cycle.rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
     questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
-    for step, chosen in enumerate(batches(len(book.pixels_SHWC), job)):
+    for step, chosen in enumerate(images_of_steps(len(book.pixels_SHWC), job)):
         rows = torch.cat([questions_of[place] for place in chosen])
         inside = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(questions_of[i]) for i in chosen]))
         asked = book.pixels_SHWC[list(chosen)], inside, book.words_QT[rows]
@@ -199,19 +200,6 @@ def answers(model: SceneModel, pixels_BHWC: Tensor, image_Q: Tensor, words_QT: T
     objects_BOF = propose_objects(model.encoder(pixels_BHWC))
     logits: Tensor = model.reader(objects_BOF[image_Q], words_QT)
     return logits
-
-
-def batches(images: int, job: TrainingJob) -> Iterator[list[int]]:
-    """The images of every step: all once in an order of their own, then all again in another, without a smaller step between."""
-    import torch
-
-    generator = torch.Generator().manual_seed(job.seed % 2**63)
-    waiting: list[int] = []
-    for _ in range(job.steps):
-        while len(waiting) < job.images_per_step:
-            waiting += torch.randperm(images, generator=generator).tolist()
-        yield waiting[: job.images_per_step]
-        waiting = waiting[job.images_per_step :]
 
 
 def _print(event: dict[str, int | float]) -> None:

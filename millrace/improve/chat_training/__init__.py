@@ -1,0 +1,1 @@
+"""What the trainer `huggingface` runs under torchrun: prompts as probing asks them, the right answers, the weights."""
