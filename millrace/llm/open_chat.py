@@ -10,8 +10,9 @@ import httpx
 
 from millrace.config import cache_folder
 from millrace.errors import UsageError
-from millrace.llm.batches.batched_calls import BatchedCalls, Costs
+from millrace.llm.batches.batched_calls import BatchedCalls
 from millrace.llm.batches.folder import BatchFolder, batch_folder
+from millrace.llm.batches.planning import Costs
 from millrace.llm.client.durable_chat import DurableChat, budget_file
 from millrace.llm.images import ImageEncoder
 from millrace.llm.prices import price_of

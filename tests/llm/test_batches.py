@@ -379,6 +379,29 @@ def test_an_answer_that_breaks_the_schema_is_asked_again_in_the_next_batch(tmp_p
     run(main())
 
 
+def test_a_paid_answer_that_cannot_be_used_is_asked_again_and_in_the_ledger(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(said) as (server, url):
+            answer, broken = server.batches.answer, [True]
+
+            async def first_broken(path: str, body: bytes) -> Outgoing:
+                if broken:
+                    broken.clear()
+                    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+                    return Outgoing(200, orjson.dumps({"choices": [], "usage": usage}))
+                return await answer(path, body)
+
+            server.batches.answer = first_broken
+            async with asking(url, tmp_path, price={"input_usd": 8.0, "output_usd": 0.0}) as chat:
+                assert texts(await all_of(chat, 7)) == EXPECTED
+            assert server.batches.made == 2
+            rows = read_ledger([tmp_path / "chat" / "ledger"])
+            assert sum(row.discarded for row in rows) == 1
+            assert sum(row.cost_usd for row in rows) == pytest.approx(4.0 + 7 * 100 * 4 / 1e6)
+
+    run(main())
+
+
 def test_a_field_that_the_server_refuses_is_learnt_from_a_batch(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(said) as (server, url):

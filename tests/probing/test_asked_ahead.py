@@ -60,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def chat(url: str, model: str, mode: str = "batch") -> dict[str, Any]:
-    batch = {"gather_s": 0.3, "poll_s": 0.02}
+    batch = {"gather_s": 1.5, "poll_s": 0.02}
     return {"model": model, "endpoints": [{"base_url": url}], "mode": mode, "batch": batch, "price": PRICE}
 
 

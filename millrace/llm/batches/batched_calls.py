@@ -8,7 +8,6 @@ answers.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from millrace.errors import ItemFailed, ShortOfTarget
 from millrace.llm import Reply, Request
 from millrace.llm.batches.api import BatchApi, as_answer
 from millrace.llm.batches.folder import BatchFolder
+from millrace.llm.batches.planning import Costs, Planning
 from millrace.llm.batches.submission import Sleep, Submission
 from millrace.llm.failures import AttemptFailed, CallFailed, EndpointDown
 from millrace.llm.settings import ModelSettings
@@ -30,15 +30,6 @@ OTHERS_S = 1.0
 """How often a process looks at a batch that another process sees to."""
 
 log = logging.getLogger("millrace.batches")
-
-
-class Costs(NamedTuple):
-    """What the caller knows of money."""
-
-    estimate: Callable[[Request], float | None]
-    """What a question may cost in a batch, in US dollars."""
-    may_send: Callable[[float], None]
-    """Raises BudgetSpent where so much more must not be spent."""
 
 
 class _Question(NamedTuple):
@@ -80,6 +71,10 @@ class BatchedCalls:
         self._submission = Submission(
             folder, api, poll_s=self._chosen.poll_s, give_up_after_s=settings.give_up_after_s, sleep=sleep, clock=clock
         )
+        self._plans = Planning(model, api, folder, settings, costs)
+        self._own: set[str] = set()
+        """Batches whose answers this process has collected."""
+        self._discarded: set[tuple[str, str]] = set()
         self._joining: dict[str, _Question] = {}
         """Questions that no batch holds yet."""
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
@@ -97,7 +92,7 @@ class BatchedCalls:
             RunFailed, ShortOfTarget: no batch will be handed in.
         """
         while True:
-            tried, unanswered = 0, False
+            sent, tried, unanswered = 0, 0, False
             forgiven = self.folder.forgiven
             for record in self.folder.with_question(key):
                 if record.status != "collected":
@@ -105,17 +100,19 @@ class BatchedCalls:
                     break
                 if record.end == "refused":  # as a whole: no question of it has been looked at
                     continue
-                tried += 1
+                sent += 1
+                tried += record.number >= forgiven
                 try:
                     reply = self._reply_in(record, key, request)
                 except AttemptFailed as error:
+                    self._note_discarded(record, key, request, error)
                     final = error.kind in {"rejected", "credentials"} or tried >= self._settings.attempts
                     if final and record.number >= forgiven:
-                        raise CallFailed(error.kind, error.detail, error.status, tried) from error
+                        raise CallFailed(error.kind, error.detail, error.status, sent) from error
                     unanswered = True
                     continue
                 if reply is not None:
-                    return msgspec.structs.replace(reply, attempts=tried)
+                    return msgspec.structs.replace(reply, attempts=sent)
             else:
                 if unanswered and self._chosen.unanswered == "live":
                     return None
@@ -145,6 +142,12 @@ class BatchedCalls:
             raise AttemptFailed("server", f"the batch {record.batch_id} ended as {record.end} without an answer ({said})")
         return self.model.read_later(as_answer(key, found), request, record.form)
 
+    def _note_discarded(self, record: BatchRecord, key: str, request: Request, error: AttemptFailed) -> None:
+        """A paid answer that cannot be used is in the ledger once, by the process that collected it."""
+        if error.usage is not None and record.name in self._own and (record.name, key) not in self._discarded:
+            self._discarded.add((record.name, key))
+            self._costs.discarded(error.usage, request.stage)
+
     async def _joined(self, key: str, request: Request) -> None:
         """Put a question into the next batch; returns when there is news of it."""
         if self._broken is not None:
@@ -156,7 +159,7 @@ class BatchedCalls:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = loop.call_later(self._chosen.gather_s, self._full)
-        if len(self._joining) >= self._most_requests:
+        if len(self._joining) >= self._plans.most_requests:
             self._full()
         try:
             await question.turn
@@ -170,13 +173,6 @@ class BatchedCalls:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(turn)
         await turn
-
-    @property
-    def _most_requests(self) -> int:
-        """Half as many after each time that a batch was too much for the account."""
-        refused = sum(record.passing for record in self.folder.records())
-        most = min(self._chosen.most_requests, self._api.most_requests)
-        return max(1, most >> min(refused, 12))
 
     def _full(self) -> None:
         if self._timer is not None:
@@ -194,77 +190,29 @@ class BatchedCalls:
 
     async def _plan(self) -> None:
         """Write down one batch of what has joined, and begin to see to it."""
+        for key in [key for key, question in self._joining.items() if question.turn.done()]:
+            del self._joining[key]
         while True:
             with self.folder.locked("plan") as alone:
                 if alone:
-                    name = await self._planned()
+                    plan = await self._plans.next_batch({key: question.request for key, question in self._joining.items()})
                     break
             await self._sleep(0.05)  # another process is planning
-        if name is not None:
-            self.take_up()
-
-    async def _planned(self) -> str | None:
-        elsewhere = {key for record in self.folder.records() if record.status != "collected" for key in record.requests}
-        for key in [key for key in self._joining if key in elsewhere]:
-            _done(self._joining.pop(key).turn)  # another process has just handed it in: it waits for that
-        lines: list[bytes] = []
-        keys: list[str] = []
-        size, form, cost = 0, "", 0.0
-        known = True
-        most, most_bytes = self._most_requests, min(self._chosen.most_bytes, self._api.most_bytes)
-        for key, question in list(self._joining.items()):
-            if question.turn.done():
-                del self._joining[key]
-                continue
-            try:
-                body, written_as = await self.model.written(question.request)
-            except ItemFailed as error:  # a picture that cannot be sent
+        for key in plan.elsewhere:
+            self._news(self._joining.pop(key, None))
+        for key, error in plan.refused.items():
+            question = self._joining.pop(key, None)
+            if question is not None and not question.turn.done():
                 question.turn.set_exception(error)
-                del self._joining[key]
-                continue
-            line = self._api.line(key, body)
-            if keys and (len(keys) >= most or size + len(line) > most_bytes or written_as != form):
-                break
-            form = written_as
-            estimate = self._costs.estimate(question.request)
-            known, cost = known and estimate is not None, cost + (estimate or 0.0)
-            lines.append(line)
-            keys.append(key)
-            size += len(line) + 1
-        if not keys:
-            return None
-        self._costs.may_send(cost + self._under_way_usd())
-        record = self._record(keys, form, cost if known else None)
-        self.folder.write_questions(record.name, lines)
-        self.folder.write(record)
-        for key in keys:
-            question = self._joining.pop(key)
-            self._waiting.setdefault(key, []).append(question.turn)
-        return record.name
+        for key in plan.requests:
+            question = self._joining.pop(key, None)
+            if question is not None:
+                self._waiting.setdefault(key, []).append(question.turn)
+        self.take_up()
 
-    def _record(self, keys: Sequence[str], form: str, cost: float | None) -> BatchRecord:
-        base_url, model = self.model.wire.base_url, self._settings.model
-        there = {record.name for record in self.folder.records()}
-        for time_of_asking in range(len(there) + 1):
-            asked = "\n".join((base_url, model, form, str(time_of_asking), *sorted(keys)))
-            name = hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
-            if name not in there:
-                break
-        stage = self._joining[keys[0]].request.stage
-        return BatchRecord(
-            name=name,
-            number=len(there),
-            base_url=base_url,
-            model=model,
-            stage=stage,
-            form=form,
-            requests=tuple(keys),
-            estimated_usd=cost,
-            planned_at=time.time(),
-        )
-
-    def _under_way_usd(self) -> float:
-        return sum(record.estimated_usd or 0.0 for record in self.folder.records() if record.status != "collected")
+    def _news(self, question: _Question | None) -> None:
+        if question is not None:
+            _done(question.turn)
 
     async def _see_to(self, name: str) -> None:
         """See a batch through, or wait for the process that does."""
@@ -275,6 +223,7 @@ class BatchedCalls:
                     record = self.folder.record(name)
                     if record.status != "collected" and alone:
                         record = await self._submission.see_through(record)
+                        self._own.add(name)
                         break
                 if record.status != "collected":
                     await self._sleep(OTHERS_S)

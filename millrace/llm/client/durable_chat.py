@@ -16,7 +16,8 @@ import msgspec
 
 from millrace.errors import UsageError
 from millrace.llm import ImagePart, Reply, Request, Usage
-from millrace.llm.batches.batched_calls import BatchedCalls, Costs
+from millrace.llm.batches.batched_calls import BatchedCalls
+from millrace.llm.batches.planning import Costs
 from millrace.llm.client.hopeless import Hopeless
 from millrace.llm.client.more_room import is_cut_off, roomier
 from millrace.llm.client.retries import Retries, RetryBudget
@@ -71,7 +72,9 @@ class DurableChat:
         self._spent_usd = 0.0
         self._sending = 0
         self._mean_tokens = 0.0
-        self.batches = None if batches is None else batches(Costs(self._estimated_usd, self._may_spend))
+        self.batches = (
+            None if batches is None else batches(Costs(self._estimated_usd, self._may_spend, self._thrown_away_of_a_batch))
+        )
 
     @property
     def name(self) -> str:
@@ -245,8 +248,12 @@ class DurableChat:
         self.pool.answered(endpoint, latency_s)
         return msgspec.structs.replace(reply, latency_s=latency_s)
 
-    def _thrown_away(self, usage: Usage, stage: str) -> None:
+    def _thrown_away_of_a_batch(self, usage: Usage, stage: str) -> None:
+        self._thrown_away(usage, stage, self.settings.batch.price_factor)
+
+    def _thrown_away(self, usage: Usage, stage: str, share: float = 1.0) -> None:
         cost = cost_usd(usage, self._price)
+        cost = None if cost is None else cost * share
         self.ledger.thrown_away(usage, cost, stage, self.name)
         if self.settings.max_cost_usd is not None and cost:
             self._spent_usd = self.rates.spend(cost)
