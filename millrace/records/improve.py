@@ -200,7 +200,7 @@ class FineTuning(Record, frozen=True, kw_only=True):
 class ChatTraining(Record, frozen=True, kw_only=True):
     """`chat_training.json`: what the program of the trainer `huggingface` does. Source: the job, and the trainer's settings."""
 
-    SCHEMA: ClassVar[str] = "millrace.chat_training/1"
+    SCHEMA: ClassVar[str] = "millrace.chat_fine_tuning/1"
 
     job: TrainingJob
     method: Literal["lora", "full"]
