@@ -14,8 +14,11 @@ BatchStatus = Literal["planned", "submitting", "submitted", "collected"]
 before it is sent again. submitted: the provider has it. collected: what it holds is on disk.
 """
 
-BatchEnd = Literal["", "completed", "expired", "cancelled", "refused", "lost"]
-"""How it ended; "" while it has not. refused: the provider did not take it. lost: it ended, and its answers are gone."""
+BatchEnd = Literal["", "completed", "expired", "cancelled", "failed", "refused", "lost"]
+"""How it ended; "" while it has not.
+
+failed: the provider broke down over it. refused: the provider did not take it. lost: it ended, and its answers are gone.
+"""
 
 
 class BatchRecord(Record, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class BatchRecord(Record, frozen=True, kw_only=True):
     status: BatchStatus = "planned"
     batch_id: str = ""
     """The provider's name for it; "" until that is known."""
+    not_it: tuple[str, ...] = ()
+    """Batches of the provider that were taken for it and held other questions."""
     end: BatchEnd = ""
     passing: bool = False
     """With `refused`: what stood in the way passes with time, so its questions go into the next batch."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from millrace.errors import ItemFailed, RunFailed, UsageError
@@ -15,13 +16,15 @@ from millrace.llm import Reply, Request, Usage
 from millrace.llm.batches.folder import BatchFolder, batches_below
 from millrace.llm.client.durable_chat import DurableChat
 from millrace.llm.failures import BudgetSpent, CallFailed, EndpointDown
-from millrace.llm.mock_server.serve import LocalServer
+from millrace.llm.mock_server.faults import FaultPlan
+from millrace.llm.mock_server.http_server import Outgoing
 from millrace.llm.settings import ModelSettings
 from millrace.llm.store.ledger import read_ledger
 from millrace.qa import preflight as qa_preflight
 from millrace.qa.settings import QaSettings
 from millrace.synthesis.runs.stage import Synthesis
 from millrace.synthesis.settings import SynthesisConfig
+from tests.llm.gemini_server import KEY, GeminiServer
 from tests.llm.servers import opened, question, run, serving
 
 QUICK = {"gather_s": 0.02, "poll_s": 0.01}
@@ -57,7 +60,7 @@ def texts(answers: list[Reply | BaseException]) -> list[str]:
 EXPECTED = [f"answer to question {n}" for n in range(7)]
 
 
-def once(server: LocalServer) -> bool:
+def once(server: Any) -> bool:
     """Whether each of seven questions was answered, and paid for, exactly once."""
     given = server.statistics()
     return (given["answered"], given["distinct"]) == (7, 7)
@@ -132,11 +135,39 @@ class Death:
                 setattr(owner, name, self.around(getattr(owner, name)))
 
 
-async def killed(folder: Path, step: int) -> bool:
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "openai_compatible": {},
+    "anthropic": {"provider": "anthropic"},
+    "gemini": {"provider": "gemini", "model": "gemini-test", "key_env": "GEMINI_TEST_KEY"},
+}
+
+
+@contextlib.asynccontextmanager
+async def served_by(provider: str, **plan: Any) -> AsyncIterator[tuple[Any, str]]:
+    """A server that speaks the batches of a provider, and its base URL."""
+    if provider != "gemini":
+        async with serving(said, **plan) as pair:
+            yield pair
+        return
+    server = GeminiServer(said)
+    server.batches.plan = FaultPlan(**plan)
+    server.batches.refill()
+    try:
+        yield server, await server.http.start() + "/v1beta"
+    finally:
+        await server.http.stop()
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_TEST_KEY", KEY)
+
+
+async def killed(provider: str, folder: Path, step: int) -> bool:
     """Whether there is such a step; asserts that the run that follows has all answers and that each was paid for once."""
     death = Death(step)
-    async with serving(said) as (server, url):
-        async with asking(url, folder) as chat:
+    async with served_by(provider) as (server, url):
+        async with asking(url, folder, **PROVIDERS[provider]) as chat:
             death.over(chat)
             work = asyncio.create_task(all_of(chat, 7))
             came = asyncio.create_task(death.came.wait())
@@ -144,31 +175,64 @@ async def killed(folder: Path, step: int) -> bool:
             for task in (work, came):
                 task.cancel()
             await asyncio.gather(work, came, return_exceptions=True)
-        async with asking(url, folder) as chat:
+        async with asking(url, folder, **PROVIDERS[provider]) as chat:
             assert texts(await all_of(chat, 7)) == EXPECTED
         assert once(server), (step, server.statistics())
         assert server.batches.made == 1, step
     return death.came.is_set()
 
 
-def test_a_process_that_ends_at_any_step_of_a_batch_pays_for_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("provider", "steps"), [("openai_compatible", 30), ("anthropic", 26), ("gemini", 26)])
+def test_a_process_that_ends_at_any_step_of_a_batch_pays_for_nothing_twice(tmp_path: Path, provider: str, steps: int) -> None:
     step = 0
-    while run(killed(tmp_path / str(step), step)):
+    while run(killed(provider, tmp_path / str(step), step)):
         step += 1
-    assert step >= 30, "questions, records, upload, batch, looks, answers and journal, each before and after"
+    assert step >= steps, "questions, records, upload, batch, looks, answers and journal, each before and after"
 
 
 @pytest.mark.parametrize(
     ("fault", "batches"), [("submit_429", 1), ("submit_lost", 1), ("expired", 2), ("half_failed", 2), ("answers_lost", 2)]
 )
-def test_a_fault_of_the_server_costs_another_batch_at_most_and_no_answer(tmp_path: Path, fault: str, batches: int) -> None:
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_fault_of_the_server_costs_another_batch_at_most_and_no_answer(
+    tmp_path: Path, provider: str, fault: str, batches: int
+) -> None:
     async def main() -> None:
-        async with serving(said, batch_faults={fault: 1}) as (server, url):
-            async with asking(url, tmp_path) as chat:
+        async with served_by(provider, batch_faults={fault: 1}) as (server, url):
+            async with asking(url, tmp_path, **PROVIDERS[provider]) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
             assert server.batches.made == batches
-            if fault != "answers_lost":  # what is paid for and gone has to be paid for again
+            lost = {"answers_lost", "expired"} if provider == "gemini" else {"answers_lost"}
+            if fault not in lost:  # what is paid for and gone has to be paid for again
                 assert once(server)
+
+    run(main())
+
+
+def test_batches_without_names_that_are_mixed_up_are_told_apart_by_their_answers(tmp_path: Path) -> None:
+    """Two models, as many questions for each, and neither submission was answered: each may take the other's batch for its."""
+
+    async def main() -> None:
+        async with serving(said, batch_faults={"submit_lost": 2}) as (server, url):
+            server.names = ("one", "two")
+            named = [{"provider": "anthropic", "model": name} for name in server.names]
+            async with asking(url, tmp_path, **named[0]) as one, asking(url, tmp_path, **named[1]) as two:
+                first, second = await asyncio.gather(all_of(one, 7), all_of(two, 7))
+            assert texts(first) == texts(second) == EXPECTED
+            given = server.statistics()
+            assert (given["answered"], given["distinct"], server.batches.made) == (14, 14, 2)
+            ids = {record.model: record.batch_id for record in batches_below(tmp_path / "chat")}
+            assert len(set(ids.values())) == 2
+
+    run(main())
+
+
+def test_a_batch_that_a_provider_refuses_ends_the_run_with_its_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served_by("gemini", batch_faults={"refused": 1}) as (_, url):
+            async with asking(url, tmp_path, **PROVIDERS["gemini"]) as chat:
+                answers = await all_of(chat, 7)
+            assert all(isinstance(answer, EndpointDown) and "the batch is not valid" in str(answer) for answer in answers)
 
     run(main())
 
@@ -237,10 +301,9 @@ def test_a_batch_never_holds_more_than_its_limits(tmp_path: Path, limit: dict[st
             async with asking(url, tmp_path, batch=limit) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
             assert server.batches.made == batches
-            for name, data in server.batches.files.items():
-                if name in {batch["input_file_id"] for batch in server.batches.batches.values()}:
-                    assert len(data.splitlines()) <= limit.get("most_requests", 7)
-                    assert len(data) <= limit.get("most_bytes", 10_000)
+            for data in server.files.questions():
+                assert len(data.splitlines()) <= limit.get("most_requests", 7)
+                assert len(data) <= limit.get("most_bytes", 10_000)
 
     run(main())
 
@@ -266,7 +329,7 @@ def test_what_is_under_way_is_left_running_by_a_stop_and_taken_up_by_the_next_st
                     await asyncio.sleep(0.01)
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
-            assert server.batches.batches["batch_0"]["status"] == "in_progress"
+            assert not server.batches.kept["batch_0"].ended
             now = 3601.0
             async with asking(url, tmp_path) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
@@ -323,12 +386,11 @@ def test_a_field_that_the_server_refuses_is_learnt_from_a_batch(tmp_path: Path) 
 
             async def strict(path: str, body: bytes) -> Any:
                 if b'"max_tokens"' in body:
-                    from millrace.llm.mock_server.batches import _error
-
-                    return _error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+                    told = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+                    return Outgoing(400, orjson.dumps({"error": {"message": told}}))
                 return await answer(path, body)
 
-            server.batches._answer = strict
+            server.batches.answer = strict
             async with asking(url, tmp_path) as chat:
                 assert texts(await all_of(chat, 7)) == EXPECTED
             assert server.batches.made == 2
@@ -339,11 +401,7 @@ def test_a_field_that_the_server_refuses_is_learnt_from_a_batch(tmp_path: Path) 
 def test_a_server_without_batches_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(said) as (server, url):
-
-            async def nothing(incoming: Any) -> None:
-                return None
-
-            server.batches.handle = nothing  # type: ignore[method-assign]
+            server.of_batches.clear()
             async with asking(url, tmp_path) as chat:
                 (answer,) = await all_of(chat, 1)
                 assert isinstance(answer, RunFailed)

@@ -144,7 +144,7 @@ def test_a_kill_at_the_worst_moment_of_each_batch_pays_for_nothing_twice(tmp_pat
         named(server)
         run, config = run_folder(tmp_path / "run"), tmp_path / "config.json"
         config.write_text(config_of(photos, url).model_dump_json())
-        handle, process, taken = server.batches.handle, None, set[str]()
+        handle, process, taken = server.files.handle, None, set[str]()
         there = threading.Event()
 
         async def kills(incoming: Incoming) -> Outgoing | None:
@@ -159,7 +159,7 @@ def test_a_kill_at_the_worst_moment_of_each_batch_pays_for_nothing_twice(tmp_pat
                     os.kill(process.pid, signal.SIGKILL)
             return answer
 
-        server.batches.handle = kills  # type: ignore[method-assign]
+        server.of_batches = [kills]
         kills_seen = 0
         while True:
             there.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -54,8 +55,10 @@ class BatchApi(Protocol):
         """A question in the form in which a batch holds it, without an end of line."""
         ...
 
-    async def find(self, record: BatchRecord) -> RemoteBatch | None:
-        """The batch that was submitted from `record`, where the provider has one; whoever submitted it."""
+    async def find(self, record: BatchRecord, others: AbstractSet[str]) -> RemoteBatch | None:
+        """The batch that was submitted from `record`, where the provider has one; whoever submitted it. `others` are the ids of
+        batches that are known to be others.
+        """
         ...
 
     async def submit(self, record: BatchRecord, lines: Sequence[bytes]) -> RemoteBatch:
@@ -66,7 +69,7 @@ class BatchApi(Protocol):
         """How it is now."""
         ...
 
-    async def answers(self, batch: RemoteBatch) -> list[BatchAnswer]:
+    async def answers(self, batch: RemoteBatch, record: BatchRecord) -> list[BatchAnswer]:
         """What an ended batch holds.
 
         Raises:

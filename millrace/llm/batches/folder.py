@@ -111,6 +111,15 @@ class BatchFolder:
         write_atomic(self.path / f"{record.name}.json", orjson.dumps(msgspec.to_builtins(record)))
         return record
 
+    def others(self, record: BatchRecord) -> set[str]:
+        """The ids of all batches of the run that are known not to be `record`."""
+        known = {*record.not_it}
+        for folder in self.path.parent.iterdir():
+            for other in BatchFolder(folder).records() if folder.is_dir() and folder != self.path else self.records():
+                if other.name != record.name and other.batch_id:
+                    known.add(other.batch_id)
+        return known
+
     def write_questions(self, name: str, lines: Iterable[bytes]) -> None:
         """Write down what is going to be handed in."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import orjson
@@ -47,7 +48,7 @@ class OpenAIBatches:
         """One line of the file of questions."""
         return b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}' % (key.encode(), self._url.encode(), body)
 
-    async def find(self, record: BatchRecord) -> RemoteBatch | None:
+    async def find(self, record: BatchRecord, others: AbstractSet[str]) -> RemoteBatch | None:
         """By its name in the list of batches."""
         after = ""
         for _ in range(PAGES):
@@ -90,7 +91,7 @@ class OpenAIBatches:
         """How it is now."""
         return _remote(await self._http.get(f"/batches/{batch_id}"))
 
-    async def answers(self, batch: RemoteBatch) -> list[BatchAnswer]:
+    async def answers(self, batch: RemoteBatch, record: BatchRecord) -> list[BatchAnswer]:
         """Both files of it: what was answered and what was not."""
         found: list[BatchAnswer] = []
         for field in ("output_file_id", "error_file_id"):

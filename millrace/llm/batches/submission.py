@@ -75,10 +75,11 @@ class Submission:
             EndpointDown: the provider cannot be reached, or refuses the key. RunFailed: it has no batches.
         """
         until = self._clock() + self._give_up_after_s
-        while record.status in {"planned", "submitting"}:
-            record = await self._submitted(record, until)
-        if record.status == "submitted":
-            record = await self._collected(record)
+        while record.status != "collected":
+            if record.status == "submitted":
+                record = await self._collected(record)
+            else:
+                record = await self._submitted(record, until)
         self._folder.drop_questions(record.name)
         return record
 
@@ -87,7 +88,7 @@ class Submission:
         if unsure:
             await self._sleep(SETTLE_S)
         try:
-            there = await self._patiently(lambda: self._api.find(record))
+            there = await self._patiently(lambda: self._api.find(record, self._folder.others(record)))
         except AttemptFailed as error:
             raise EndpointDown(f"batches cannot be looked up ({error.detail}); repair it and run again") from error
         if there is None:
@@ -123,11 +124,15 @@ class Submission:
             if there.passing:
                 log.warning("batch %s is not taken yet: %s", record.name[:12], there.detail)
                 await self._sleep(PASSING_S)
-            answers = await self._patiently(lambda: self._api.answers(there))
+            answers = await self._patiently(lambda: self._api.answers(there, record))
         except AttemptFailed as error:  # the provider does not know the batch or its answers any more
             return self._written_off(record, "lost", error.detail, 0)
         except AnswersLost as error:
             return self._written_off(record, "lost", str(error), 0)
+        if answers and not {answer.id for answer in answers} & set(record.requests):
+            log.warning("batch %s: %s holds other questions; it is looked for again", record.name[:12], batch_id)
+            not_it = (*record.not_it, batch_id)
+            return self._folder.write(msgspec.structs.replace(record, status="submitting", batch_id="", not_it=not_it))
         answered = self._folder.write_answers(record, answers)
         return self._written_off(record, there.end, there.detail, answered, passing=there.passing)
 

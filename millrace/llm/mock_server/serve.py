@@ -5,9 +5,9 @@ To rehearse a run without paying, and to test without mocks:
     python -m millrace.llm.mock_server --port 8000 --latency-ms 200 --fault 500=0.05 --fault 429=0.05
     python -m millrace.llm.mock_server --provider my_package.my_module:make_model     # a function that returns a ChatModel
 
-It speaks OpenAI's chat completions, responses, files and batches, Azure's paths to the first, and Anthropic's messages (providers
-`openai_compatible`, `openai_responses`, `azure_openai`, `anthropic`). `GET /v1/models` lists the model, `GET /stats` says what
-was asked and answered (and what was answered twice).
+It speaks OpenAI's chat completions, responses, files and batches, Azure's paths to the first, and Anthropic's messages and their
+batches (providers `openai_compatible`, `openai_responses`, `azure_openai`, `anthropic`). `GET /v1/models` lists the model, `GET
+/stats` says what was asked and answered (and what was answered twice).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -29,9 +29,11 @@ from millrace.config import parse_config
 from millrace.errors import ItemFailed, MillraceError, UsageError
 from millrace.llm import ChatModel, Reply
 from millrace.llm.mock_server.apis import Api, api_at
-from millrace.llm.mock_server.batches import MockBatches
+from millrace.llm.mock_server.batch_keeping import BatchKeeping
+from millrace.llm.mock_server.batches import FileBatches
 from millrace.llm.mock_server.faults import BATCH_FAULTS, FAULTS, FaultPlan, Misfortune
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
+from millrace.llm.mock_server.message_batches import MessageBatches
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
 from millrace.llm.trial import is_trial
 
@@ -62,7 +64,12 @@ class LocalServer:
         self.in_flight = 0
         self.most_in_flight = 0
         self._key = key
-        self.batches = MockBatches(plan, self._of_a_batch)
+        self.batches = BatchKeeping(plan, self._of_a_batch)
+        self.files = FileBatches(self.batches)
+        self.of_batches: list[Callable[[Incoming], Awaitable[Outgoing | None]]] = [
+            self.files.handle,
+            MessageBatches(self.batches).handle,
+        ]
 
     async def start(self) -> str:
         """Listen; returns the base URL for clients, `http://HOST:PORT/v1`."""
@@ -101,9 +108,9 @@ class LocalServer:
             return Outgoing(
                 200, orjson.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in self.names]})
             )
-        of_batches = await self.batches.handle(incoming._replace(path=incoming.path.rstrip("/")))
-        if of_batches is not None:
-            return of_batches
+        for handle in self.of_batches:
+            if (of_batches := await handle(incoming)) is not None:
+                return of_batches
         api = api_at(path)
         if api is None:
             return _error(404, f"there is no {path} here; chat requests go to /v1/chat/completions", "not_found")
