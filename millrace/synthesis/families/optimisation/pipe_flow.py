@@ -26,7 +26,11 @@ def draw(rng: random.Random, level: int) -> Problem:
         if len(found) < pipes:
             continue
         chosen = sorted(rng.sample(sorted(found.values()), pipes))
-        problem = {"places": places, "pipes": [[a, b, rng.randint(3, 30)] for a, b in chosen], "told": rng.randrange(2)}
+        problem: dict[str, Any] = {
+            "places": places,
+            "pipes": [[a, b, rng.randint(3, 30)] for a, b in chosen],
+            "told": rng.randrange(2),
+        }
         ends = [sum(c for a, _, c in problem["pipes"] if a == 0), sum(c for _, b, c in problem["pipes"] if b == places - 1)]
         if 0 < solve(problem) < min(ends) or (level == 1 and solve(problem) > 0):
             return problem
