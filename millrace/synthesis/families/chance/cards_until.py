@@ -13,15 +13,15 @@ ANSWER_TYPE = "fraction"
 TOPIC = r"expected|expectation|waiting|期望|等待|平均次数"
 DIAL = "the states that a draw can lead to"
 
-SIZES = {1: (2, 6, 1), 2: (2, 10, 1), 3: (3, 14, 2), 4: (4, 20, 3), 5: (5, 30, 4)}
+SIZES = {1: (2, 9, 1), 2: (2, 20, 1), 3: (3, 26, 2), 4: (3, 36, 3), 5: (4, 52, 4)}
 """Level → winning tickets at least, all tickets about, how many winners are waited for at most."""
 
 
 def draw(rng: random.Random, level: int) -> Problem:
     """Tickets in a box, and what is counted."""
     low, about, most = SIZES[level]
-    tickets = rng.randint(about, about + about // 2)
-    winning = rng.randint(low, low + 2)
+    tickets = rng.randint(about, 2 * about)
+    winning = rng.randint(low, low + 4)
     return {
         "tickets": tickets,
         "winning": winning,

@@ -13,9 +13,9 @@ ANSWER_TYPE = "integer"
 TOPIC = r"spanning tree|connected|graph|road|连通|生成树|图论|道路"
 DIAL = "the choices of roads"
 
-SIZES = {1: (4, 5), 2: (5, 7), 3: (6, 9), 4: (7, 11), 5: (8, 13)}
+SIZES = {1: (5, 7), 2: (6, 9), 3: (7, 11), 4: (8, 13), 5: (9, 14)}
 """Level → villages, roads."""
-PLACES = "ABCDEFGH"
+PLACES = "ABCDEFGHI"
 
 
 def draw(rng: random.Random, level: int) -> Problem:

@@ -11,7 +11,7 @@ ANSWER_TYPE = "integer"
 TOPIC = r"tiling|domino|铺砖|骨牌|铺设"
 DIAL = "the squares of the floor"
 
-SIZES = {1: (2, 6, 0), 2: (3, 6, 0), 3: (4, 6, 2), 4: (4, 8, 2), 5: (5, 8, 2)}
+SIZES = {1: (2, 8, 2), 2: (3, 7, 2), 3: (4, 7, 2), 4: (4, 9, 2), 5: (5, 9, 2)}
 """Level → rows, columns about, squares that are taken."""
 
 
@@ -19,10 +19,8 @@ def draw(rng: random.Random, level: int) -> Problem:
     """A floor with pillars, as many on squares of either colour, that can be covered in more than three ways."""
     rows, about, taken = SIZES[level]
     while True:
-        columns = rng.randint(about - 1, about + 1) if level > 2 else rng.randint(about - 1, about + 3)
-        if level == 2:
-            columns += columns % 2
-        pillars = taken + (rows * columns % 2) if taken else rng.choice([0, 2]) * (level > 1) or 2 * (rng.random() < 0.6)
+        columns = rng.randint(about - 1, about + (1 if level > 2 else 3))
+        pillars = taken + rows * columns % 2
         squares = [[row, column] for row in range(rows) for column in range(columns)]
         problem = {"rows": rows, "columns": columns, "pillars": sorted(rng.sample(squares, pillars))}
         if (rows * columns - pillars) % 2 == 0 and solve(problem) > 3:

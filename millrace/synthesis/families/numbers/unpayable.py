@@ -14,7 +14,7 @@ ANSWER_TYPE = "integer"
 TOPIC = r"frobenius|cannot be (?:made|paid)|largest number that|不能表示|凑不出|最大的数"
 DIAL = "the largest number itself"
 
-SIZES = {1: (3, 9, 2), 2: (6, 15, 2), 3: (12, 32, 3), 4: (15, 34, 2), 5: (25, 60, 2)}
+SIZES = {1: (4, 20, 3), 2: (6, 40, 3), 3: (12, 60, 3), 4: (15, 90, 3), 5: (25, 120, 3)}
 """Level → the smallest and largest box, how many kinds."""
 BOUNDS = {1: (5, 40), 2: (41, 110), 3: (111, 260), 4: (261, 700), 5: (701, 2500)}
 """Level → between which numbers the answer lies."""
