@@ -114,7 +114,7 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
 
 
 def stage_times(log: Path) -> tuple[float | None, float | None]:
-    """When the first stage of a run began, and when its flow run ended, in seconds since the epoch. None: the log does not say."""
+    """When the first stage of a run began, and when its flow run ended, in seconds since the epoch. None: not in the log."""
     begun = ended = None
     for line in log.read_text(encoding="utf-8").splitlines():
         if "Beginning subflow run" in line and begun is None:
