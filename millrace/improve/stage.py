@@ -79,7 +79,7 @@ class Improve(Stage):
 
         format_name = format_of(settings.trainer)
         drawn = draw_all(settings, split.pool)
-        jobs = jobs_of(settings, probing["baseline"], folder, format_name)
+        jobs = jobs_of(settings, probing, folder, format_name)
         used = [*(one.item for records in drawn.values() for one in records), *split.tuning]
         rows, sets = rows_by_file(used), folder / "sets"
         with run.progress.stage("copying images", len(rows), "files") as bar:

@@ -22,8 +22,8 @@ from millrace.run.journal import write_atomic
 IMAGES = "images"
 
 
-def jobs_of(settings: ImproveSettings, base: Mapping[str, Any], folder: Path, format_name: str) -> list[TrainingJob]:
-    """All trainings, seed by seed, so that the first that end are one of each arm."""
+def jobs_of(settings: ImproveSettings, probing: Mapping[str, Any], folder: Path, format_name: str) -> list[TrainingJob]:
+    """All trainings, seed by seed, so that the first that end are one of each arm. `probing`: the settings of the run's."""
     file = open_format(format_name).FILE
     return [
         TrainingJob(
@@ -33,12 +33,13 @@ def jobs_of(settings: ImproveSettings, base: Mapping[str, Any], folder: Path, fo
             steps=settings.steps,
             images_per_step=settings.images_per_step,
             records_per_image=settings.records_per_image,
-            base=dict(base),
+            base=dict(probing["baseline"]),
             folder=str(folder / "trainings" / f"{arm_name(arm)}-{number}"),
             dataset=str(folder / "trainings" / f"{arm_name(arm)}-{number}" / file),
             tuning=str(folder / "sets" / f"tuning-{file}"),
             images=str(folder / "sets"),
             result=str(folder / "trainings" / f"{arm_name(arm)}-{number}" / "model"),
+            claims=str(probing["claims"]),
         )
         for number in range(settings.seeds)
         for arm in (*settings.arms, *(name_of(arm, size) for arm, size in sizes_asked(settings)))

@@ -75,6 +75,11 @@ class Definition:
         """The parts of a run's folder that this flow answers for."""
         return {stage.section: stage.config for stage in self.stages(config)}
 
+    def task_modules(self, config: BaseModel) -> list[str]:
+        """The modules of the Prefect tasks that its stages map: of `millrace.qa.…` it is `tasks.qa`."""
+        domains = [type(stage).__module__.split(".") for stage in self.stages(config)]
+        return [f"{self.tasks}.{path[1]}" for path in domains if path[0] == "millrace"]
+
     def plan(self, config: BaseModel, run_dir: Path) -> list[str]:
         """What `--dry-run` prints; touches nothing."""
         forecast = Forecast()
@@ -199,7 +204,7 @@ def prefect_flow(definition: Definition, folder: RunFolder | None = None, begun:
     from millrace.orchestration.run_name import run_name
 
     def body(config: Any, settings: Any, advanced: Any, run_dir: Path) -> Mapping[str, Any]:
-        config = form.settled(definition.config, config, settings, advanced)
+        config = form.settled(definition.name, definition.config, config, settings, advanced)
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(_held(definition, config, run_dir, folder))
             if folder is None:  # the command line logs there already

@@ -51,7 +51,7 @@ class _Tabs:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A drop-down of names, a file, and the whole."""
         names = [DEFAULTS, *(name for name in shipped_configs(self.flow) if name != DEFAULTS)]
-        whole = {"title": "every setting", "allOf": [dict(handler(core))]}
+        whole = {**handler.resolve_ref_schema(handler(core)), "title": "every setting"}
         return {
             "anyOf": [
                 {"title": "ready settings", "type": "string", "enum": names},
@@ -111,14 +111,25 @@ class _Few(Settings):
         return reference
 
 
-def settled(model: type[BaseModel], config: Any, settings: BaseModel | None, advanced: Mapping[str, Any]) -> BaseModel:
+def settled(
+    flow: str, model: type[BaseModel], config: Any, settings: BaseModel | Mapping[str, Any] | None, advanced: Mapping[str, Any]
+) -> BaseModel:
     """The settings of a run: `config` with what `settings` and then `advanced` change.
 
+    Args:
+        flow: its name.
+        model: its settings.
+        config: what `config_type` reads, read or not: Prefect does not read the default of a parameter that nobody gave.
+        settings: of `settings_type`, or none.
+        advanced: a part of a config file.
+
     Raises:
-        UsageError: what they change is none of this flow's settings, or has a value that it may not have.
+        UsageError: there is no such config; what they change is none of this flow's settings, or may not have that value.
     """
-    assert isinstance(config, model)
-    given = settings.model_dump(mode="json", exclude_none=True) if settings is not None else {}
+    config = read_config(flow, model, config)
+    if not isinstance(config, model):
+        config = parse_config(model, config, where="the form")
+    given = settings.model_dump(mode="json", exclude_none=True) if isinstance(settings, BaseModel) else dict(settings or {})
     changes = [_nested(name.split(LEVEL), value) for name, value in given.items()] + [dict(advanced)]
     if not any(changes):
         return config

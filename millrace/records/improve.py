@@ -26,7 +26,7 @@ class PoolItem(msgspec.Struct, frozen=True, kw_only=True):
     correct: dict[str, str]
     """The best answer by slot; empty when it is right to abstain."""
     accepted: dict[str, tuple[str, ...]]
-    """Every right answer by slot."""
+    """By slot: every right answer, or, of a number that need not be met exactly, the lowest and the highest that are right."""
     failed: bool
     """Whether the base got it wrong."""
     factors: tuple[str, ...]
@@ -47,6 +47,7 @@ class TrainingRecord(Record, frozen=True, kw_only=True):
     answerable: bool
     correct: dict[str, str]
     accepted: dict[str, tuple[str, ...]]
+    """By slot: every right answer, or, of a number that need not be met exactly, the lowest and the highest that are right."""
     answers_of: str
     """The record whose answers these are: another one only where an arm shuffles."""
 
@@ -173,6 +174,8 @@ class TrainingJob(Record, frozen=True, kw_only=True):
     """The folder that images are named from."""
     result: str
     """Where the trained model goes: not there yet."""
+    claims: str | UnsetType = UNSET
+    """The run's claim set: a name or a path. Not there in jobs of no run."""
 
     @property
     def name(self) -> str:
@@ -193,6 +196,34 @@ class FineTuning(Record, frozen=True, kw_only=True):
     """Weight of the divergence from the model before; 0: none."""
     blend: float
     """How far the result lies between the weights before (0) and after (1)."""
+
+
+class ChatTraining(Record, frozen=True, kw_only=True):
+    """`chat_training.json`: what the program of the trainer `huggingface` does. Source: the job, and the trainer's settings."""
+
+    SCHEMA: ClassVar[str] = "millrace.chat_fine_tuning/1"
+
+    job: TrainingJob
+    method: Literal["lora", "full"]
+    rate: float
+    """The learning rate at the top."""
+    warm_up: float
+    """Share of the steps in which it rises, 0 to 1."""
+    weight_decay: float
+    clip: float
+    """Longest gradient, 2-norm."""
+    lora_rank: int
+    lora_alpha: int
+    lora_dropout: float
+    """0 to 1."""
+    lora_targets: tuple[str, ...]
+    """Names of layers; empty: all of the language model."""
+    frozen: tuple[str, ...]
+    """Pieces of names of weights that stay as they are."""
+    records_per_pass: int
+    dtype: Literal["auto", "float32", "bfloat16"]
+    save_memory: bool
+    sharded: bool
 
 
 class Trained(Record, frozen=True, kw_only=True):

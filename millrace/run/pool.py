@@ -24,6 +24,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import MappingProxyType
 from typing import Any
 
 from millrace.errors import RunFailed
@@ -112,7 +113,7 @@ class WorkerPool:
 
 class _Worker:
     def __init__(self, module: str) -> None:
-        _start_fork_server(module)
+        start_fork_server([module])
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, dict(os.environ) | ONE_THREAD), name="shards")
@@ -147,16 +148,22 @@ class _Worker:
 _starting = threading.Lock()
 
 
-def _start_fork_server(module: str) -> None:
-    """Start what workers are forked from, unless it runs; `module` is imported there, and what this process has of Millrace."""
+def start_fork_server(preload: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Start what workers are forked from, unless it runs.
+
+    Args:
+        preload: modules to be imported there once instead of in each worker; beside them what this process has of Millrace.
+        environment: variables of it and its workers beside ours.
+    """
     with _starting:
         if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
             known = [name for name in sys.modules if name.startswith("millrace.")]
-            multiprocessing.get_context("forkserver").set_forkserver_preload([*known, module])
-        own = {name: os.environ.get(name) for name in ALONE}
+            multiprocessing.get_context("forkserver").set_forkserver_preload([*preload, *known])
+        changed = ALONE | dict(environment)
+        own = {name: os.environ.get(name) for name in changed}
         resource_tracker.ensure_running()  # when it starts it unblocks SIGINT in the thread that needed it first
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        os.environ.update(ALONE)
+        os.environ.update(changed)
         try:
             forkserver.ensure_running()
         finally:

@@ -24,6 +24,7 @@ from millrace.training.judgement import RESUMABLE
 from millrace.training.machine import cool_down, describe, governor, load_now, load_of_others
 from millrace.training.meter import EnergyMeter
 from millrace.training.results.attempt_files import all_attempts, attempts_of, final_attempts, save_attempt
+from millrace.training.results.colocation_card import colocation_cards
 from millrace.training.results.earlier_results import earlier_sets
 from millrace.training.results.table_files import write_tables
 from millrace.training.results.tables import figure, seconds
@@ -118,6 +119,7 @@ class Campaign:
             attempts=len(attempts),
             failures=dict(Counter(str(record.failure) for record in failed)),
             notes=self.plan.notes,
+            colocation=colocation_cards(final),
         )
         if len(failed) > self.config.max_failure_rate * len(planned):
             first = failed[0]

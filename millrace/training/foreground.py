@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -26,7 +27,7 @@ from millrace.training.experiments import PlannedRun
 from millrace.training.judgement import Verdict, judge
 from millrace.training.launch import check_free_memory, containment_of, environment_for, keep_command, limits_for
 from millrace.training.machine import free_memory_bytes, load_now, load_of_others, run_delay_s
-from millrace.training.meter import EnergyMeter, attribute, estimate, total
+from millrace.training.meter import EnergyMeter, Snapshot, attribute, estimate, total
 from millrace.training.observation import Observation
 from millrace.training.programs import build_command
 from millrace.training.results.attempt_files import new_record
@@ -107,19 +108,30 @@ def _measure_alone(beside: Backgrounds, config: TrainingConfig, meter: EnergyMet
     seconds = config.colocation.background_alone_s
     if not seconds:
         return None
-    began, cpu, before = clock.now(), beside.cpu_s(), meter.snapshot()
-    time.sleep(seconds)
+    began, cpu, seen = clock.now(), beside.cpu_s(), [meter.snapshot()]
+    for _ in range(ALONE_PARTS):
+        time.sleep(seconds / ALONE_PARTS)
+        seen.append(meter.snapshot())
     beside.check()
     window = clock.now() - began
     samples = beside.samples_between(began, began + window)
-    joules = total(meter.between(before, meter.snapshot())).get("measured")
+    joules = total(meter.between(seen[0], seen[-1])).get("measured")
+    watts = [_watts(meter, *ends) for ends in itertools.pairwise(seen)]
+    whole = [watt for watt in watts if watt is not None]
     return BackgroundsAlone(
         window_s=window,
         samples_per_s=samples / window if samples is not None else None,
         samples_per_s_parts=_parts(beside, began, window),
         cpu_per_s=(beside.cpu_s() - cpu) / window,
         watts=joules / window if joules is not None else None,
+        watts_parts=whole if len(whole) == len(watts) else None,
     )
+
+
+def _watts(meter: EnergyMeter, start: Snapshot, end: Snapshot) -> float | None:
+    """Of all measured domains together between two snapshots; None: unknown."""
+    joules = total(meter.between(start, end)).get("measured")
+    return joules / (end.at - start.at) if joules is not None and end.at > start.at else None
 
 
 ALONE_PARTS = 5

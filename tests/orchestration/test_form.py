@@ -20,13 +20,23 @@ def settled_by(flow: str, **parameters: Any) -> Any:
     prefect_flow = getattr(importlib.import_module(f"flows.{flow}"), flow)
     given = {"config": "default", "settings": {}, "advanced": {}, "run_dir": "runs/x", **parameters}
     read = prefect_flow.validate_parameters(given)
-    return settled(prefect_flow.definition.config, read["config"], read["settings"], read["advanced"])
+    return settled(
+        prefect_flow.definition.name, prefect_flow.definition.config, read["config"], read["settings"], read["advanced"]
+    )
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_form_that_was_not_touched_runs_the_defaults(flow):
     made = settled_by(flow)
     assert fingerprint_of(made) == fingerprint_of(type(made)())
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_run_that_is_given_no_parameters_runs_the_defaults(flow):
+    prefect_flow = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    read = prefect_flow.validate_parameters({})
+    made = settled(flow, prefect_flow.definition.config, read["config"], read["settings"], read["advanced"])
+    assert fingerprint_of(made) == fingerprint_of(prefect_flow.definition.config())
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -274,7 +274,8 @@ def test_windows_alternate_and_the_overlap_is_what_the_windows_say(make_config, 
         "mode": "parallel",
         "backgrounds": [background("forever")],
     }
-    (record,) = run_all(make_config(job), tmp_path / "run")
+    config = make_config(job, energy={"idle_s": 0, "providers": []})
+    (record,) = run_all(config, tmp_path / "run")
     assert record["ok"], record["failure_detail"]
     loads = [epoch["load"] for epoch in record["epochs"]]
     assert loads[0] == "warm_up"
@@ -290,8 +291,18 @@ def test_windows_alternate_and_the_overlap_is_what_the_windows_say(make_config, 
     assert one["epochs"] == sum(json.loads(line)["event"] == "epoch" for line in events)
     assert [change["level"] for change in record["load_changes"]][:2] == [0.0, 1.0]
     assert record["comparison"]["metric_difference"]["score"]["blocks"] <= 2
-    page = render(report_data("", "", tmp_path / "run", []))
+    data = report_data("", "", tmp_path / "run", [])
+    page = render(data)
     assert "shared − solo" in page
+    (card,) = data.colocation
+    assert card.windows == loads
+    assert card.slowdown.pairs == record["comparison"]["slowdown"]["pairs"]
+    assert (card.shared_j.estimate, card.shares, card.foreground_between_j) == (None, [], None)
+    assert card.reason == "no energy was measured: no source was asked for"
+    assert "Colocation card" in page
+    assert card.reason in page
+    with open_campaign(config, tmp_path / "run") as campaign:
+        assert campaign.summary().colocation == [card]
 
 
 def test_a_lost_required_background_makes_the_run_invalid_and_says_which(make_config, tmp_path):

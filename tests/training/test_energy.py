@@ -17,28 +17,7 @@ from millrace.training.energy import Domain, Unavailable, codecarbon, nvml, rapl
 from millrace.training.machine import Load, cool_down, governor, load_of_others
 from millrace.training.meter import EnergyMeter, attribute, estimate, total
 from millrace.training.settings import CoolDown, EnergySettings
-
-
-class Powercap:
-    """A powercap folder of our own."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-
-    def zone(self, folder: str, name: str, microjoules: int, whole: int = 262_143_328_850) -> Path:
-        place = self.root / folder
-        place.mkdir()
-        (place / "name").write_text(name + "\n")
-        (place / "max_energy_range_uj").write_text(f"{whole}\n")
-        self.set(folder, microjoules)
-        return place
-
-    def set(self, folder: str, microjoules: int) -> None:
-        (self.root / folder / "energy_uj").write_text(f"{microjoules}\n")
-
-    def settings(self, *providers: str) -> EnergySettings:
-        return EnergySettings(providers=list(providers or ["rapl"]), powercap=self.root)
+from tests.training.powercap import Powercap
 
 
 @pytest.fixture

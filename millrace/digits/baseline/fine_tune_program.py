@@ -13,7 +13,7 @@ import copy
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +29,7 @@ from millrace.digits.baseline.inputs import number_words, open_text, shrink
 from millrace.digits.baseline.trained_folder import Card, load_trained, save_trained
 from millrace.digits.claim_vocabulary import ANSWERS, SLOT_KINDS, answer_index, question_words
 from millrace.errors import InputError, MillraceError
+from millrace.improve.steps import images_of_steps
 from millrace.records.improve import FineTuning, TrainingJob, TrainingRecord
 from millrace.run.journal import read_record, read_records
 
@@ -126,11 +127,13 @@ def write_book(records: Sequence[TrainingRecord], images: Path, words: Sequence[
 
 
 def right_answers(record: TrainingRecord, slot: str) -> tuple[int, ...]:
-    """Places in `ANSWERS` of what is right for one slot."""
+    """Places in `ANSWERS` of what is right for one slot: of a share the step nearest to it, for the accepted ones are the ends of
+    what a judge lets pass."""
     if not record.answerable:
         return (ABSTAIN,)
     kind = SLOT_KINDS.get(slot, "")
-    found = [answer_index(kind, value) for value in record.accepted.get(slot, ())]
+    right = record.accepted.get(slot, ()) if kind != "percent" else (record.correct[slot],)
+    found = [answer_index(kind, value) for value in right]
     places = tuple(place for place in found if place is not None)
     if not places:
         raise InputError(f"the record {record.id} has no answer for {slot} that the embedded baseline knows")
@@ -157,7 +160,7 @@ def fine_tune(model: SceneModel, book: Book, job: TrainingJob, cycle: Cycle) -> 
     optimizer = torch.optim.AdamW(model.parameters(), lr=cycle.rate, weight_decay=cycle.weight_decay)
     rates = OneCycleLR(optimizer, cycle.rate, total_steps=max(job.steps, 10), pct_start=0.2)  # of 5 steps a fifth is none
     questions_of = [torch.nonzero(book.image_Q == place)[:, 0] for place in range(len(book.pixels_SHWC))]
-    for step, chosen in enumerate(batches(len(book.pixels_SHWC), job)):
+    for step, chosen in enumerate(images_of_steps(len(book.pixels_SHWC), job)):
         rows = torch.cat([questions_of[place] for place in chosen])
         inside = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(questions_of[i]) for i in chosen]))
         asked = book.pixels_SHWC[list(chosen)], inside, book.words_QT[rows]
@@ -199,19 +202,6 @@ def answers(model: SceneModel, pixels_BHWC: Tensor, image_Q: Tensor, words_QT: T
     objects_BOF = propose_objects(model.encoder(pixels_BHWC))
     logits: Tensor = model.reader(objects_BOF[image_Q], words_QT)
     return logits
-
-
-def batches(images: int, job: TrainingJob) -> Iterator[list[int]]:
-    """The images of every step: all once in an order of their own, then all again in another, without a smaller step between."""
-    import torch
-
-    generator = torch.Generator().manual_seed(job.seed % 2**63)
-    waiting: list[int] = []
-    for _ in range(job.steps):
-        while len(waiting) < job.images_per_step:
-            waiting += torch.randperm(images, generator=generator).tolist()
-        yield waiting[: job.images_per_step]
-        waiting = waiting[job.images_per_step :]
 
 
 def _print(event: dict[str, int | float]) -> None:

@@ -43,6 +43,8 @@ class Options(Settings):
     """Requests answered by one `generate`."""
     revision: str | None = None
     """The checkpoint's revision; null is the newest."""
+    gguf_file: str | None = None
+    """The GGUF file of the checkpoint to load, weights and tokenizer (needs the package gguf); null loads safetensors."""
     trust_remote_code: bool = False
     """Run code that comes with the checkpoint. Only for checkpoints you trust."""
 
@@ -191,21 +193,23 @@ class TransformersEngine:
         except ImportError as error:
             raise UsageError(f"provider huggingface needs transformers: pip install 'millrace[huggingface]' ({error})") from error
         self._torch = torch
-        self._device = _device_of(options.device, torch)
+        self.device = device_of(options.device, torch)
         known: dict[str, str | bool | None] = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+        if options.gguf_file is not None:
+            known["gguf_file"] = options.gguf_file
         dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
         try:
             config = transformers.AutoConfig.from_pretrained(name, **known)
             sees = hasattr(config, "vision_config")
             kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
-            self._processor = (transformers.AutoProcessor if sees else transformers.AutoTokenizer).from_pretrained(name, **known)
-            self._model = kind.from_pretrained(name, dtype=dtype, **known).to(self._device).eval()
+            self.processor = (transformers.AutoProcessor if sees else transformers.AutoTokenizer).from_pretrained(name, **known)
+            self.model = kind.from_pretrained(name, dtype=dtype, **known).to(self.device).eval()
         except (OSError, ValueError) as error:
             raise RunFailed(f"the model '{name}' cannot be loaded: {' '.join(str(error).split())[:400]}") from error
-        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
-        self._tokenizer.padding_side = "left"
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
 
     def generate(self, requests: Sequence[Request], images: Sequence[Sequence[bytes]]) -> list[Generated]:
         """Requests with the same sampling parameters share a `generate`."""
@@ -223,46 +227,67 @@ class TransformersEngine:
         torch = self._torch
         first = requests[0]
         longest = first.max_tokens or 512
-        inputs = self._inputs(requests, images).to(self._device)
+        inputs = self.inputs_of(requests, images).to(self.device)
         sampling: dict[str, bool | float] = {"do_sample": bool(first.temperature)}
         if first.temperature:
             sampling |= {"temperature": first.temperature, "top_p": first.top_p if first.top_p is not None else 1.0}
             torch.manual_seed(first.seed or 0)
         with torch.inference_mode():
-            out = self._model.generate(**inputs, max_new_tokens=longest, pad_token_id=self._tokenizer.pad_token_id, **sampling)
+            out = self.model.generate(**inputs, max_new_tokens=longest, pad_token_id=self.tokenizer.pad_token_id, **sampling)
         prompt_length = inputs["input_ids"].shape[1]
         return [
             self._answer(row[prompt_length:], int(mask.sum()), longest, request)
             for row, mask, request in zip(out, inputs["attention_mask"], requests, strict=True)
         ]
 
-    def _inputs(self, requests: Sequence[Request], images: Sequence[Sequence[bytes]]) -> Any:
-        chats: list[Any] = [[_chat_message(message) for message in request.messages] for request in requests]
-        template = self._processor if hasattr(self._processor, "image_processor") else self._tokenizer
-        if template is self._tokenizer:
-            chats = [[{"role": turn["role"], "content": _only_text(turn["content"])} for turn in chat] for chat in chats]
-        texts = [template.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    @property
+    def end_of_turn(self) -> str:
+        """What stands behind an answer in this model's chat template, up to the token that ends it."""
+        answer = "ANSWER"
+        chat: list[Any] = [
+            _Turn(role=role, content=[{"type": "text", "text": text}]) for role, text in (("user", "x"), ("assistant", answer))
+        ]
+        said = self._in_template(chat, add_generation_prompt=False)
+        end = said.rpartition(answer)[2].rstrip() if answer in said else ""
+        ids = self.tokenizer(end, add_special_tokens=False)["input_ids"] if end else []
+        return end if self._ends() & set(ids) else end + self.tokenizer.eos_token
+
+    def inputs_of(self, requests: Sequence[Request], images: Sequence[Sequence[bytes]]) -> Any:
+        """The requests as the model takes them, padded on the left: `input_ids` and `attention_mask` (B, T), and the pictures."""
+        chats = [[_chat_message(message) for message in request.messages] for request in requests]
+        texts = [self._in_template(chat, add_generation_prompt=True) for chat in chats]
         if any(images):
             from PIL import Image
 
             opened = [[Image.open(io.BytesIO(data)).convert("RGB") for data in one] for one in images]
-            return self._processor(text=texts, images=opened, return_tensors="pt", padding=True)
-        return self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+            return self.processor(text=texts, images=opened, return_tensors="pt", padding=True)
+        return self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+
+    def _in_template(self, chat: Sequence[_Turn], *, add_generation_prompt: bool) -> str:
+        sees = hasattr(self.processor, "image_processor")
+        turns: list[Any] = [turn if sees else {"role": turn["role"], "content": _only_text(turn["content"])} for turn in chat]
+        template = self.processor if sees else self.tokenizer
+        return str(template.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+    def _ends(self) -> set[int]:
+        """Ids of the tokens that end an answer."""
+        ends = self.model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
 
     def _answer(self, tokens: Any, prompt_tokens: int, longest: int, request: Request) -> Generated:
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends) if isinstance(ends, list) else {ends}
+        ends = self._ends()
         count = next((index for index, token in enumerate(tokens.tolist()) if token in ends), None)
         finished = count is not None
         used = len(tokens) if count is None else count
-        text = self._tokenizer.decode(tokens[:used], skip_special_tokens=True)
+        text = self.tokenizer.decode(tokens[:used], skip_special_tokens=True)
         for stop in request.stop:
             if stop in text:
                 text, finished = text.partition(stop)[0], True
         return Generated(text, prompt_tokens, used, finished or used < longest)
 
 
-def _device_of(name: str, torch: Any) -> str:
+def device_of(name: str, torch: Any) -> str:
+    """`cuda:N` or `cpu`: what `options.device` means in this process."""
     if name != "auto":
         return name
     import os

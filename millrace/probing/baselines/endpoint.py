@@ -8,14 +8,14 @@ infrastructure's and never the model's.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
 from millrace.errors import ItemFailed
-from millrace.llm import ImagePart, JsonSchema, Reply, Request, system, user
+from millrace.llm import ImagePart, JsonSchema, Message, Reply, Request, system, user
 from millrace.llm.client.blocking import BlockingChat
 from millrace.llm.failures import Filtered, ReplyInvalid
 from millrace.llm.providers import PACKAGE as PROVIDERS
@@ -87,7 +87,7 @@ class EndpointBaseline:
             RunFailed, ShortOfTarget: no endpoint answers, or the budget is spent: the run ends.
         """
         part = picture(image)
-        replies = self._chat.complete_all([self._claim_request(part, prompt) for prompt in prompts])
+        replies = self._chat.complete_all([claim_request(self._settings, part, prompt) for prompt in prompts])
         return [_completion(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
 
     def answer(self, image: Image.Image, questions: Sequence[Question]) -> list[str]:
@@ -100,22 +100,36 @@ class EndpointBaseline:
         replies = self._chat.complete_all([self._question_request(part, question) for question in questions])
         return [_answer(reply) for reply in replies]
 
-    def _claim_request(self, part: ImagePart, prompt: ClaimPrompt) -> Request:
-        return self._request(SEE, user(part, claim_words(prompt)), claim_schema(prompt), "baseline")
+    def ask_ahead(self, asked: Iterable[tuple[Image.Image, Sequence[ClaimPrompt | Question]]], watch: Callable[[], None]) -> None:
+        """See `Baseline.ask_ahead`."""
+        self._chat.ask_ahead(
+            (
+                claim_request(self._settings, part, one) if isinstance(one, ClaimPrompt) else self._question_request(part, one)
+                for image, questions in asked
+                for part in (picture(image),)
+                for one in questions
+            ),
+            watch,
+        )
 
     def _question_request(self, part: ImagePart, question: Question) -> Request:
-        return self._request(ANSWER, user(part, question_words(question)), question_schema(question), "difficulty")
+        return _request(self._settings, ANSWER, user(part, question_words(question)), question_schema(question), "difficulty")
 
-    def _request(self, role: str, message: Any, schema: JsonSchema, stage: str) -> Request:
-        chosen = self._settings
-        return Request(
-            messages=(system(role), message),
-            schema=schema,
-            temperature=chosen.temperature,
-            max_tokens=chosen.max_tokens,
-            seed=chosen.seed,
-            stage=stage,
-        )
+
+def claim_request(settings: BaselineSettings, part: ImagePart, prompt: ClaimPrompt) -> Request:
+    """How a claim is asked: also what a trainer teaches a model to answer."""
+    return _request(settings, SEE, user(part, claim_words(prompt)), claim_schema(prompt), "baseline")
+
+
+def _request(settings: BaselineSettings, role: str, message: Message, schema: JsonSchema, stage: str) -> Request:
+    return Request(
+        messages=(system(role), message),
+        schema=schema,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+        stage=stage,
+    )
 
 
 def picture(image: Image.Image) -> ImagePart:

@@ -104,3 +104,5 @@ class BackgroundsAlone(msgspec.Struct, frozen=True, kw_only=True):
     """CPUs they kept busy."""
     watts: float | None
     """Of the machine's measured domains; None: nothing could be measured."""
+    watts_parts: list[float] | UnsetType | None = UNSET
+    """The same in each part of the window, in order; None: it is not known of one."""

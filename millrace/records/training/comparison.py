@@ -43,6 +43,10 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """Samples that the backgrounds trained on during the epoch; None: one of them does not say, or there is none."""
     energy_j: float | None
     """Of the machine's measured domains within the window; None: unknown."""
+    background_cpu_s: float | UnsetType = UNSET
+    """CPU time of all backgrounds within the window; left out by earlier versions."""
+    background_window_samples: float | UnsetType | None = UNSET
+    """Samples that the backgrounds trained on within the window; None: one of them does not say, or there is none."""
     host: HostLoad
 
 

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from millrace.records.record import Record
 from millrace.records.summaries import RunSpent, StageSummary
 from millrace.records.training.backgrounds import BackgroundReport, ContainmentInForce
+from millrace.records.training.colocation_card import ColocationCard
 from millrace.records.training.comparison import Comparison, Epoch
 from millrace.records.training.energy import EnergyKind, EnergyReading
 from millrace.records.training.events import Number, Value
@@ -31,6 +32,8 @@ class TrainingSummary(StageSummary, frozen=True, kw_only=True):
     """Class of failure → runs."""
     notes: list[str]
     """What the plan remarks: sets that ran out, settings without effect."""
+    colocation: list[ColocationCard] = []
+    """A card for each run beside backgrounds."""
     seconds: float | UnsetType = UNSET
     """Wall time of the attempt that did the stage. Source: the run's timeline, when the stage is done."""
     work_seconds: float | UnsetType = UNSET
@@ -57,6 +60,8 @@ class TrainingRun(Record, frozen=True, kw_only=True):
     seconds: RunSpent
     work_seconds: float
     """The part of the stage's time in which a training ran."""
+    colocation: list[ColocationCard] = []
+    """A card for each run beside backgrounds."""
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -172,3 +177,5 @@ class TrainingReport(Record, frozen=True, kw_only=True):
     findings: list[str]
     """In sentences."""
     totals: Totals
+    colocation: list[ColocationCard] = []
+    """A card for each run beside backgrounds."""

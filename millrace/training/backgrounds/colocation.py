@@ -55,17 +55,16 @@ def load_of(overlap: float, wanted: WindowLoad) -> WindowLoad:
     return "shared" if overlap >= 0.9 else "solo" if overlap <= 0.1 else "mixed"
 
 
-def windows_of(epochs: Sequence[Epoch], figure: Figure) -> list[tuple[str, list[float]]]:
-    """The solo and the shared stretches in their order, with `figure` of each of their epochs."""
-    windows: list[tuple[str, list[float]]] = []
+def windows_of(epochs: Sequence[Epoch], has: Callable[[Epoch], bool]) -> list[tuple[str, list[Epoch]]]:
+    """The solo and the shared stretches in their order, of the epochs that have what is compared."""
+    windows: list[tuple[str, list[Epoch]]] = []
     for epoch in epochs:
-        value = figure(epoch)
-        if value is None or epoch.load not in {"solo", "shared"}:
+        if epoch.load not in {"solo", "shared"} or not has(epoch):
             continue
         if windows and windows[-1][0] == epoch.load:
-            windows[-1][1].append(value)
+            windows[-1][1].append(epoch)
         else:
-            windows.append((epoch.load, [value]))
+            windows.append((epoch.load, [epoch]))
     return windows
 
 
@@ -79,32 +78,44 @@ def foreground_cpu_s(epoch: Epoch) -> float:
     return epoch.foreground_cpu_s
 
 
-def pairs(epochs: Sequence[Epoch], figure: Figure = wall_s) -> list[float]:
-    """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
-    windows = windows_of(epochs, figure)
+def paired_windows(epochs: Sequence[Epoch], has: Callable[[Epoch], bool]) -> list[tuple[list[Epoch], list[Epoch]]]:
+    """Neighbouring windows of different kind, (solo, shared), none used twice."""
+    windows = windows_of(epochs, has)
     # ABBA merges the two middle windows: split them again so that each half has a neighbour of its own.
-    parts: list[tuple[str, float]] = []
-    for index, (load, values) in enumerate(windows):
-        inner = 0 < index < len(windows) - 1 and len(values) >= 2
-        halves = [values[: len(values) // 2], values[len(values) // 2 :]] if inner else [values]
-        parts += [(load, statistics.fmean(half)) for half in halves]
-    found: list[float] = []
+    parts: list[tuple[str, list[Epoch]]] = []
+    for index, (load, inside) in enumerate(windows):
+        inner = 0 < index < len(windows) - 1 and len(inside) >= 2
+        halves = [inside[: len(inside) // 2], inside[len(inside) // 2 :]] if inner else [inside]
+        parts += [(load, half) for half in halves]
+    found: list[tuple[list[Epoch], list[Epoch]]] = []
     index = 0
     while index + 1 < len(parts):
-        (load, value), (other, next_value) = parts[index], parts[index + 1]
+        (load, inside), (other, next_inside) = parts[index], parts[index + 1]
         if load == other:
             index += 1
             continue
-        solo, shared = (value, next_value) if load == "solo" else (next_value, value)
-        if solo > 0 and shared > 0:  # the clock of CPU time ticks every 10 ms: a short epoch may cost none
-            found.append(shared / solo)
+        found.append((inside, next_inside) if load == "solo" else (next_inside, inside))
         index += 2
     return found
 
 
+def pairs(epochs: Sequence[Epoch], figure: Figure = wall_s) -> list[float]:
+    """Shared / solo of neighbouring windows: the means of two windows of different kind side by side, none used twice."""
+    found = [
+        (_mean_of(solo, figure), _mean_of(shared, figure))
+        for solo, shared in paired_windows(epochs, lambda epoch: figure(epoch) is not None)
+    ]
+    # The clock of CPU time ticks every 10 ms: a short epoch may cost none.
+    return [shared / solo for solo, shared in found if solo > 0 and shared > 0]
+
+
+def _mean_of(epochs: Sequence[Epoch], figure: Figure) -> float:
+    return statistics.fmean(value for epoch in epochs if (value := figure(epoch)) is not None)
+
+
 def contrasts(epochs: Sequence[Epoch], figure: Figure) -> list[float]:
     """Shared - solo for each shared stretch and as many solo epochs around it, none used twice: a steady trend cancels out."""
-    windows = windows_of(epochs, figure)
+    windows = windows_of(epochs, lambda epoch: figure(epoch) is not None)
     found: list[float] = []
     free = len(windows[0][1]) if windows else 0
     for (_, before), (load, values), (_, after) in zip(windows, windows[1:], windows[2:], strict=False):
@@ -112,8 +123,8 @@ def contrasts(epochs: Sequence[Epoch], figure: Figure) -> list[float]:
             continue
         reach = max(1, len(values) // 2)
         if min(free, len(after)) >= reach:
-            around = statistics.fmean(before[-reach:]), statistics.fmean(after[:reach])
-            found.append(statistics.fmean(values) - statistics.fmean(around))
+            around = _mean_of(before[-reach:], figure), _mean_of(after[:reach], figure)
+            found.append(_mean_of(values, figure) - statistics.fmean(around))
             free = len(after) - reach
         else:
             free = len(after)
@@ -136,6 +147,12 @@ def interval(ratios: Sequence[float], seed: int = 0, level: float = 0.95) -> Rat
     return Ratio(estimate=estimate, low=low, high=high, pairs=len(ratios), ratios=list(ratios))
 
 
+def half_width(values: Sequence[float]) -> float:
+    """Of Student's 95 % interval of the mean of two or more values."""
+    quantile = STUDENT_975[min(len(values) - 2, len(STUDENT_975) - 1)]
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
 def difference(values: Sequence[float]) -> Difference:
     """The mean difference with Student's 95 % interval; with fewer than 3 blocks there is no interval to be had.
 
@@ -147,8 +164,7 @@ def difference(values: Sequence[float]) -> Difference:
     mean = statistics.fmean(values)
     if len(values) < LEAST_FOR_AN_INTERVAL:
         return structs.replace(found, estimate=mean, reason="fewer than 3 blocks: no interval")
-    quantile = STUDENT_975[min(len(values) - 2, len(STUDENT_975) - 1)]
-    reach = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    reach = half_width(values)
     return Difference(estimate=mean, low=mean - reach, high=mean + reach, blocks=len(values), differences=list(values))
 
 

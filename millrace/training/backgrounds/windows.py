@@ -78,6 +78,8 @@ class Windows:
                 metrics=dict(event.metrics or {}),
                 background_samples=self._beside.samples_between(start, start + event.wall_s),
                 energy_j=measured,
+                background_cpu_s=background_cpu - background_before,
+                background_window_samples=self._beside.samples_between(since, now),
                 host=load_of_others(load_before, load, ours),
             )
         )

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from millrace.records.training.attempt import AttemptRecord, known
+from millrace.records.training.colocation_card import ColocationCard
 from millrace.records.training.comparison import Comparison, Ratio
+from millrace.run.counted import counted
+from millrace.training.results.colocation_card import card_of
 
 SHORT_S = 10.0
 """Of backgrounds measured alone for less than this, the findings say for how many seconds."""
@@ -25,6 +28,8 @@ TERMS = {
     "PSI": "pressure stall information: the share of time in which some process of this machine waited for a CPU",
     "containment": "what makes sure that no process outlives its run, see the guarantee beside it",
     "measured, attributed, estimated": "read from a counter; a share of that by CPU time; computed from a figure that you gave",
+    "CPU time, increment, Shapley": "three rules that divide the meter's joules: by CPU time; what the foreground uses alone "
+    "is its own and all the rest the backgrounds'; the mean of that and of the reverse order",
     "Pareto front": "the runs that no other run beats in both cost and quality",
 }
 
@@ -67,6 +72,7 @@ def _of_run(record: AttemptRecord) -> list[str]:
     if record.ok and comparison:
         said += [
             _slowdown(record, comparison.slowdown),
+            *_energy(card_of(record)),
             *_throughput(comparison),
             *_learned(record, comparison),
             *_adjusted(comparison),
@@ -97,6 +103,21 @@ def _slowdown(record: AttemptRecord, slowdown: Ratio) -> str:
     sure = low is not None and high is not None
     how_sure = f"95 % interval {low:.2f} to {high:.2f}" if sure else "too few windows for an interval"
     return f"an epoch takes {slowdown.estimate:.2f} times as long beside the backgrounds ({how_sure})."
+
+
+def _energy(card: ColocationCard) -> list[str]:
+    """What an epoch costs beside the backgrounds, and how much of it is the foreground's; nothing where nothing was measured."""
+    solo, shared, bounds = card.solo_j.estimate, card.shared_j.estimate, card.foreground_between_j
+    if solo is None or shared is None or bounds is None:
+        return []
+    rules = sum(share.foreground_j.estimate is not None for share in card.shares)
+    low, high = card.increase_j.low, card.increase_j.high
+    sure = (
+        f"95 % interval {low:+.3g} to {high:+.3g} J" if low is not None and high is not None else "too few pairs for an interval"
+    )
+    theirs = f"{bounds[0]:.3g} J" if rules == 1 else f"{bounds[0]:.3g} to {bounds[1]:.3g} J"
+    used = f"the machine uses {shared:.3g} J in an epoch beside the backgrounds and {solo:.3g} J without them"
+    return [f"{used} (difference: {sure}); by {counted(rules, 'rules')}, {theirs} of it are the foreground's."]
 
 
 def _throughput(comparison: Comparison) -> list[str]:

@@ -31,6 +31,7 @@ from millrace.training.campaign import Campaign
 from millrace.training.parameters import spell
 from millrace.training.results import tables
 from millrace.training.results.attempt_files import all_attempts, final_attempts
+from millrace.training.results.colocation_card import colocation_cards
 from millrace.training.results.findings import TERMS, findings, higher_is_better, labels_of, main_metric
 from millrace.training.results.plots import Curve, Point, curves, pareto, scatter
 from millrace.training.results.tables import UNKNOWN, brief, figure, percent, seconds
@@ -70,6 +71,7 @@ def report_data(title: str, description: str, folder: Path, notes: Sequence[str]
             cpu_s=_sum(known(record.cpu_s) for record in attempts),
             duration_s=_sum(known(record.duration_s) for record in attempts),
         ),
+        colocation=colocation_cards(final),
     )
 
 

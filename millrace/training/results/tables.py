@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from millrace.records.training.attempt import known
+from millrace.records.training.colocation_card import Mean
 from millrace.records.training.comparison import Difference, Ratio, Throughput
 from millrace.records.training.report import Nothing, ReportedRun, TrainingReport
 
@@ -56,7 +57,7 @@ def brief(title: str) -> str:
     return _LONG.sub(lambda found: f"{float(found[0]):.4g}", title)
 
 
-def ends(found: Ratio | Difference | Throughput, *, sign: bool = False) -> str:
+def ends(found: Ratio | Difference | Throughput | Mean, *, sign: bool = False) -> str:
     """An interval; in words why there is none."""
     if known(found.low) is None:
         return known(found.reason) or UNKNOWN
@@ -109,6 +110,60 @@ def comparisons(data: TrainingReport) -> dict[str, Table]:
             cost,
         ),
     }
+
+
+RULES = {"time_share": "CPU time", "increment": "increment over solo", "shapley": "Shapley"}
+
+
+def cards(data: TrainingReport) -> dict[str, Table]:
+    """The colocation cards: what an epoch costs alone and beside the backgrounds, and whose joules they are by each rule."""
+    labels = {run.id: run.label or run.title for run in data.runs}
+    cost = [
+        [
+            labels[card.run],
+            figure(card.slowdown.estimate),
+            ends(card.slowdown),
+            *_mean(card.solo_j),
+            *_mean(card.shared_j),
+            *_mean(card.increase_j, sign=True),
+            known(card.reason) or "",
+        ]
+        for card in data.colocation
+    ]
+    shares = [
+        [labels[card.run], RULES[share.rule], *_mean(share.foreground_j), *_mean(share.background_j)]
+        for card in data.colocation
+        for share in card.shares
+    ]
+    bounds = [
+        [
+            labels[card.run],
+            f"{between(card.foreground_between_j)}",
+            f"{between(card.background_between_j)}",
+            figure(card.shared_j.estimate, "J"),
+            figure(card.background_alone_j.estimate, "J"),
+        ]
+        for card in data.colocation
+        if card.shares
+    ]
+    interval = "95 % interval"
+    each = ("solo", interval, "shared", interval, "shared − solo", interval)
+    return {
+        "cost": Table(("Run", "slowdown", interval, *each, "remark"), cost, frozenset({9})),
+        "shares": Table(("Run", "rule", "foreground", interval, "backgrounds", interval), shares, frozenset({1})),
+        "bounds": Table(("Run", "foreground", "backgrounds", "together, by the meter", "the backgrounds' work alone"), bounds),
+    }
+
+
+def between(bounds: tuple[float, float] | None) -> str:
+    """Bounds in joules."""
+    return UNKNOWN if bounds is None else f"{bounds[0]:.3g}\u00a0to\u00a0{bounds[1]:.3g}\u00a0J"
+
+
+def _mean(found: Mean, *, sign: bool = False) -> tuple[str, str]:
+    """A mean in joules and its interval."""
+    text = figure(found.estimate, "J")
+    return f"+{text}" if sign and found.estimate is not None and found.estimate > 0 else text, ends(found, sign=sign)
 
 
 def runs(data: TrainingReport) -> Table:
