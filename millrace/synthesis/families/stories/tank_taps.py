@@ -21,11 +21,11 @@ def draw(rng: random.Random, level: int) -> Problem:
     """Taps by the hours each takes alone; a negative number empties. The tank is filled after the last tap was opened."""
     taps, later = SIZES[level]
     while True:
-        hours = [rng.choice([2, 3, 4, 5, 6, 8, 9, 10, 12, 15]) for _ in range(taps)]
+        hours = [rng.choice([2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 18, 20]) for _ in range(taps)]
         if taps > 2:
             hours[rng.randrange(1, taps)] *= -2
         opened = sorted([0] * (taps - later) + [rng.randint(1, 3) for _ in range(later)])
-        problem = {"hours": hours, "opened": opened, "told": rng.randrange(2)}
+        problem = {"hours": hours, "opened": opened}
         level_then = sum(Fraction(opened[-1] - start, own) for own, start in zip(hours, opened, strict=True))
         rate = sum(Fraction(1, own) for own in hours)
         if 0 <= level_then < 1 and rate > 0 and hours[0] > 0 and (1 - level_then) / rate < 20 and _never_below(problem):
