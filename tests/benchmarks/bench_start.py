@@ -83,7 +83,8 @@ class Tree:
                 command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
-            self.seen[pid] = (role_of(command) if command else self.seen.get(pid, ("", 0.0))[0], spent[pid])
+            if command:  # one that has ended and was not waited for has none
+                self.seen[pid] = role_of(command), spent[pid]
 
 
 def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[str]) -> dict[str, float]:
@@ -114,7 +115,7 @@ def measure(flow: str, config: Path, run_dir: Path, cache: Path, settings: list[
 
 
 def stage_times(log: Path) -> tuple[float | None, float | None]:
-    """When the first stage of a run began, and when its flow run ended, in seconds since the epoch. None: not in the log."""
+    """When the first stage of a run began and when its flow run ended (s since the epoch). None: the log does not say."""
     begun = ended = None
     for line in log.read_text(encoding="utf-8").splitlines():
         if "Beginning subflow run" in line and begun is None:

@@ -28,6 +28,7 @@ from millrace.orchestration.clusters.cluster import (
     start_ahead,
 )
 from millrace.orchestration.clusters.worker_check import code_folders
+from millrace.run.cluster_settings import StageShape
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,6 +159,9 @@ def test_a_worker_that_does_not_fit_the_run_is_found_before_any_work(tmp_path: P
         with worker(address, tmp_path / "b", "--resources=GPU=1"):
             with pytest.raises(UsageError, match=r"offers GPU=2.*offered: GPU=1"):
                 check_cluster(settings.model_copy(update={"resources": {"GPU": 2.0}}), tmp_path / "run")
+            of_a_stage = {"qa": StageShape(resources={"MEMORY": 1.0})}
+            with pytest.raises(UsageError, match=r"offers MEMORY=1.*offered: GPU=1"):
+                check_cluster(settings.model_copy(update={"stages": of_a_stage}), tmp_path / "run")
             with pytest.raises(UsageError, match="does not see the run folder"):
                 check_cluster(settings, Path("/proc/self/cwd/run of the flow"))  # the worker has another working folder
             with pytest.raises(UsageError, match=r"torchrun.nnodes is 2, but the Dask workers are on 1 host \(127.0.0.1\)"):
@@ -272,7 +276,15 @@ def test_a_cluster_started_ahead_ends_when_it_is_closed_also_before_it_is_up() -
     assert not {process for process in set(_workers_below_this_process()) - before if process.is_running()}
 
 
-@pytest.mark.parametrize("changes", [{"address": "tcp://127.0.0.1:1"}, {"class_path": "no.such"}, {"resources": {"GPU": 1}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"address": "tcp://127.0.0.1:1"},
+        {"class_path": "no.such"},
+        {"resources": {"GPU": 1}},
+        {"stages": {"qa": {"resources": {"GPU": 1}}}},
+    ],
+)
 def test_only_a_local_cluster_is_started_ahead(changes: dict[str, Any]) -> None:
     before = set(threading.enumerate())
     assert start_ahead(ClusterSettings(**changes)) is None

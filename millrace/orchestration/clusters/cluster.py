@@ -100,7 +100,7 @@ def start_ahead(settings: ClusterSettings, preload: Sequence[str] = ()) -> Clust
         settings: where.
         preload: modules of the tasks; see `dask_cluster`.
     """
-    if settings.scheduler is None and not settings.class_path and not settings.resources:
+    if settings.scheduler is None and not settings.class_path and not settings.reserved:
         return ClusterStart(settings, None, preload)
     return None
 
@@ -151,7 +151,7 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None, preload
             starting = _started(settings, os.environ if forked else None)
         with starting as cluster:
             address = str(cluster.scheduler_address)
-            if run_dir is not None and (settings.class_path or settings.resources):
+            if run_dir is not None and (settings.class_path or settings.reserved):
                 _check(address, settings, run_dir, 1, api=os.environ.get("PREFECT_API_URL"))
             yield address
 
@@ -189,6 +189,19 @@ def placed(resources: Mapping[str, float]) -> AbstractContextManager[Any]:
     from dask.base import annotate
 
     return annotate(resources=dict(resources))
+
+
+@contextmanager
+def shaped(resources: Mapping[str, float], more: Mapping[str, Any]) -> Iterator[None]:
+    """As `placed`, with `more` annotations, which the task finds on its worker."""
+    with placed(resources):
+        if not more:
+            yield
+            return
+        from dask.base import annotate
+
+        with annotate(**more):
+            yield
 
 
 @contextmanager
@@ -240,7 +253,7 @@ def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, a
         raise UsageError(f"cluster.address: no Dask scheduler answers at {address} ({error})") from error
     with client:
         _wait_for_a_worker(client, 0.0 if settings.scheduler else settings.wait_s)
-        check_workers(client, run_dir, settings.resources, api)
+        check_workers(client, run_dir, settings.reserved, api)
         check_hosts(client, hosts, settings.resources)
 
 
