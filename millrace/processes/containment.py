@@ -15,6 +15,12 @@ MODES = ("pidns", "userns", "subreaper", "group")
 """Strongest first. `pidns`: PID namespace; `userns`: the same made inside a user namespace, without root; `subreaper`: two nested
 guards that adopt orphans; `group`: a plain process group, for systems without Linux' means."""
 
+CPU_PERIOD_US = 100_000
+"""The kernel's default period of cpu.max (Documentation/admin-guide/cgroup-v2.rst)."""
+
+LEAST_QUOTA_US = 1_000
+"""The kernel refuses less."""
+
 GUARANTEES = {
     "pidns": "the kernel kills everything when the namespace's pid 1 ends; holds when supervisor, guard or both are killed",
     "userns": "the kernel kills everything when the namespace's pid 1 ends; holds when supervisor, guard or both are killed",
@@ -100,6 +106,21 @@ def make_cgroup(name: str) -> str | None:
     if os.path.exists(f"{path}/cgroup.kill") and os.access(f"{path}/cgroup.procs", os.W_OK):  # noqa: PTH110
         return path
     os.rmdir(path)  # noqa: PTH106
+    return None
+
+
+def limit_cpus(path: str | None, cpus: float) -> str | None:
+    """Let the cgroup keep at most so many CPUs busy, on average over a tenth of a second; None, or why that is not possible."""
+    if path is None:
+        return "no cgroup can be made here"
+    try:
+        # Not "w": a cgroup without the controller has no such file, and none may be made.
+        with open(f"{path}/cpu.max", "r+") as file:  # noqa: PTH123
+            file.write(f"{max(LEAST_QUOTA_US, round(cpus * CPU_PERIOD_US))} {CPU_PERIOD_US}")
+    except FileNotFoundError:
+        return "the cgroup has no cpu controller"
+    except OSError as error:
+        return f"cpu.max could not be set: {error.strerror}"
     return None
 
 

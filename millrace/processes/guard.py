@@ -47,6 +47,7 @@ class OuterGuard:
         self.leftover: list[int] = []
         self.unread = b""
         self.memory_limited_by: str | None = None
+        self.cpu_limited_by: str | None = None
         self.rlimit_data = 0
         """Most bytes of data of each process; 0: no such limit."""
 
@@ -56,6 +57,7 @@ class OuterGuard:
         self.mode = containment.choose_mode(spec["mode"])
         self.cgroup = containment.make_cgroup(janitor.cgroup_name(spec["token"])) if spec["cgroup"] else None
         self._limit_memory()
+        self._limit_cpus()
         output, output_in = os.pipe()
         report, report_in = os.pipe()
         orders, self.orders = os.pipe()
@@ -108,6 +110,11 @@ class OuterGuard:
                 return
         self.rlimit_data = limit
         self.memory_limited_by = "RLIMIT_DATA (each process by itself)"
+
+    def _limit_cpus(self) -> None:
+        if self.spec["cpus"]:
+            reason = containment.limit_cpus(self.cgroup, self.spec["cpus"])
+            self.cpu_limited_by = f"none: {reason}" if reason else "cgroup cpu.max (the whole tree)"
 
     def run(self) -> None:
         """Serve until the inner guard has ended, then prove that nothing is left and report the figures."""
@@ -214,6 +221,7 @@ class OuterGuard:
                     "mode": self.mode,
                     "cgroup": self.cgroup,
                     "memory_limited_by": self.memory_limited_by,
+                    "cpu_limited_by": self.cpu_limited_by,
                     "inner": self.inner,
                 }
                 inner.send(self.status, started)

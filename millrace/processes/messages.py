@@ -32,6 +32,8 @@ class Order(TypedDict):
     """CPU numbers; None: all."""
     memory_bytes: int
     """0: no limit."""
+    cpus: float
+    """0: no limit."""
     token: str
     """The tree's name."""
 
@@ -97,6 +99,7 @@ class StartedContained(Started):
     cgroup: str | None
     """The cgroup's folder; None: there is none."""
     memory_limited_by: str | None
+    cpu_limited_by: str | None
     inner: int
     """The inner guard's pid."""
 

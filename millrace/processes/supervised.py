@@ -51,6 +51,8 @@ class Limits:
     nice: int = 0
     cpu_affinity: tuple[int, ...] | None = None
     memory_bytes: int | None = None
+    cpus: float | None = None
+    """Most CPUs that all of them together keep busy."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Containment:
     guarantee: str
     cgroup: bool = False
     memory_limited_by: str | None = None
+    cpu_limited_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,9 @@ class SupervisedProcess:
                     self.pid, self._inner = message["pid"], message["inner"]
                     name = f"cgroup+{message['mode']}" if message["cgroup"] else message["mode"]
                     guarantee = containment.GUARANTEES[message["mode"]]
-                    self.containment = Containment(name, guarantee, bool(message["cgroup"]), message["memory_limited_by"])
+                    self.containment = Containment(
+                        name, guarantee, bool(message["cgroup"]), message["memory_limited_by"], message["cpu_limited_by"]
+                    )
                     inner = pidfd(message["inner"])
                     self._began.set()
                 elif message["event"] == "failed":
@@ -271,7 +276,8 @@ def supervised(
         line_delay_s: a line may reach `on_line` this much late when others came just before it. Short costs the guard CPU time,
             which is part of what is measured beside the command; for times that are taken when a line arrives.
         max_log_bytes: the log and `NAME.1` together.
-        limits: nice value, CPUs, memory. How memory is limited is in `containment.memory_limited_by`.
+        limits: nice value, CPUs, memory. How memory and CPUs are limited is in `containment.memory_limited_by`
+            and `cpu_limited_by`.
         containment_mode: `auto` is the strongest that works; or one of `containment.MODES`.
         cgroup: also use a cgroup where one can be made.
 
@@ -297,6 +303,7 @@ def supervised(
         "nice": limits.nice,
         "affinity": sorted(limits.cpu_affinity) if limits.cpu_affinity else None,
         "memory_bytes": limits.memory_bytes or 0,
+        "cpus": limits.cpus or 0.0,
         "token": uuid.uuid4().hex[:12],
     }
     process = SupervisedProcess(launch_guard(spec, listen=on_line is not None), spec, log, on_line)

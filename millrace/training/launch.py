@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec import UNSET
+
 from millrace.errors import ItemFailed
 from millrace.processes.supervised import Limits, SupervisedProcess
 from millrace.records.training.backgrounds import ContainmentInForce
@@ -84,7 +86,15 @@ def gpu_memory_limited_by(job: TrainingJob, program: Program) -> str | None:
 
 def containment_of(process: SupervisedProcess, job: TrainingJob, program: Program) -> ContainmentInForce:
     """How a started training is contained, for its record."""
-    return ContainmentInForce(**vars(process.containment), gpu_memory_limited_by=gpu_memory_limited_by(job, program))
+    cage = process.containment
+    return ContainmentInForce(
+        name=cage.name,
+        guarantee=cage.guarantee,
+        cgroup=cage.cgroup,
+        memory_limited_by=cage.memory_limited_by,
+        cpu_limited_by=cage.cpu_limited_by if job.resources.cpu_limit else UNSET,
+        gpu_memory_limited_by=gpu_memory_limited_by(job, program),
+    )
 
 
 def mps_runs(folder: Path | None = None) -> bool:
@@ -104,6 +114,7 @@ def limits_for(job: TrainingJob) -> Limits:
         nice=resources.nice,
         cpu_affinity=tuple(resources.cpu_affinity) if resources.cpu_affinity else None,
         memory_bytes=resources.memory_limit_mb << 20 if resources.memory_limit_mb else None,
+        cpus=resources.cpu_limit,
     )
 
 

@@ -25,6 +25,9 @@ class Resources(Settings):
     """Added to its priority; 19 is the most yielding, below 0 needs the right to."""
     memory_limit_mb: PositiveInt | None = None
     """Most memory, in MiB: by cgroup where one can be made, else per process by rlimit. The result names which."""
+    cpu_limit: float | None = Field(default=None, gt=0)
+    """Most CPUs that it keeps busy, such as 0.5: how strong a background is. By cgroup (cpu.max) where one can be made with a cpu
+    controller; elsewhere it has no effect, and the result says so. null: no limit."""
     memory_need_mb: PositiveInt | None = None
     """Refuse to start when less than this is free, in MiB."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")

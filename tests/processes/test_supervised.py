@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.processes import kernel
+from millrace.processes import containment, kernel
 from millrace.processes.guard_launch import whole_lines
 from millrace.processes.log_pump import LogPump
 from millrace.processes.supervised import Limits, SupervisedProcess, supervised
@@ -283,6 +283,32 @@ def test_a_command_over_its_memory_limit_fails_alone_and_the_limit_in_force_is_n
     process = run([*PYTHON, "held = bytearray(300 << 20); print(len(held))"], limits=Limits(memory_bytes=100 << 20))
     assert process.poll() not in {0, None}
     assert process.containment.memory_limited_by
+
+
+def test_cpus_are_limited_by_the_file_of_the_cgroup_in_the_kernels_own_words(tmp_path):
+    file = tmp_path / "cpu.max"
+    for cpus, words in ((0.5, "50000 100000"), (2.25, "225000 100000"), (0.001, "1000 100000")):
+        file.write_text("max 100000\n")
+        assert containment.limit_cpus(str(tmp_path), cpus) is None
+        assert file.read_text().startswith(words)
+
+
+def test_cpus_that_cannot_be_limited_are_said_with_the_reason_and_no_file_is_made(tmp_path):
+    assert containment.limit_cpus(None, 0.5) == "no cgroup can be made here"
+    assert containment.limit_cpus(str(tmp_path), 0.5) == "the cgroup has no cpu controller"
+    assert list(tmp_path.iterdir()) == []
+    process = run([*PYTHON, "pass"], limits=Limits(cpus=0.5), cgroup=False)
+    assert process.containment.cpu_limited_by == "none: no cgroup can be made here"
+    assert run([*PYTHON, "pass"]).containment.cpu_limited_by is None
+
+
+def test_a_command_that_may_use_a_fifth_of_a_cpu_uses_no_more():
+    busy = "import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass"
+    process = run([*PYTHON, busy], limits=Limits(cpus=0.2))
+    limited_by = process.containment.cpu_limited_by
+    if limited_by != "cgroup cpu.max (the whole tree)":
+        pytest.skip(f"CPUs cannot be limited on this machine: {limited_by}")
+    assert process.ending.cpu_s < 0.2 * 2 + 0.3  # two seconds, and what starting costs
 
 
 def test_a_log_stays_below_its_limit_and_keeps_the_last_lines(tmp_path):

@@ -6,12 +6,14 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from millrace.records.training.comparison import Epoch, EpochEnergy
-from millrace.training.backgrounds.background_record import interpolate
+from millrace.records.training.events import TrainingEvent
+from millrace.run import clock
+from millrace.training.backgrounds.background_record import BackgroundRecord, interpolate
 from millrace.training.backgrounds.colocation import (
     LoadController,
     compare,
@@ -25,7 +27,7 @@ from millrace.training.backgrounds.colocation import (
 from millrace.training.backgrounds.restarts import RestartPolicy
 from millrace.training.backgrounds.spans import Spans
 from millrace.training.results.plots import Point, pareto, scatter, ticks
-from millrace.training.settings import Restart
+from millrace.training.settings import Background, Restart
 from tests.training.made_records import alone, epoch
 
 
@@ -248,3 +250,42 @@ def test_ticks_lie_within_the_axis(low, width):
     found = ticks(low, low + width)
     assert 1 <= len(found) <= 7
     assert all(low - width * 1e-3 <= tick <= low + width * 1.001 for tick in found)
+
+
+@given(st.lists(st.floats(0, 1000), min_size=2, max_size=20, unique=True), st.integers(1, 9))
+def test_the_parts_of_the_time_in_which_something_was_on_are_all_of_it_and_alike(times, count):
+    spans = Spans()
+    for number, at in enumerate(sorted(times)):
+        spans.switch(number % 2 == 0, at)
+    if len(times) % 2:
+        spans.switch(False, 1001.0)
+    parts = spans.parts(100.0, 900.0, count)
+    whole = spans.overlap(100.0, 900.0)
+    assume(whole == 0 or whole > 1e-3)
+    assert sum(b - a for part in parts for a, b in part) == pytest.approx(whole)
+    assert len(parts) == (count if whole else 0)
+    assert all(sum(b - a for a, b in part) == pytest.approx(whole / count, rel=1e-4, abs=1e-6) for part in parts)
+
+
+def test_a_backgrounds_rate_is_of_the_time_in_which_it_trained_and_has_an_interval(monkeypatch):
+    at = [0.0]
+    monkeypatch.setattr(clock, "now", lambda: at[0])
+    record = BackgroundRecord(Background(id="load", workload="lstm"))
+    record.enter("starting")
+    record.take(TrainingEvent(event="ready", t=0.0))
+    samples = 0.0
+    for turn in range(8):
+        record.enter("training")
+        record.go_on()
+        at[0] += 10.0
+        samples += 1000.0 + (10.0 if turn % 2 else -10.0)
+        record.take(TrainingEvent(event="progress", t=at[0], samples_total=samples))
+        record.enter("paused")
+        at[0] += 30.0
+    found = record.report(None, 0.0, 0.0, at[0]).samples_per_s
+    assert found.estimate == pytest.approx(100.0)
+    assert (found.count, found.low < 100.0 < found.high) == (8, True)
+    assert found.high - found.low < 3.0
+    silent = BackgroundRecord(Background(id="load", workload="lstm")).report(None, 0.0, 0.0, 1.0).samples_per_s
+    assert silent.estimate is None
+    assert "does not say its samples" in silent.reason

@@ -147,6 +147,9 @@ def test_every_rule_gives_the_true_joules_of_a_simulated_machine_and_adds_up_to_
     assert (card.solo_j.estimate, card.shared_j.estimate) == (pytest.approx(SOLO_J), pytest.approx(SHARED_J))
     assert card.increase_j.estimate == pytest.approx(SHARED_J - SOLO_J)
     assert card.background_alone_j.estimate == pytest.approx(ALONE_J)
+    alone_per_s, beside_per_s = card.background_alone_per_s, card.background_beside_per_s
+    assert (alone_per_s.estimate, beside_per_s.estimate) == (pytest.approx(SAMPLES_ALONE), pytest.approx(SAMPLES_BESIDE))
+    assert (alone_per_s.count, beside_per_s.count) == (5, 8)
     assert {share.rule: share.foreground_j.estimate for share in card.shares} == {
         rule: pytest.approx(joules) for rule, joules in TRUTH.items()
     }

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.records.training.events import Number, State, Value
+from millrace.records.training.mean import Mean
 
 
 class ContainmentInForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,8 @@ class ContainmentInForce(msgspec.Struct, frozen=True, kw_only=True):
     """Which limit on memory is in force; None: none was asked for."""
     gpu_memory_limited_by: str | None
     """The same for GPU memory; where one was asked for and is not in force, why not."""
+    cpu_limited_by: str | UnsetType | None = UNSET
+    """The same for CPUs; left out where none was asked for."""
 
 
 class BackgroundEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +82,8 @@ class BackgroundReport(msgspec.Struct, frozen=True, kw_only=True):
     """When it was not, as seconds after the foreground's beginning."""
     containment: ContainmentInForce | None
     """None: it never started."""
+    samples_per_s: Mean | UnsetType = UNSET
+    """While it trained beside the foreground, over equal parts of that time; left out by earlier versions."""
 
 
 class LoadChange(msgspec.Struct, frozen=True, kw_only=True):

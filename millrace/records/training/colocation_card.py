@@ -8,22 +8,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from millrace.records.training.comparison import Ratio, WindowLoad
+from millrace.records.training.mean import Mean
 
 EnergyRule = Literal["time_share", "increment", "shapley"]
 """By CPU time; the foreground has what it uses alone, the backgrounds the rest; the mean over who comes first (Shapley)."""
-
-
-class Mean(msgspec.Struct, frozen=True, kw_only=True):
-    """A mean with Student's 95 % interval. What cannot be known is None."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    """None with fewer than 3 values."""
-    count: int
-    """Values that it is of: pairs of windows, windows, or parts of a window."""
-    reason: str | UnsetType = UNSET
-    """Why the mean, or its interval, is not known."""
 
 
 class EnergyShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,5 +51,9 @@ class ColocationCard(msgspec.Struct, frozen=True, kw_only=True):
     """The smallest and the largest estimate of the rules: bounds, not an interval. None: no rule has one."""
     background_between_j: tuple[float, float] | None
     """The same; each end adds up to `shared_j` with the other end of the foreground's."""
+    background_alone_per_s: Mean
+    """Samples per second of all backgrounds before the foreground started, over parts of that time."""
+    background_beside_per_s: Mean
+    """The same beside the foreground, over its shared epochs."""
     reason: str | UnsetType = UNSET
     """Why there is no energy figure, or no slowdown either."""

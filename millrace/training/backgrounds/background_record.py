@@ -8,9 +8,14 @@ from millrace.processes.supervised import Ending
 from millrace.records.training.backgrounds import BackgroundEnd, BackgroundReport, ContainmentInForce
 from millrace.records.training.events import Number, State, TrainingEvent
 from millrace.run import clock
+from millrace.training.backgrounds.colocation import mean_of
 from millrace.training.backgrounds.spans import Spans
 from millrace.training.observation import Observation
 from millrace.training.settings import Background
+
+PARTS = 8
+"""Into how many parts a background's time in training is cut, to see how steady it was: enough for Student's interval not to be
+wide by its few values alone (2.4 standard errors), few enough for a part to hold several of its samples' reports."""
 
 
 class BackgroundRecord:
@@ -129,7 +134,19 @@ class BackgroundRecord:
             overlap_fraction=self.spans.overlap(start, end) / (end - start) if end > start else None,
             gaps=self.spans.gaps(start, end),
             containment=self.containment,
+            samples_per_s=mean_of(self._rates(start, end), "it did not train meanwhile, or does not say its samples"),
         )
+
+    def _rates(self, start: float, end: float) -> list[float]:
+        """Its samples per second in equal parts of the time in which it trained."""
+        rates = []
+        for part in self.spans.parts(start, end, PARTS):
+            counts = [self.samples_between(*stretch) for stretch in part]
+            known = [count for count in counts if count is not None]
+            if len(known) < len(counts):
+                return []
+            rates.append(sum(known) / sum(last - first for first, last in part))
+        return rates
 
     def _state_times(self, now: float) -> dict[str, float]:
         return self._state_s | {self.state: self._state_s.get(self.state, 0.0) + now - self._state_since}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from millrace.records.training.backgrounds import BackgroundsAlone
 from millrace.records.training.comparison import (
@@ -25,6 +25,7 @@ from millrace.records.training.comparison import (
     Throughput,
     WindowLoad,
 )
+from millrace.records.training.mean import Mean
 
 Figure = Callable[[Epoch], float | None]
 """What is compared, of an epoch; None: this epoch does not have it."""
@@ -151,6 +152,17 @@ def half_width(values: Sequence[float]) -> float:
     """Of Student's 95 % interval of the mean of two or more values."""
     quantile = STUDENT_975[min(len(values) - 2, len(STUDENT_975) - 1)]
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def mean_of(values: Sequence[float], why_not: str = "") -> Mean:
+    """The mean with its interval; of no values it is unknown, for `why_not`."""
+    if not values:
+        return Mean(estimate=None, low=None, high=None, count=0, reason=why_not or UNSET)
+    mean = statistics.fmean(values)
+    if len(values) < LEAST_FOR_AN_INTERVAL:
+        return Mean(estimate=mean, low=None, high=None, count=len(values), reason="fewer than 3 values: no interval")
+    reach = half_width(values)
+    return Mean(estimate=mean, low=mean - reach, high=mean + reach, count=len(values))
 
 
 def difference(values: Sequence[float]) -> Difference:

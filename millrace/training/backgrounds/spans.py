@@ -28,6 +28,24 @@ class Spans:
         """Seconds between `start` and `end` during which it was on."""
         return sum(max(0.0, min(end, b) - max(start, a)) for a, b in self.all())
 
+    def parts(self, start: float, end: float, count: int) -> list[list[tuple[float, float]]]:
+        """The time between `start` and `end` during which it was on, in `count` parts of the same length, each of one or more
+        stretches; empty when it never was."""
+        inside = [(max(a, start), min(b, end)) for a, b in sorted(self.all()) if min(b, end) > max(a, start)]
+        length = sum(b - a for a, b in inside) / count
+        found: list[list[tuple[float, float]]] = []
+        room = 0.0
+        for first, last in inside:
+            at = first
+            while last - at > 1e-9:
+                if room <= 1e-9 and len(found) < count:
+                    found.append([])
+                    room = length
+                step = min(last - at, room) if len(found) < count else last - at
+                found[-1].append((at, at + step))
+                at, room = at + step, room - step
+        return found
+
     def gaps(self, start: float, end: float, shortest_s: float = 0.05) -> list[tuple[float, float]]:
         """The stretches between `start` and `end` during which it was off, as seconds after `start`."""
         found, reached = [], start

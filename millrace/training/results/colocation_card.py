@@ -20,15 +20,14 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from millrace.records.training.attempt import AttemptRecord, known
 from millrace.records.training.backgrounds import BackgroundsAlone
-from millrace.records.training.colocation_card import ColocationCard, EnergyRule, EnergyShare, Mean
+from millrace.records.training.colocation_card import ColocationCard, EnergyRule, EnergyShare
 from millrace.records.training.comparison import Epoch, Ratio
-from millrace.training.backgrounds.colocation import LEAST_FOR_AN_INTERVAL, half_width, paired_windows
-
-NOT_KNOWN = "no pair of solo and shared windows with a measured energy"
+from millrace.records.training.mean import Mean
+from millrace.training.backgrounds.colocation import LEAST_FOR_AN_INTERVAL, half_width, mean_of, paired_windows
 
 
 def colocation_cards(final: Iterable[AttemptRecord]) -> list[ColocationCard]:
@@ -54,6 +53,8 @@ def card_of(record: AttemptRecord) -> ColocationCard:
         shares=[],
         foreground_between_j=None,
         background_between_j=None,
+        background_alone_per_s=mean_of(_parts_alone(record), "it was not measured, or one of them does not say its samples"),
+        background_beside_per_s=mean_of(_rates_beside(epochs), "no shared epoch, or one of them does not say its samples"),
     )
     if comparison is None:
         why = f"the training failed: {record.failure}" if not record.ok else "no epoch was seen"
@@ -120,17 +121,6 @@ def _share(rule: EnergyRule, foreground: list[float] | None, shared: list[float]
     return EnergyShare(rule=rule, foreground_j=mean_of(foreground), background_j=mean_of(background))
 
 
-def mean_of(values: Sequence[float], why_not: str = NOT_KNOWN) -> Mean:
-    """The mean with its interval; of no values it is unknown, for `why_not`."""
-    if not values:
-        return Mean(estimate=None, low=None, high=None, count=0, reason=why_not or UNSET)
-    mean = statistics.fmean(values)
-    if len(values) < LEAST_FOR_AN_INTERVAL:
-        return Mean(estimate=mean, low=None, high=None, count=len(values), reason="fewer than 3 values: no interval")
-    reach = half_width(values)
-    return Mean(estimate=mean, low=mean - reach, high=mean + reach, count=len(values))
-
-
 def _work_alone(shared: Sequence[list[Epoch]], alone: BackgroundsAlone | None) -> tuple[list[float] | None, Mean]:
     """Joules of the backgrounds' work in each shared window if they did it alone; and joules of one sample, with interval."""
     if alone is None or alone.watts is None or not alone.samples_per_s:
@@ -157,6 +147,19 @@ def _widened(found: Mean, per_sample: Mean, samples: float) -> Mean:
         return structs.replace(found, low=None, high=None, reason=per_sample.reason)
     reach = math.hypot((found.high - found.low) / 2, samples * (per_sample.high - per_sample.low) / 2)
     return structs.replace(found, low=found.estimate - reach, high=found.estimate + reach)
+
+
+def _parts_alone(record: AttemptRecord) -> list[float]:
+    alone = record.background_alone or None
+    if alone is None or alone.samples_per_s is None:
+        return []
+    return alone.samples_per_s_parts or [alone.samples_per_s]
+
+
+def _rates_beside(epochs: Sequence[Epoch]) -> list[float]:
+    shared = [epoch for epoch in epochs if epoch.load == "shared" and epoch.wall_s > 0]
+    rates = [epoch.background_samples / epoch.wall_s for epoch in shared if epoch.background_samples is not None]
+    return rates if len(rates) == len(shared) else []
 
 
 def _cpu_share(epochs: Sequence[Epoch]) -> float | None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from millrace.records.training.attempt import known
-from millrace.records.training.colocation_card import Mean
 from millrace.records.training.comparison import Difference, Ratio, Throughput
+from millrace.records.training.mean import Mean
 from millrace.records.training.report import Nothing, ReportedRun, TrainingReport
 
 UNKNOWN = "not measured"
@@ -188,6 +188,7 @@ def backgrounds(run: ReportedRun) -> Table:
             str(one.iterations),
             str(one.epochs),
             figure(one.samples),
+            *_rate(known(one.samples_per_s)),
             str(one.starts),
             ", ".join(f"{cause} {count}" for cause, count in one.restarts_by_cause.items()) or "none",
             figure(one.cpu_s, "s"),
@@ -196,8 +197,13 @@ def backgrounds(run: ReportedRun) -> Table:
         ]
         for one in run.backgrounds
     ]
-    columns = ("Background", "state", "iterations", "epochs", "samples", "starts", "restarts", "CPU", "peak memory", "overlap")
-    return Table(columns, rows, frozenset({1, 6}))
+    counted = ("iterations", "epochs", "samples", "samples/s", "95 % interval", "starts", "restarts")
+    columns = ("Background", "state", *counted, "CPU", "peak memory", "overlap")
+    return Table(columns, rows, frozenset({1, 8}))
+
+
+def _rate(found: Mean | None) -> tuple[str, str]:
+    return (UNKNOWN, UNKNOWN) if found is None else (figure(found.estimate), ends(found))
 
 
 def energy(data: TrainingReport) -> Table:
