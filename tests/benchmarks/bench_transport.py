@@ -1,6 +1,7 @@
-"""What a call costs on the wire, http and https: our transport against plain aiohttp and any other httpx transport, in one run.
+"""What a call costs on the wire, http and https: our transport against plain aiohttp, client libraries, httpx transports.
 
     python tests/benchmarks/bench_transport.py
+    python tests/benchmarks/bench_transport.py --library openai --library litellm --library-python .venv-servers/bin/python
     python tests/benchmarks/bench_transport.py --peer https-slots=my.module:SlotTransport   # another httpx transport, for https
 
 Each client is a process of its own, the server another; they take turns (A B C A B C), and every repeat is printed. Each opens
@@ -31,6 +32,9 @@ from pathlib import Path
 LATENCY_S = 0.2
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Which of these is true, and why? " * 8}]}).encode()
 ANSWER = json.dumps({"choices": [{"message": {"content": "the second one " * 8}, "finish_reason": "stop"}]}).encode()
+
+LIBRARIES = ("openai", "litellm")
+"""Peers that `--library` names: AsyncOpenAI, and LiteLLM's `acompletion`."""
 
 Call = Callable[[], Awaitable[int]]
 
@@ -83,6 +87,8 @@ async def measure(client: str, url: str, authority: str, calls: int, in_flight: 
                     return len(await response.read())
 
             return await rounds(plain, calls, in_flight)
+    if client in LIBRARIES:
+        return await rounds(library_call(client, url, authority), calls, in_flight)
     from millrace.llm.transport.exchange import Wire
 
     module, _, name = client.partition(":")
@@ -96,6 +102,31 @@ async def measure(client: str, url: str, authority: str, calls: int, in_flight: 
     measured = await rounds(wired, calls, in_flight)
     await wire.close()
     return measured
+
+
+def library_call(client: str, url: str, authority: str) -> Call:
+    """A call through another client library, as its users write it: without retries, one client for all calls."""
+    asked = json.loads(BODY)
+    os.environ |= {"SSL_CERT_FILE": authority, "SSL_VERIFY": authority, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    if client == "openai":
+        from openai import AsyncOpenAI  # type: ignore[import-not-found]
+
+        asker = AsyncOpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=60)
+
+        async def through_openai() -> int:
+            await asker.chat.completions.create(**asked)
+            return len(ANSWER)
+
+        return through_openai
+    import litellm  # type: ignore[import-not-found]
+
+    async def through_litellm() -> int:
+        await litellm.acompletion(
+            **{**asked, "model": "openai/m"}, api_base=url + "/v1", api_key="none", max_retries=0, timeout=60
+        )
+        return len(ANSWER)
+
+    return through_litellm
 
 
 async def rounds(call: Call, calls: int, in_flight: int) -> dict[str, float]:
@@ -144,6 +175,8 @@ def main() -> None:
         metavar="NAME=MODULE:CLASS",
         help="another httpx transport; its name begins with http- or https-",
     )
+    parser.add_argument("--library", action="append", default=[], choices=LIBRARIES, help="a client library as a peer")
+    parser.add_argument("--library-python", default=sys.executable, help="the interpreter that has the libraries installed")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--client", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -155,7 +188,7 @@ def main() -> None:
         say(json.dumps(asyncio.run(measure(client, url, authority, int(calls), int(in_flight)))))
         return
     clients = {"ours": "millrace.llm.transport.connections:BulkTransport", "aiohttp": "aiohttp"}
-    clients |= dict(peer.split("=", 1) for peer in options.peer)
+    clients |= {name: name for name in options.library} | dict(peer.split("=", 1) for peer in options.peer)
     say(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as (urls, authority):
         for in_flight in options.in_flight:
@@ -164,9 +197,10 @@ def main() -> None:
                 told: dict[str, list[dict[str, float]]] = {}
                 for _ in range(options.repeats):
                     for name, client in clients.items():
-                        if name in ("ours", "aiohttp") or name.startswith(scheme + "-"):
+                        if "-" not in name or name.startswith(scheme + "-"):
+                            python = options.library_python if name in LIBRARIES else sys.executable
                             arguments = [client, url, str(authority), str(calls), str(in_flight)]
-                            told.setdefault(name, []).append(run_client(arguments))
+                            told.setdefault(name, []).append(run_client(arguments, python))
                 ideal_s = options.rounds * LATENCY_S
                 for name, results in told.items():
                     cpu = [one["cpu_s"] for one in results]
@@ -178,9 +212,9 @@ def main() -> None:
                     )
 
 
-def run_client(arguments: list[str]) -> dict[str, float]:
+def run_client(arguments: list[str], python: str) -> dict[str, float]:
     """One client in a process of its own."""
-    command = [sys.executable, __file__, "--client", *arguments]
+    command = [python, __file__, "--client", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
