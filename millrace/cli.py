@@ -5,6 +5,7 @@ millrace checkpoint verify PATH   here and now, without a flow: a run folder, --
 millrace lake import …      pictures of your own as a lake
 millrace measure -- COMMAND  a training command, alone and beside others
 millrace rejudge RUN …      another judge on the answers of a finished run
+millrace push RUN REPO       a finished run's dataset to a dataset repository; shows it unless told to send
 millrace configs [NAME]    the shipped settings
 millrace schema NAME       the JSON Schema of a flow's settings, for an editor
 millrace trace RUN ITEM    where a question of a run came from, and what became of models that were trained on it
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return import_command.run(options)
     if options.command == "rejudge":
         return _rejudge(package, options)
+    if options.command == "push":
+        return _push(options)
     if options.command == "measure":
         from millrace.training.measuring import measure_command
 
@@ -75,6 +78,18 @@ def _rejudge(package: str, options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - the command's message
         return error.exit_code
     _run_flow(f"{package}.{call.flow}", [call.flow, *call.arguments])
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from millrace.publishing import push_command
+
+    try:
+        for line in push_command.run(options):
+            print(line)  # noqa: T201 - the command's answer
+    except MillraceError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's message
+        return error.exit_code
     return 0
 
 
@@ -124,6 +139,7 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     from millrace.lake.importing import command as import_command
     from millrace.orchestration.flow_command import EXIT_CODES
     from millrace.probing.asking_again import rejudge_command
+    from millrace.publishing import push_command
     from millrace.training.measuring import measure_command
 
     parser = argparse.ArgumentParser(prog="millrace", description=(__doc__ or "").split("\n\n")[0], epilog=EXIT_CODES)
@@ -145,6 +161,8 @@ def command_parser(flows: Sequence[str]) -> argparse.ArgumentParser:
     import_command.add_arguments(imported)
     measured = commands.add_parser("measure", help="time and energy of a training command", epilog=measure_command.EPILOG)
     measure_command.add_arguments(measured)
+    pushed = commands.add_parser("push", help="a finished run's dataset to a dataset repository", epilog=push_command.EPILOG)
+    push_command.add_arguments(pushed)
     listed = commands.add_parser("configs", help="list the shipped settings, which `--config` takes by name")
     listed.add_argument("flow", nargs="?", choices=flows)
     schema = commands.add_parser("schema", help="print the JSON Schema of a flow's settings, for an editor")

@@ -21,6 +21,7 @@ DOMAINS = {
     "training",
     "digits",
     "boxes",
+    "chat_training",
     "lake",
     "llm",
 }
@@ -32,10 +33,12 @@ MAY_IMPORT_DOMAINS = {
     "improve": {"lake"},
     "synthesis": {"llm"},
     # the embedded world is a plug-in: it uses the contracts that a user's own would use
-    "digits": {"lake", "llm", "probing", "qa"},
+    "digits": {"lake", "llm", "probing", "qa", "improve"},
     "boxes": {"lake", "probing", "qa"},
+    # a trainer that teaches a model what probing asks it
+    "chat_training": {"improve", "llm", "probing"},
 }
-PLUG_INS = ("digits", "boxes")
+PLUG_INS = ("digits", "boxes", "chat_training")
 """Rooms that the product finds as it finds a user's own package."""
 KNOWS_PREFECT = ("flows", "tasks", "deployments", "millrace/orchestration")
 LARGEST_ROOM = 16

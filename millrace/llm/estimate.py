@@ -77,16 +77,18 @@ def lines_of(calls: Sequence[tuple[ModelSettings, Planned]], measured: Sequence[
             input_tokens=stage.calls * (call.usage.input_tokens or 0), output_tokens=stage.calls * (call.usage.output_tokens or 0)
         )
         one = cost_usd(call.usage, price)  # by the call: a price may rise with a prompt's length
-        cost = None if one is None else stage.calls * one
+        share = settings.batch.price_factor if settings.mode == "batch" else 1.0
+        cost = None if one is None else stage.calls * one * share
         if call.answers:
             taken[call.stage, settings.model] = call.answers
         thinking = thinking or (not call.answers and bool(thought_tokens(settings)))
         total_usd = None if total_usd is None or cost is None else total_usd + cost
         number += stage.calls
-        seconds += _seconds(settings, stage.calls)
+        seconds += _seconds(settings, stage.calls) if settings.mode == "live" else 0.0
         listed = listed or (settings.price is None and bool(settings.endpoints) and price is not None)
         name = settings.model or settings.provider
-        lines.append(f"{stage.stage}: at most {counted(stage.calls, 'calls')} of {name}, {_tokens(usage)}, {_money(cost)}")
+        asked = f"{stage.stage}: at most {counted(stage.calls, 'calls')} of {name}{_batched(settings)}"
+        lines.append(f"{asked}, {_tokens(usage)}, {_money(cost)}")
     slots = min(settings.max_in_flight * max(1, len(settings.endpoints)) for settings, _ in calls)
     basis = f"at {slots} or more in flight and an assumed {LATENCY_S:g} s per call"
     lines.append(
@@ -171,6 +173,12 @@ def _seconds(settings: ModelSettings, calls: int) -> float:
 
 def _tokens(usage: Usage) -> str:
     return f"{usage.input_tokens or 0:,} + {usage.output_tokens or 0:,} tokens"
+
+
+def _batched(settings: ModelSettings) -> str:
+    if settings.mode != "batch":
+        return ""
+    return f" in batches (at {settings.batch.price_factor:.0%} of the price; up to 24 h each, not in the time below)"
 
 
 def _money(usd: float | None) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from millrace.config import cache_folder
 from millrace.errors import UsageError
+from millrace.llm.batches.batched_calls import BatchedCalls
+from millrace.llm.batches.folder import BatchFolder, batch_folder
+from millrace.llm.batches.planning import Costs
 from millrace.llm.client.durable_chat import DurableChat, budget_file
 from millrace.llm.images import ImageEncoder
 from millrace.llm.prices import price_of
@@ -71,6 +76,9 @@ def open_chat(
         journal = PaidReplies(cache_folder() / "replies" / _file_name(settings.model or settings.provider))
     elif settings.cache == "run" and folder is not None:
         journal = PaidReplies(folder / "replies" / shard if shard else folder / "replies")
+    batches = None
+    if settings.mode == "batch" and folder is not None:
+        batches = partial(_batches, module, endpoints[0].model, folder, settings)
     ledger_folder = None if folder is None else folder / "ledger"
     chat = DurableChat(
         settings,
@@ -80,10 +88,16 @@ def open_chat(
         ledger=Ledger(ledger_folder),
         journal=journal,
         global_limit=None if settings.global_limit is None else GlobalLimit(settings.global_limit),
+        batches=batches,
     )
     if settings.max_cost_usd is not None and ledger_folder is not None:
         chat.start_from(sum(row.cost_usd for row in read_ledger([ledger_folder])))
     return chat
+
+
+def _batches(module: Any, model: Any, folder: Path, settings: ModelSettings, costs: Costs) -> BatchedCalls:
+    place = BatchFolder(batch_folder(folder, model.wire.base_url, settings.model))
+    return BatchedCalls(model, module.open_batches(model), place, settings, costs)
 
 
 def _file_name(name: str) -> str:

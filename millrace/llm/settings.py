@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -102,6 +103,26 @@ class Price(Settings):
     """Per million prompt tokens taken from the server's cache; null: as other prompt tokens."""
 
 
+class BatchSettings(Settings):
+    """How questions are put together to batches. Nothing here changes an answer."""
+
+    most_requests: PositiveInt = 5000
+    """Questions in a batch, at most; what a provider takes is never exceeded."""
+    most_bytes: PositiveInt = 100 * 1024 * 1024
+    """Bytes of a batch's questions with their pictures, at most; what a provider takes is never exceeded."""
+    most_waiting: PositiveInt = 20_000
+    """Questions that wait for an answer at a time in one process, at most; their pictures are in its memory."""
+    gather_s: PositiveFloat = 5.0
+    """A batch is sent when it is full, or when no question has joined it for this long."""
+    poll_s: PositiveFloat = 30.0
+    """Seconds between two looks at a batch that is under way."""
+    unanswered: Literal["batch", "live"] = "batch"
+    """What becomes of questions that a batch leaves unanswered (it expired, the server failed on them): they go into the next
+    batch, or are asked live, at the full price. Which is said in the log."""
+    price_factor: float = Field(default=0.5, ge=0.0, le=1.0)
+    """What a batch's tokens cost, as a share of the live price (of `price`, or of the list)."""
+
+
 def chats_in(settings: BaseModel) -> list[ModelSettings]:
     """All chat models that a config (a plug-in's settings) names, in the order of its fields."""
     found: list[ModelSettings] = []
@@ -113,6 +134,13 @@ def chats_in(settings: BaseModel) -> list[ModelSettings]:
             elif isinstance(part, BaseModel):
                 found += chats_in(part)
     return found
+
+
+def refuse_batches(chats: Iterable[ModelSettings], who: str) -> None:
+    """Raises UsageError where one of `chats` has `mode: batch` and `who` asks step by step: each step would wait for a batch."""
+    for chat in chats:
+        if chat.mode == "batch":
+            raise UsageError(f"{who} asks step by step and not in batches: set mode: live for {chat.model}")
 
 
 def runs_here(settings: BaseModel) -> bool:
@@ -156,6 +184,11 @@ class ModelSettings(Settings):
     """The run ends when no endpoint answered for this long."""
     cache: Literal["off", "run", "shared"] = Field(default="run", json_schema_extra=OPERATIONAL)
     """Where paid answers are kept for re-runs: nowhere, in the run folder, or in a folder that all runs share."""
+    mode: Literal["live", "batch"] = Field(default="live", json_schema_extra=OPERATIONAL)
+    """`live` asks one by one; `batch` hands the questions in as batches of the provider, mostly at half the price and answered
+    within 24 hours. May be changed in the same folder: answers are kept whichever way they came."""
+    batch: BatchSettings = Field(default=BatchSettings(), json_schema_extra=OPERATIONAL)
+    """How batches are made; only for `mode: batch`."""
     structured: Literal["auto", "native", "json_object", "prompt"] = "auto"
     """How a JSON schema reaches the model: the server's own json_schema mode, its JSON mode, in words only; auto finds out."""
     images: ImagePolicy = ImagePolicy()
@@ -183,4 +216,14 @@ class ModelSettings(Settings):
             )
         if provider.NEEDS_MODEL and not self.model:
             raise ValueError(f"provider {self.provider} needs a model name")
+        if self.mode == "batch":
+            self._can_batch(provider.OFFERS_BATCHES)
         return self
+
+    def _can_batch(self, offered: bool) -> None:
+        if not offered:
+            raise ValueError(f"provider {self.provider} has no batches here; leave out mode: batch, or set mode: live")
+        if len(self.endpoints) != 1:
+            raise ValueError("a batch goes to one account: mode: batch wants exactly one of endpoints")
+        if self.cache == "off":
+            raise ValueError("a batch's answers are kept until they are used: mode: batch cannot go with cache: off")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pydantic import BaseModel
 
-from millrace.errors import UsageError
+from millrace.errors import UsageError, did_you_mean
 from millrace.orchestration.run_dir import RunDir
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext
@@ -75,8 +75,14 @@ class Definition:
         """The parts of a run's folder that this flow answers for."""
         return {stage.section: stage.config for stage in self.stages(config)}
 
+    def task_modules(self, config: BaseModel) -> list[str]:
+        """The modules of the Prefect tasks that its stages map: of `millrace.qa.…` it is `tasks.qa`."""
+        domains = [type(stage).__module__.split(".") for stage in self.stages(config)]
+        return [f"{self.tasks}.{path[1]}" for path in domains if path[0] == "millrace"]
+
     def plan(self, config: BaseModel, run_dir: Path) -> list[str]:
         """What `--dry-run` prints; touches nothing."""
+        self.check_shapes(config)
         forecast = Forecast()
         lines = [f"run folder: {run_dir}"]
         for stage in self.stages(config):
@@ -100,6 +106,7 @@ class Definition:
         Raises:
             UsageError, InputError: what is wrong, in one sentence.
         """
+        self.check_shapes(config)
         stages = self.stages(config)
         check_in_order(stages, run_dir)
         if (cluster := self.cluster(config)) is not None:
@@ -108,6 +115,18 @@ class Definition:
             check_cluster(cluster, run_dir, hosts=max(stage.hosts for stage in stages))
         for stage in stages:
             stage.reach()
+
+    def check_shapes(self, config: BaseModel) -> None:
+        """See that `cluster.stages` names stages of this flow.
+
+        Raises:
+            UsageError: it names another one.
+        """
+        names = [stage.name for stage in self.stages(config)]
+        cluster = self.cluster(config)
+        for given in cluster.stages if cluster is not None else ():
+            if given not in names:
+                raise UsageError(f"cluster.stages: this run has no stage '{given}'{did_you_mean(given, names)}")
 
     def take_up(self, config: BaseModel, run_dir: Path) -> None:
         """Take a finished run up again where one of its stages is outdated."""
@@ -131,7 +150,7 @@ class Definition:
 
         cluster = self.cluster(config)
         assert cluster is not None
-        with local_run_in(folder, self.name, cluster.workers, in_processes=True) as run:
+        with local_run_in(folder, self.name, cluster.workers, in_processes=True, shapes=cluster.stages) as run:
             return self._done(run, config)
 
     def _done(self, run: RunContext, config: BaseModel) -> dict[str, Any]:

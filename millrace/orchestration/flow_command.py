@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from millrace.config import find_config, load_config, read_mapping, schema_text
 from millrace.errors import Interrupted, MillraceError, UsageError
+from millrace.imports import uncollected
 from millrace.orchestration.run_dir import dated
 from millrace.orchestration.server_watch import ServerLost, leave
 from millrace.run.folder import RunFolder, finished_state
@@ -150,13 +151,16 @@ def start(definition: Definition, config: BaseModel, run_dir: Path) -> int:
         cluster = definition.cluster(config)
         with contextlib.ExitStack() as stack:
             ready = stack.enter_context(local_api.prefect_api(folder.logs, own_address(cluster)))
-            begun = start_ahead(cluster) if cluster is not None and definition.stages(config)[0].on_cluster else None
+            stages = definition.stages(config)
+            begun = start_ahead(cluster, definition.task_modules(config)) if cluster and stages[0].on_cluster else None
             if begun is not None:
                 stack.callback(begun.close)
-            from millrace.orchestration.flow import prefect_flow
+            with uncollected():
+                from millrace.orchestration import prefect_run  # noqa: F401 - while the server starts
+                from millrace.orchestration.flow import prefect_flow
 
-            flow = prefect_flow(definition, folder, begun)
-            log_to_file(folder.logs / "flow.log")
+                flow = prefect_flow(definition, folder, begun)
+                log_to_file(folder.logs / "flow.log")
             lost = partial(_without_server, folder, definition.name)
             with _full_disk_named(folder.path), _failed_start_noted(folder, definition.name), ready(lost) as watch:
                 try:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, RunFailed
 from millrace.llm.store.spent import SpentSoFar
+from millrace.orchestration.abandoned import LIMIT
 from millrace.orchestration.artifacts import LiveArtifact, ProgressArtifacts, show_markdown, show_table
 from millrace.orchestration.cancellation import obeying_cancel
-from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, task_runner
+from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, shaped, task_runner
 from millrace.orchestration.clusters.hosts import Cluster
 from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
 from millrace.processes.janitor import sweep
 from millrace.run.cluster_settings import ClusterSettings
-from millrace.run.context import RunContext, Same
+from millrace.run.context import RunContext, Same, per_shard
 from millrace.run.folder import RunFolder
 from millrace.run.local import raise_first
 from millrace.run.progress import Progress
@@ -39,7 +41,7 @@ class PrefectRun(RunContext):
         begun: ClusterStart | None,
         tasks: str,
     ) -> None:
-        super().__init__(flow, folder, progress)
+        super().__init__(flow, folder, progress, cluster.stages if cluster is not None else None)
         self.maps_shards = cluster is not None
         self.cluster = cluster or ClusterSettings()
         self.tasks = tasks
@@ -59,23 +61,48 @@ class PrefectRun(RunContext):
 
     def map(self, function: Callable[..., R], *arguments: Any, on_done: Callable[[R], object] | None = None) -> list[R]:
         """See `RunContext.map`: one Prefect task for each shard."""
+        task = shard_task_of(function, self.tasks)
+        shards = per_shard(arguments)
+        values: dict[int, R] = {}
+        failed: list[Exception] = []
+        for place, future in self._as_they_finish(task, arguments, len(shards)):
+            try:
+                values[place] = self.timeline.add(self.stage_name, future.result())
+            except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
+                failed.append(self._named(error))
+            else:
+                if on_done is not None:
+                    on_done(values[place])
+        raise_first(failed, len(shards), self.stage_name)
+        return [values[place] for place in range(len(shards))]
+
+    def _as_they_finish(self, task: Any, arguments: Sequence[Any], shards: int) -> Iterator[tuple[int, Any]]:
+        """Submit a task for each shard, as many at once as the stage wants; yields place and future as they end."""
         from prefect import unmapped
         from prefect.futures import as_completed
 
-        task = shard_task_of(function, self.tasks)
-        futures = list(task.map(*(unmapped(one.value) if isinstance(one, Same) else list(one) for one in arguments)))
-        values: dict[Any, R] = {}
-        failed: list[Exception] = []
-        for future in as_completed(futures):
-            try:
-                values[future] = self.timeline.add(self.stage_name, future.result())
-            except Exception as error:  # noqa: BLE001 - one shard's failure must not lose the others' results
-                failed.append(error)
-            else:
-                if on_done is not None:
-                    on_done(values[future])
-        raise_first(failed, len(futures), self.stage_name)
-        return [values[future] for future in futures]
+        shape = self.shape
+        waiting = deque(enumerate(per_shard(arguments)))
+        at_work: dict[Any, int] = {}
+        with shaped(shape.resources, {LIMIT: shape.shard_timeout_s} if shape.shard_timeout_s else {}):
+            if shape.workers is None or shape.workers >= shards:
+                every = task.map(*(unmapped(one.value) if isinstance(one, Same) else list(one) for one in arguments))
+                at_work = {future: place for place, future in enumerate(every)}
+                yield from ((at_work[future], future) for future in as_completed(list(at_work)))
+                return
+            while waiting or at_work:
+                while waiting and len(at_work) < shape.workers:
+                    place, shard = waiting.popleft()
+                    at_work[task.submit(*shard)] = place
+                future = next(iter(as_completed(list(at_work))))
+                yield at_work.pop(future), future
+
+    def _named(self, error: Exception) -> Exception:
+        """A worker that had to be ended with its shard shows only that it is gone."""
+        limit = self.shape.shard_timeout_s
+        if limit is None or type(error).__name__ != "KilledWorker":
+            return error
+        return RunFailed(f"a shard took longer than {LIMIT} = {limit:g} s and did not stop, or its workers died; they were ended")
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """See `RunContext.call`: a Prefect task in this process."""

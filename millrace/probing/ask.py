@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from millrace.errors import RunFailed, ShortOfTarget
+from millrace.errors import ItemFailed, RunFailed, ShortOfTarget
 from millrace.lake.images import decode_image
 from millrace.lake.reader import read_row
 from millrace.lake.rows import LakeRow
@@ -18,6 +18,9 @@ from millrace.probing.device import device_of
 from millrace.records.question import AskedQuestion, Item
 from millrace.run.journal import read_records, write_jsonl
 from millrace.threads import in_order
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def needs_gpu(baseline: Mapping[str, Any], device: str) -> bool:
@@ -43,8 +46,24 @@ def ask_shard(questions: Path, out: Path, lake: Path, baseline: Mapping[str, Any
     if not out.exists():
         with chats_of_run(out):
             model = open_baseline(baseline_settings(baseline), device=device_of(device)) if items else None
+            if model is not None and any(chat.mode == "batch" for chat in chats_in(baseline_settings(baseline))):
+                model.ask_ahead(_asked(items, lake), lambda: None)
             write_jsonl(out, _answers(items, lake, model))
     return len(items)
+
+
+def _asked(items: Iterable[Item], lake: Path) -> Iterator[tuple[Image.Image, list[Question]]]:
+    """Each question with its image, as far as that can be read."""
+    for item in items:
+        try:
+            image = decode_image(read_row(lake, item.image).image_bytes)
+        except ItemFailed:
+            continue
+        yield image, [_question(item)]
+
+
+def _question(item: Item) -> Question:
+    return Question(item.question, dict(item.options), item.question_type)
 
 
 def _answers(items: Iterable[Item], lake: Path, baseline: Baseline | None) -> Iterator[AskedQuestion]:
@@ -74,5 +93,4 @@ def _answers_about(about_one: list[Item], lake: Path, baseline: Baseline | None)
 
 
 def _ask(baseline: Baseline, row: LakeRow, items: list[Item]) -> list[str]:
-    questions = [Question(item.question, dict(item.options), item.question_type) for item in items]
-    return baseline.answer(decode_image(row.image_bytes), questions)
+    return baseline.answer(decode_image(row.image_bytes), [_question(item) for item in items])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.lake.annotations import annotation_kinds
 from millrace.llm.trial import trials_in
+from millrace.probing.asked_ahead import check_batches
 from millrace.probing.baselines import baseline_settings
 from millrace.probing.claims import ClaimSet
 from millrace.probing.judges import judge_settings
@@ -44,6 +45,7 @@ def check_models(config: ProbingConfig) -> ClaimSet:
     claims = config.claim_set()
     baseline_settings(config.baseline)
     judge_settings(config.judge)
+    check_batches(config)
     annotation_kinds(config.lake.annotation)
     return claims
 

@@ -13,6 +13,7 @@ from millrace.config import parse_config
 from millrace.errors import InputError
 from millrace.probing import preflight
 from millrace.probing.settings import LakeSettings, ProbingConfig
+from millrace.records.batches import BatchCounts
 from millrace.records.summaries import ProbingSummary
 from millrace.run.context import RunContext, Same
 from millrace.run.counted import counted
@@ -101,6 +102,7 @@ class Probing(Stage):
         lake = prepared_lake(config.lake, run)
         with run.progress.stage("training the baseline", 0, "steps") as bar:
             run.call(prepare_baseline, config.baseline, run.folder.logs, bar.update)
+        self._ask_ahead(run, folder, lake)
         target = config.target_failure_count
         total, unit = (target, "failures") if target else (config.sample_size, "images")
         with run.progress.stage("probing", total, unit) as bar:
@@ -115,10 +117,35 @@ class Probing(Stage):
         preflight.check_infrastructure(summary, config.max_failure_rate)
         return structs.replace(summary, target=target, lake=str(lake.absolute()))
 
+    def _ask_ahead(self, run: RunContext, folder: Path, lake: Path) -> None:
+        """Have the answers of models that are asked in batches. A stop leaves the batches under way."""
+        from millrace.probing.asked_ahead import ask_ahead, asks_in_batches
+
+        if not asks_in_batches(self.config):
+            return
+        with run.progress.stage("asking in batches", 0, "questions") as bar:
+
+            def show(counts: BatchCounts) -> None:
+                bar.note = counts.words()
+                bar.update(counts.answered, counts.questions)
+
+            try:
+                run.call(ask_ahead, self.config, lake, folder, show)
+            except BaseException:
+                if bar.note:
+                    run.progress.say(f"{bar.note}: they go on at the provider, and the same command takes them up again")
+                raise
+
     def _rejudge(self, run: RunContext, folder: Path, earlier: Path) -> ProbingSummary:
         """Outcomes of an earlier run → the same, decided by this run's judge."""
+        from millrace.probing.asked_ahead import asks_in_batches
         from millrace.probing.asking_again.another_judge import earlier_summary, rejudge_shard, settle_rejudged
 
+        if asks_in_batches(self.config):
+            from millrace.llm.batches.folder import forgive_below
+            from millrace.llm.run_chats import chat_folder
+
+            forgive_below(chat_folder(folder))
         before = earlier_summary(earlier)
         lake, probing = before.lake_folder, self.config.model_dump(mode="json")
         shards = [earlier / "probing" / f"shard-{number:05d}.jsonl" for number in range(before.shards)]

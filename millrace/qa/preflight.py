@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millrace.errors import UsageError
+from millrace.llm.settings import chats_in, refuse_batches
 from millrace.llm.trial import trials_in
 from millrace.plugins.loading import load_plugin
 from millrace.qa.exports import folder_of
@@ -18,7 +19,7 @@ def check(settings: QaSettings) -> None:
     Raises:
         UsageError: what is wrong, in one sentence.
     """
-    writer_settings(settings.writer)
+    refuse_batches(chats_in(writer_settings(settings.writer)), "the writer of questions")
     folders: dict[str, str] = {}
     for name in settings.exports:
         load_plugin(EXPORTS, name, "export")

@@ -26,7 +26,7 @@ class PoolItem(msgspec.Struct, frozen=True, kw_only=True):
     correct: dict[str, str]
     """The best answer by slot; empty when it is right to abstain."""
     accepted: dict[str, tuple[str, ...]]
-    """Every right answer by slot."""
+    """By slot: every right answer, or, of a number that need not be met exactly, the lowest and the highest that are right."""
     failed: bool
     """Whether the base got it wrong."""
     factors: tuple[str, ...]
@@ -47,6 +47,7 @@ class TrainingRecord(Record, frozen=True, kw_only=True):
     answerable: bool
     correct: dict[str, str]
     accepted: dict[str, tuple[str, ...]]
+    """By slot: every right answer, or, of a number that need not be met exactly, the lowest and the highest that are right."""
     answers_of: str
     """The record whose answers these are: another one only where an arm shuffles."""
 
@@ -200,7 +201,7 @@ class FineTuning(Record, frozen=True, kw_only=True):
 class ChatTraining(Record, frozen=True, kw_only=True):
     """`chat_training.json`: what the program of the trainer `huggingface` does. Source: the job, and the trainer's settings."""
 
-    SCHEMA: ClassVar[str] = "millrace.chat_training/1"
+    SCHEMA: ClassVar[str] = "millrace.chat_fine_tuning/1"
 
     job: TrainingJob
     method: Literal["lora", "full"]

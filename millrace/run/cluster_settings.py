@@ -13,6 +13,19 @@ NONE = "none"
 """`class_path` of a run without Dask and without a Prefect server."""
 
 
+class StageShape(Settings):
+    """What one stage wants of the machines, and how long it may take."""
+
+    workers: PositiveInt | None = None
+    """At most so many of its shards at the same time; empty takes all workers of the run."""
+    resources: dict[str, PositiveFloat] = {}
+    """What each of its shards reserves of its worker, e.g. `{GPU: 1}`; the cluster's other stages go to any worker."""
+    timeout_s: PositiveFloat | None = None
+    """The stage's limit. Past it everything that the stage has started is ended, and the run fails; what is finished stays."""
+    shard_timeout_s: PositiveFloat | None = None
+    """The limit of one shard. A shard past it is ended and has failed, the others go on, then the run fails."""
+
+
 class ClusterSettings(Settings):
     """Where shards are worked on. Nothing here changes a result."""
 
@@ -38,6 +51,8 @@ class ClusterSettings(Settings):
     `dask worker … --resources "GPU=1"`. Empty reserves nothing."""
     wait_s: PositiveFloat = 300.0
     """How long to wait for the first worker of a cluster that the run starts."""
+    stages: dict[str, StageShape] = {}
+    """By a stage's name, e.g. `{probing: {timeout_s: 600}, qa: {workers: 1, shard_timeout_s: 120}}`."""
 
     @model_validator(mode="after")
     def _scales_what_it_starts(self) -> ClusterSettings:
@@ -52,6 +67,21 @@ class ClusterSettings(Settings):
         if self.maximum_workers is not None and self.minimum_workers > self.maximum_workers:
             raise ValueError("minimum_workers is above maximum_workers")
         return self
+
+    @model_validator(mode="after")
+    def _reserves_of_workers_that_offer(self) -> ClusterSettings:
+        if self.is_none and (named := [name for name, shape in self.stages.items() if shape.resources]):
+            raise ValueError(f"without a cluster (none) nothing can be reserved: stages.{named[0]}.resources is Dask's")
+        return self
+
+    def shape(self, stage: str) -> StageShape:
+        """What was set for a stage."""
+        return self.stages.get(stage, StageShape())
+
+    @property
+    def reserved(self) -> list[dict[str, float]]:
+        """What shards reserve of their workers, for each kind of shard that reserves something."""
+        return [wanted for wanted in (self.resources, *(shape.resources for shape in self.stages.values())) if wanted]
 
     @property
     def is_none(self) -> bool:

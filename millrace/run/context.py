@@ -7,13 +7,16 @@ each stage and a Prefect task of each piece of work. A stage cannot tell them ap
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import structs
 
+from millrace.errors import RunFailed, UsageError
+from millrace.processes.time_limit import TimedOut, can_be_limited, time_limit
 from millrace.records.summaries import StageSummary
+from millrace.run.cluster_settings import StageShape
 from millrace.run.folder import RunFolder
 from millrace.run.journal import read_record, write_json
 from millrace.run.machines import Machines
@@ -39,12 +42,14 @@ class RunContext(ABC):
         flow: the flow's name.
         folder: the run's folder, held by this process.
         progress: the bar.
+        shapes: by stage: what it wants, and how long it may take.
     """
 
-    def __init__(self, flow: str, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, flow: str, folder: RunFolder, progress: Progress, shapes: Mapping[str, StageShape] | None = None) -> None:
         self.flow = flow
         self.folder = folder
         self.progress = progress
+        self.shapes = shapes or {}
         self.timeline = Timeline(folder.since)
         self.stage_name = flow
         """The name of the stage that is running: shards' time is counted for it."""
@@ -67,7 +72,7 @@ class RunContext(ABC):
         else:
             outer, self.stage_name = self.stage_name, stage.name
             with self.timeline.within(stage.name):
-                found = self._inside(stage, lambda: stage.run(self, folder))
+                found = self._limited(stage, lambda: self._inside(stage, lambda: stage.run(self, folder)))
             self.stage_name = outer
             spent = self.timeline.seconds().stages[stage.name]
             times = {"seconds": round(spent.wall, 3), "work_seconds": round(spent.work, 3)}
@@ -77,6 +82,27 @@ class RunContext(ABC):
         if stage.is_short(found):
             self.short.add(stage.name)
         return found
+
+    @property
+    def shape(self) -> StageShape:
+        """Of the stage that is running."""
+        return self.shapes.get(self.stage_name, StageShape())
+
+    def _limited(self, stage: Stage, work: Callable[[], T]) -> T:
+        """Call `work` within the stage's `timeout_s`.
+
+        Raises:
+            RunFailed: it took longer; everything that it has started is ended.
+        """
+        limit = self.shape.timeout_s
+        if limit is not None and not can_be_limited():
+            raise UsageError(f"cluster.stages.{stage.name}.timeout_s needs the main thread of a process, and this is another one")
+        try:
+            with time_limit(limit):
+                return work()
+        except TimedOut:
+            message = f"{stage.name} took longer than cluster.stages.{stage.name}.timeout_s = {limit:g} s and was ended"
+            raise RunFailed(f"{message}; what is finished stays, the same command goes on with it") from None
 
     @property
     def status(self) -> str:

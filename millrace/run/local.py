@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from millrace.errors import MillraceError, RunFailed
 from millrace.processes.janitor import sweep
+from millrace.run.cluster_settings import StageShape
 from millrace.run.context import RunContext, per_shard
 from millrace.run.folder import RunFolder
 from millrace.run.machines import Machines
@@ -30,16 +31,23 @@ class LocalRun(RunContext):
     """A run whose shards are worked on here, one after the other or by a pool of processes. See `open_local_run`.
 
     Args:
-        flow, folder, progress: see `RunContext`.
+        flow, folder, progress, shapes: see `RunContext`.
         workers: processes.
         in_processes: None works on shards in this process where one worker, or one shard, makes a pool needless. True never
             does: a shard that ends its process then does not end the run.
     """
 
     def __init__(
-        self, flow: str, folder: RunFolder, progress: Progress, workers: int, *, in_processes: bool | None = None
+        self,
+        flow: str,
+        folder: RunFolder,
+        progress: Progress,
+        workers: int,
+        *,
+        in_processes: bool | None = None,
+        shapes: Mapping[str, StageShape] | None = None,
     ) -> None:
-        super().__init__(flow, folder, progress)
+        super().__init__(flow, folder, progress, shapes)
         self.workers = workers
         self.in_processes = in_processes
         self._pool = WorkerPool(workers)
@@ -93,7 +101,9 @@ class LocalRun(RunContext):
     ) -> list[R]:
         results: dict[int, R] = {}
         failed: list[Exception] = []
-        with contextlib.closing(self._pool.map(function, shards)) as outcomes:
+        with contextlib.closing(
+            self._pool.map(function, shards, at_once=self.shape.workers, limit_s=self.shape.shard_timeout_s)
+        ) as outcomes:
             for place, outcome in outcomes:
                 if isinstance(outcome, Exception):
                     _logger.error("a shard of %s failed", self.stage_name, exc_info=outcome)
@@ -132,7 +142,14 @@ def open_local_run(flow: str, sections: Mapping[str, BaseModel], run_dir: Path, 
 
 
 @contextlib.contextmanager
-def local_run_in(folder: RunFolder, flow: str, workers: int, *, in_processes: bool | None = None) -> Iterator[LocalRun]:
+def local_run_in(
+    folder: RunFolder,
+    flow: str,
+    workers: int,
+    *,
+    in_processes: bool | None = None,
+    shapes: Mapping[str, StageShape] | None = None,
+) -> Iterator[LocalRun]:
     """The same in a folder that the caller holds. Arguments: as for `LocalRun`."""
     from millrace.llm.store.spent import SpentSoFar
 
@@ -140,7 +157,7 @@ def local_run_in(folder: RunFolder, flow: str, workers: int, *, in_processes: bo
         with contextlib.suppress(OSError):  # a system without /proc has nothing to sweep
             if swept := sweep():
                 progress.say(f"ended {len(swept)} processes that a killed run had left behind: {swept}")
-        run = LocalRun(flow, folder, progress, workers, in_processes=in_processes)
+        run = LocalRun(flow, folder, progress, workers, in_processes=in_processes, shapes=shapes)
         try:
             yield run
         except MillraceError as error:

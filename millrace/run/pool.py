@@ -12,18 +12,21 @@ Does not cover: limits on a worker's memory.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import MappingProxyType
 from typing import Any
 
 from millrace.errors import RunFailed
@@ -61,25 +64,40 @@ class WorkerPool:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def map(self, function: Callable[..., Any], shards: Sequence[tuple[Any, ...]]) -> Generator[Outcome, None, None]:
+    def map(
+        self,
+        function: Callable[..., Any],
+        shards: Sequence[tuple[Any, ...]],
+        *,
+        at_once: int | None = None,
+        limit_s: float | None = None,
+    ) -> Generator[Outcome, None, None]:
         """Call `function` for each shard; yields what came of them as they finish. Leaving the loop early ends those at work.
 
         Args:
             function: of a module that the workers can import.
             shards: the arguments for each.
+            at_once: how many shards at the same time; None: as many as there are workers.
+            limit_s: how long a shard may take; then its worker is killed, and the shard gives a RunFailed. None: for ever.
         """
+        size = min(self.size, at_once or self.size)
+        ends: dict[_Worker, float] = {}
         waiting = deque((place, 1) for place in range(len(shards)))
         busy: dict[_Worker, tuple[int, int]] = {}
         try:
             while waiting or busy:
-                while waiting and len(busy) < self.size:
+                while waiting and len(busy) < size:
                     place, attempt = waiting.popleft()
                     worker = self._free(busy, function.__module__)
                     busy[worker] = place, attempt
                     worker.begin(function, shards[place])
-                ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)])
+                    if limit_s is not None:
+                        ends[worker] = time.monotonic() + limit_s
+                next_s = max(0.0, min(ends[worker] for worker in busy) - time.monotonic()) if ends else None
+                ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)], next_s)
                 for worker in [worker for worker in busy if worker.pipe in ready or worker.process.sentinel in ready]:
                     place, attempt = busy.pop(worker)
+                    ends.pop(worker, None)
                     result = worker.result()
                     if result is not None:
                         yield place, result
@@ -89,6 +107,13 @@ class WorkerPool:
                         waiting.append((place, attempt + 1))
                     else:
                         yield place, BrokenProcessPool("a worker process ended in the middle of a shard")
+                for worker in [worker for worker in busy if ends.get(worker, math.inf) <= time.monotonic()]:
+                    place, _ = busy.pop(worker)
+                    del ends[worker]
+                    worker.process.kill()
+                    worker.end(STOP_S)
+                    self._workers.remove(worker)
+                    yield place, RunFailed(f"a shard took longer than shard_timeout_s = {limit_s:g} s and was ended")
         finally:
             for worker in busy:
                 worker.process.kill()
@@ -112,7 +137,7 @@ class WorkerPool:
 
 class _Worker:
     def __init__(self, module: str) -> None:
-        _start_fork_server(module)
+        start_fork_server([module])
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, dict(os.environ) | ONE_THREAD), name="shards")
@@ -147,16 +172,22 @@ class _Worker:
 _starting = threading.Lock()
 
 
-def _start_fork_server(module: str) -> None:
-    """Start what workers are forked from, unless it runs; `module` is imported there, and what this process has of Millrace."""
+def start_fork_server(preload: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Start what workers are forked from, unless it runs.
+
+    Args:
+        preload: modules to be imported there once instead of in each worker; beside them what this process has of Millrace.
+        environment: variables of it and its workers beside ours.
+    """
     with _starting:
         if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
             known = [name for name in sys.modules if name.startswith("millrace.")]
-            multiprocessing.get_context("forkserver").set_forkserver_preload([*known, module])
-        own = {name: os.environ.get(name) for name in ALONE}
+            multiprocessing.get_context("forkserver").set_forkserver_preload([*preload, *known])
+        changed = ALONE | dict(environment)
+        own = {name: os.environ.get(name) for name in changed}
         resource_tracker.ensure_running()  # when it starts it unblocks SIGINT in the thread that needed it first
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        os.environ.update(ALONE)
+        os.environ.update(changed)
         try:
             forkserver.ensure_running()
         finally:

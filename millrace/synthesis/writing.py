@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,6 +27,30 @@ def write_question(environment: Environment, chain: Chain, language: str) -> str
     Raises:
         ValueError: the environment has no words in that language.
     """
+    said = worded(environment, chain, language)
+    question = ("" if language == "zh" else " ").join(part for part in (*said.before, *said.hops, said.ask) if part)
+    return question.replace("\n\n ", "\n\n")  # a start that ends in an empty line, as tables do
+
+
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """The parts of a question."""
+
+    before: list[str]
+    """The start, and how the world is read."""
+    hops: list[str]
+    """A sentence for each hop; empty for a step that only finds the place."""
+    ask: str
+    names: list[str]
+    """What the question calls its values: the start first, then each hop's."""
+
+
+def worded(environment: Environment, chain: Chain, language: str) -> Worded:
+    """The question that a chain stands for, in its parts.
+
+    Raises:
+        ValueError: the environment has no words in that language.
+    """
     frames = environment.frames.get(language)
     if frames is None:
         raise ValueError(f"the environment {environment.name} has no words in '{language}'")
@@ -35,17 +60,18 @@ def write_question(environment: Environment, chain: Chain, language: str) -> str
     letters = iter(frames.get("letters", LETTERS))
     opening = frames.get(f"start:{start.kind}", frames.get("start", ""))
     named = frames.get("named", "")
-    sentences = []
+    before, hops = [], []
     reference = named.format(value=start.value) if named else next(letters)
     if opening:
-        sentences.append(_choose(opening, rng).format(v=reference, value=start.value, **start.args))
+        before.append(_choose(opening, rng).format(v=reference, value=start.value, **start.args))
     rules = dict.fromkeys(rule.format(**hop.args) for hop in chain.hops for rule in environment.operators[hop.op].rules)
-    sentences += [frames[f"rule:{name}"] for name in rules]
+    before += [frames[f"rule:{name}"] for name in rules]
     references = [reference]
     for hop in chain.hops:
         operator = environment.operators[hop.op]
         if not operator.evidence:
             references.append(references[-1])
+            hops.append("")
             continue
         letter = next(letters)
         said = operator.zh if language == "zh" else operator.en
@@ -53,10 +79,9 @@ def write_question(environment: Environment, chain: Chain, language: str) -> str
         if "other" in hop.args:
             words["other"] = references[hop.args["other"]]
         phrase = operator.say(hop.args, language) if operator.say is not None else said.format(**words)
-        sentences.append(phrase if "{v}" in said else _choose(frames["hop"], rng).format(v=letter, phrase=phrase))
+        hops.append(phrase if "{v}" in said else _choose(frames["hop"], rng).format(v=letter, phrase=phrase))
         references.append(letter)
-    sentences.append(_choose(frames["ask"], rng).format(v=references[-1]))
-    return ("" if language == "zh" else " ").join(sentence for sentence in sentences if sentence)
+    return Worded(before, hops, _choose(frames["ask"], rng).format(v=references[-1]), references)
 
 
 def answer_text(value: Value) -> str:

@@ -67,14 +67,14 @@ class Browser:
         """
         before = {run["id"] for run in self.runs(deployment)}
         submit = page.get_by_role("button", name="Submit").last
-        for tenths in range(900):  # a minute and a half: nothing else tells a refused form from a slow machine
-            if tenths % 200 == 0 and submit.is_visible() and submit.is_enabled():
+        for asked in range(225):  # a minute and a half: nothing else tells a refused form from a slow machine
+            if asked % 50 == 0 and submit.is_visible() and submit.is_enabled():
                 submit.click()
             for run in self.runs(deployment):
                 if run["id"] not in before:
                     parameters: dict[str, Any] = run["parameters"]
                     return parameters
-            page.wait_for_timeout(100)
+            page.wait_for_timeout(400)
         return None
 
     def shown(self, page: Any) -> str:

@@ -67,7 +67,7 @@ def seconds_until_cancelled(here: Installation, run: UUID) -> float:
     began = time.monotonic()
     while (state := here.server.state(run)) not in ENDED or here.runs_left():
         assert time.monotonic() < began + CANCEL_LIMIT_S, f"{CANCEL_LIMIT_S:.0f} s after a cancel: {state}, {here.runs_left()}"
-        time.sleep(0.1)
+        time.sleep(0.4)
     assert state == "CANCELLED", here.server.log_of(run)
     return time.monotonic() - began
 

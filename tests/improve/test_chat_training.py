@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from millrace.chat_training.trainer import TrainerSettings, check, model
 from millrace.errors import InputError, RunFailed, UsageError
 from millrace.improve.train import train_arm
 from millrace.improve.trainers import trainer_settings
-from millrace.improve.trainers.huggingface import TrainerSettings, check, model
 from millrace.llm.client.structured import with_schema_in_words
 from millrace.llm.open_chat import open_chat
 from millrace.probing.baselines.endpoint import BaselineSettings
@@ -60,7 +60,7 @@ def base_of(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model, `images/` and `records.jsonl`."""
-    from millrace.improve.chat_training.examples import examples_of
+    from millrace.chat_training.examples import examples_of
 
     folder = tmp_path_factory.mktemp("tiny")
     made = records(folder / "images")
@@ -91,7 +91,7 @@ def job_of(world: Path, folder: Path, steps: int) -> TrainingJob:
 
 def train_here(world: Path, folder: Path, steps: int, **settings: Any) -> Path:
     """Train in this process; returns where the model is."""
-    from millrace.improve.chat_training.program import Rank, train
+    from millrace.chat_training.program import Rank, train
 
     job = job_of(world, folder, steps)
     chosen = TrainerSettings.model_validate(settings).model_dump(mode="json", exclude={"name", "processes", "time_limit_s"})
@@ -106,7 +106,7 @@ def weights_of(folder: Path) -> dict[str, Any]:
 
 
 def test_only_the_answer_is_learned_and_the_prompt_is_the_one_that_probing_sends(world: Path) -> None:
-    from millrace.improve.chat_training.examples import IGNORED, encode, examples_of, together
+    from millrace.chat_training.examples import IGNORED, encode, examples_of, together
     from millrace.llm.providers.huggingface import Options, TransformersEngine
 
     engine = TransformersEngine(str(world / "model"), Options(device="cpu", dtype="float32"))
@@ -130,7 +130,7 @@ def test_only_the_answer_is_learned_and_the_prompt_is_the_one_that_probing_sends
 
 
 def test_it_learns_to_answer_as_probing_asks(world: Path, tmp_path: Path) -> None:
-    from millrace.improve.chat_training.examples import examples_of
+    from millrace.chat_training.examples import examples_of
 
     result = train_here(world, tmp_path, 200, method="full", rate=0.005)
     trained = model(TrainerSettings(), job_of(world, tmp_path, 200))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from millrace.improve.steps import images_of_steps
 from millrace.records.improve import TrainingJob, TrainingRecord
 from tests.improve.fake_world import picture, stored
 
@@ -44,8 +45,16 @@ def test_what_is_right_is_the_accepted_answer_or_abstaining() -> None:
     assert fine_tune_program.right_answers(record(1, answerable=False, accepted={}), "COUNT") == (len(ANSWERS) - 1,)
 
 
+def test_of_a_share_the_step_nearest_to_it_is_right_and_not_the_ends_of_what_a_judge_lets_pass() -> None:
+    from millrace.digits.claim_vocabulary import ANSWERS
+
+    share = {"slots": ("PROPORTION",), "correct": {"PROPORTION": "7.6%"}, "accepted": {"PROPORTION": ("5.3%", "10.6%")}}
+    (place,) = fine_tune_program.right_answers(record(1, **share), "PROPORTION")
+    assert ANSWERS[place] == ("percent", "8%")
+
+
 def test_every_step_has_as_many_images_and_all_come_before_one_comes_again(tmp_path: Path) -> None:
-    steps = list(fine_tune_program.batches(5, job(tmp_path, steps=5)))
+    steps = list(images_of_steps(5, job(tmp_path, steps=5)))
     assert [len(chosen) for chosen in steps] == [2] * 5
     flat = [image for chosen in steps for image in chosen]
     assert sorted(flat[:5]) == sorted(flat[5:]) == [0, 1, 2, 3, 4]

@@ -64,7 +64,7 @@ def test_a_model_that_sees_is_probed_trained_and_judged(tmp_path: Path, monkeypa
         assert trained["model"]["chat"]["model"] == str(result)
         assert (result / "model.safetensors").read_bytes() != (tmp_path / "model" / "model.safetensors").read_bytes()
         asked = [line for file in (run / "improve" / "probes" / name).glob("shard-*.jsonl") for line in read_jsonl(file)]
-        assert {line["baseline"]["name"] for line in asked} == {str(result)}
+        assert {line["baseline"]["name"] for line in asked if line["kind"] == "outcome"} == {str(result)}
     checked, differing = differing_figures(run)
-    assert checked > 50
+    assert checked >= 50
     assert differing == []

@@ -6,12 +6,15 @@ import base64
 import contextlib
 import itertools
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
 
 from millrace.llm import ImagePart, Message, Reply, Request, Tool, ToolCall, user
+from millrace.llm.mock_server.batch_keeping import Asked, BatchKeeping, Kept
+from millrace.llm.mock_server.faults import FaultPlan
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
 
 KEY = "AIza-test-0123456789abcdef"
@@ -38,6 +41,38 @@ class GeminiServer:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.http = HttpServer(self.handle)
+        self.batches = BatchKeeping(FaultPlan(), self._of_a_batch)
+        self.answered: Counter[bytes] = Counter()
+        """By body how often a request of a batch was answered."""
+
+    def statistics(self) -> dict[str, int]:
+        return {"answered": sum(self.answered.values()), "distinct": len(self.answered)}
+
+    async def _of_a_batch(self, path: str, body: bytes) -> Outgoing:
+        self.answered[body] += 1
+        said = self.script(request_of(orjson.loads(body)))
+        return (
+            said if isinstance(said, Outgoing) else Outgoing(200, answer_of(Reply(text=said) if isinstance(said, str) else said))
+        )
+
+    async def _batches(self, incoming: Incoming) -> Outgoing:
+        """`batchGenerateContent`, and the list of batches, which has none of their answers."""
+        if incoming.method == "POST":
+            if (refusal := self.batches.refusal()) is not None:
+                return refusal
+            batch = orjson.loads(incoming.body)["batch"]
+            asked = batch["inputConfig"]["requests"]["requests"]
+            requests = [Asked(one["metadata"]["key"], "", orjson.dumps(one["request"])) for one in asked]
+            return self.batches.told(operation_of(self.batches.take("batches/", batch["displayName"], requests), answers=False))
+        if not incoming.path.startswith("/v1beta/batches/"):
+            after = re.search(r"pageToken=([^&]+)", incoming.path)
+            page, more = self.batches.newest_first(after[1] if after else None)
+            listed: dict[str, Any] = {"operations": [operation_of(kept, answers=False) for kept in page]}
+            return Outgoing(200, orjson.dumps(listed | ({"nextPageToken": page[-1].id} if more else {})))
+        kept = await self.batches.look(incoming.path.removeprefix("/v1beta/"))
+        if kept is None:
+            return error(404, "NOT_FOUND", "no such batch")
+        return Outgoing(200, orjson.dumps(operation_of(kept, answers=True)))
 
     async def handle(self, incoming: Incoming) -> Outgoing:
         self.paths.append(incoming.path)
@@ -46,6 +81,8 @@ class GeminiServer:
             return error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", reason)
         if incoming.path.startswith("/v1beta/models?"):
             return Outgoing(200, orjson.dumps({"models": [{"name": "models/gemini-test"}, {"name": "models/gemini-other"}]}))
+        if ":batchGenerateContent" in incoming.path or incoming.path.startswith("/v1beta/batches"):
+            return await self._batches(incoming)
         found = re.fullmatch(r"/v1beta/models/([\w.-]+):generateContent", incoming.path)
         if found is None or found[1] != "gemini-test":
             return error(404, "NOT_FOUND", f"{incoming.path} is not found for API version v1beta")
@@ -58,6 +95,25 @@ class GeminiServer:
         if isinstance(said, Outgoing):
             return said
         return Outgoing(200, answer_of(Reply(text=said) if isinstance(said, str) else said))
+
+
+def operation_of(kept: Kept, *, answers: bool) -> dict[str, Any]:
+    """A batch as an operation. An expired one has no answers, and a key comes back with every other one only."""
+    state = "RUNNING" if not kept.ended else {"expired": "EXPIRED", "refused": "FAILED"}.get(kept.fate, "SUCCEEDED")
+    counts = {"requestCount": str(len(kept.requests)), "successfulRequestCount": str(kept.answered)}
+    told = {"state": f"BATCH_STATE_{state}", "displayName": kept.label, "batchStats": counts}
+    shown: dict[str, Any] = {"name": kept.id, "metadata": told, "done": kept.ended}
+    if state == "FAILED":
+        shown["error"] = {"code": 3, "message": "the batch is not valid"}
+    if answers and state == "SUCCEEDED" and kept.fate != "answers_lost":
+        listed: list[dict[str, Any]] = []
+        for place, asked in enumerate(kept.requests):
+            answer = kept.answers[asked.id]
+            good = answer is not None and answer.status == 200
+            one = {"response": orjson.loads(answer.body)} if good and answer else {"error": {"code": 13, "message": "internal"}}
+            listed.append(one | ({"metadata": {"key": asked.id}} if place % 2 else {}))
+        shown["response"] = {"inlinedResponses": {"inlinedResponses": listed}}
+    return shown
 
 
 def request_of(body: dict[str, Any]) -> Request:

@@ -20,9 +20,9 @@ from millrace.llm.settings import EndpointSettings, ModelSettings
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], within_s: float = 90) -> T:
     """Run a test's coroutine; a hang is a failure."""
-    return asyncio.run(asyncio.wait_for(work, 90))
+    return asyncio.run(asyncio.wait_for(work, within_s))
 
 
 @contextlib.asynccontextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
+import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
+from millrace.errors import RunFailed
+from millrace.orchestration import abandoned
 from millrace.orchestration.abandoned import timed
 
 
@@ -45,3 +49,28 @@ def test_a_shard_ends_soon_after_its_run_is_gone_and_one_that_is_waited_for_does
                 time.sleep(2.0)
             assert not left.with_suffix(".failures").exists()
             assert waited_for.result().value == "done"
+
+
+@timed
+def stubborn(in_c: bool) -> None:
+    if in_c:
+        sum(range(10**12))
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(0.1)
+
+
+def test_a_shard_past_its_limit_fails_with_it_and_one_that_does_not_stop_ends_with_its_worker() -> None:
+    settings = {"distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(setattr, abandoned, "GRACE_S", 0.5)
+        with dask.annotate(shard_timeout_s=0.5):
+            waits, computes = client.submit(stubborn, False, pure=False), client.submit(stubborn, True, pure=False)
+            with pytest.raises(RunFailed, match="a shard took longer than its shard_timeout_s and was ended after"):
+                waits.result(timeout=30)
+            with pytest.raises(KilledWorker):
+                computes.result(timeout=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from millrace.orchestration.clusters.cluster import (
     start_ahead,
 )
 from millrace.orchestration.clusters.worker_check import code_folders
+from millrace.run.cluster_settings import StageShape
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,6 +159,9 @@ def test_a_worker_that_does_not_fit_the_run_is_found_before_any_work(tmp_path: P
         with worker(address, tmp_path / "b", "--resources=GPU=1"):
             with pytest.raises(UsageError, match=r"offers GPU=2.*offered: GPU=1"):
                 check_cluster(settings.model_copy(update={"resources": {"GPU": 2.0}}), tmp_path / "run")
+            of_a_stage = {"qa": StageShape(resources={"MEMORY": 1.0})}
+            with pytest.raises(UsageError, match=r"offers MEMORY=1.*offered: GPU=1"):
+                check_cluster(settings.model_copy(update={"stages": of_a_stage}), tmp_path / "run")
             with pytest.raises(UsageError, match="does not see the run folder"):
                 check_cluster(settings, Path("/proc/self/cwd/run of the flow"))  # the worker has another working folder
             with pytest.raises(UsageError, match=r"torchrun.nnodes is 2, but the Dask workers are on 1 host \(127.0.0.1\)"):
@@ -231,8 +236,35 @@ def _importable(name: str) -> bool:
 
 
 def _workers_below_this_process() -> list[psutil.Process]:
-    family = psutil.Process().children(recursive=True)
-    return [process for process in family if "spawn_main" in " ".join(process.cmdline())]
+    """Without what they are forked from, which ends with this process."""
+    family = {process.pid: process for process in psutil.Process().children(recursive=True)}
+    family.pop(multiprocessing.forkserver._forkserver._forkserver_pid or 0, None)
+    started = {process: " ".join(process.cmdline()) for process in family.values()}
+    return [process for process, line in started.items() if "spawn_main" in line or "forkserver" in line]
+
+
+def test_workers_of_a_cluster_started_ahead_are_forked_and_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import Client
+
+    monkeypatch.setenv("SET_AFTER_A_FORK_SERVER_STARTED", "yes")
+    before = set(_workers_below_this_process())
+    begun = start_ahead(ClusterSettings(workers=1), ["tasks.filtering"])
+    assert begun is not None
+    with Client(begun.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        (seen,) = client.run(_environment_and_modules).values()
+    assert seen == {"SET_AFTER_A_FORK_SERVER_STARTED": "yes", "OMP_NUM_THREADS": "1", "prefect_dask": "imported"}
+    workers = set(_workers_below_this_process()) - before
+    assert workers
+    begun.close()
+    assert not {process for process in workers if process.is_running()}
+
+
+def _environment_and_modules() -> dict[str, str | None]:
+    """What a worker has."""
+    names = ("SET_AFTER_A_FORK_SERVER_STARTED", "OMP_NUM_THREADS")
+    return {name: os.environ.get(name) for name in names} | {
+        "prefect_dask": "imported" if "prefect_dask" in sys.modules else None
+    }
 
 
 def test_a_cluster_started_ahead_ends_when_it_is_closed_also_before_it_is_up() -> None:
@@ -244,7 +276,15 @@ def test_a_cluster_started_ahead_ends_when_it_is_closed_also_before_it_is_up() -
     assert not {process for process in set(_workers_below_this_process()) - before if process.is_running()}
 
 
-@pytest.mark.parametrize("changes", [{"address": "tcp://127.0.0.1:1"}, {"class_path": "no.such"}, {"resources": {"GPU": 1}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"address": "tcp://127.0.0.1:1"},
+        {"class_path": "no.such"},
+        {"resources": {"GPU": 1}},
+        {"stages": {"qa": {"resources": {"GPU": 1}}}},
+    ],
+)
 def test_only_a_local_cluster_is_started_ahead(changes: dict[str, Any]) -> None:
     before = set(threading.enumerate())
     assert start_ahead(ClusterSettings(**changes)) is None

@@ -11,6 +11,8 @@ import pytest
 from msgspec import structs
 from prefect.flows import Flow
 
+from millrace.config import load_config
+from millrace.errors import UsageError
 from millrace.orchestration.flow import Definition
 from millrace.orchestration.run_name import run_name
 from millrace.records.training.report import TrainingSummary
@@ -108,3 +110,11 @@ def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_com
         "status", "runs", "ok", "failed", "attempts", "failures", "notes", "seconds", "work_seconds",
     ]  # fmt: skip
     assert list(written["seconds"]) == ["wall", "work", "orchestration", "stages"]
+
+
+def test_a_shape_of_a_stage_that_the_run_does_not_have_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    definition: Definition = importlib.import_module("flows.filtering").filtering.definition
+    config = load_config(definition.config, None, ["cluster.stages={filtring: {timeout_s: 5}}"])
+    for refuses in (definition.plan, definition.check):
+        with pytest.raises(UsageError, match=r"cluster.stages: this run has no stage 'filtring'; did you mean 'filtering'"):
+            refuses(config, tmp_path)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
 import pytest
 from msgspec import UNSET, UnsetType
 
 from millrace.config import Settings
-from millrace.errors import InputError, RunFailed
+from millrace.errors import InputError, RunFailed, UsageError
 from millrace.records.summaries import StageSummary
+from millrace.run.cluster_settings import ClusterSettings, StageShape
 from millrace.run.context import RunContext, Same, per_shard
+from millrace.run.folder import RunFolder
 from millrace.run.journal import read_json
-from millrace.run.local import open_local_run
+from millrace.run.local import local_run_in, open_local_run
 from millrace.run.stage import Stage
 
 
@@ -131,3 +138,81 @@ def test_shards_arguments_of_different_lengths_are_refused() -> None:
         per_shard(([1, 2], [1]))
     with pytest.raises(ValueError, match=r"\[\] values"):
         per_shard((Same(1),))
+
+
+@dataclass(frozen=True)
+class Wait(Stage):
+    config: CountSettings
+    name = "wait"
+    summary_type = Counted
+
+    def run(self, run: RunContext, folder: Path) -> Counted:
+        assert run.map(square, range(1), Same(folder)) == [0]
+        run.map(wait_for_ever, range(2), Same(folder))
+        raise AssertionError("it waits for ever")
+
+
+def wait_for_ever(number: int, folder: Path) -> None:
+    (folder / f"waits-{number}").write_text(str(os.getpid()))
+    while True:
+        with contextlib.suppress(Exception):  # an item's failure: a limit must not take this way
+            time.sleep(600)
+
+
+@pytest.mark.parametrize("in_processes", [True, None])
+def test_a_stage_past_its_limit_is_ended_with_its_workers_and_the_manifest_says_so(
+    tmp_path: Path, in_processes: bool | None
+) -> None:
+    stage = Wait(CountSettings())
+    shapes = {"wait": StageShape(timeout_s=2.0)}
+    message = r"wait took longer than cluster.stages.wait.timeout_s = 2 s and was ended"
+    with (
+        RunFolder.open(tmp_path, {"wait": stage.config}) as folder,
+        pytest.raises(RunFailed, match=message),
+        local_run_in(folder, "wait", 1, in_processes=in_processes, shapes=shapes) as run,
+    ):
+        run.do(stage)
+    noted = read_json(tmp_path / "manifest.json")["flows"]["wait"]
+    assert (noted["state"], noted["error"].startswith("wait took longer than")) == ("failed", True)
+    assert list((tmp_path / "wait").glob("process-*"))
+    worker = int((tmp_path / "wait" / "waits-0").read_text())
+    assert worker == os.getpid() if in_processes is None else not psutil.pid_exists(worker)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_shard_past_its_limit_fails_the_run_and_the_others_are_done(tmp_path: Path) -> None:
+    done: list[int] = []
+    shapes = {"x": StageShape(shard_timeout_s=1.0)}
+    with (
+        RunFolder.open(tmp_path, {}) as folder,
+        pytest.raises(RunFailed, match="a shard took longer than shard_timeout_s = 1 s"),
+        local_run_in(folder, "x", 2, in_processes=True, shapes=shapes) as run,
+    ):
+        run.map(late_at_two, range(5), on_done=done.append)
+    assert sorted(done) == [0, 1, 3, 4]
+
+
+def late_at_two(number: int) -> int:
+    if number == 2:
+        time.sleep(600)
+    return number
+
+
+def test_a_limit_off_the_main_thread_is_refused_and_not_forgotten(tmp_path: Path) -> None:
+    stage = Count(CountSettings())
+
+    def work() -> None:
+        with (
+            RunFolder.open(tmp_path, {"count": stage.config}) as folder,
+            local_run_in(folder, "count", 1, shapes={"count": StageShape(timeout_s=2.0)}) as run,
+        ):
+            run.do(stage)
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(UsageError, match="timeout_s needs the main thread"):
+        threads.submit(work).result()
+
+
+def test_nothing_can_be_reserved_without_a_cluster() -> None:
+    with pytest.raises(ValueError, match=r"stages.probing.resources is Dask's"):
+        ClusterSettings.model_validate({"class_path": "none", "stages": {"probing": {"resources": {"GPU": 1}}}})
+    assert ClusterSettings(stages={"qa": StageShape(workers=1)}).shape("probing") == StageShape()

@@ -67,6 +67,38 @@ def test_a_shard_that_kills_its_workers_fails_alone_after_its_tries(tmp_path: Pa
     assert tried == {0: 1, 1: 1, 2: TRIES, 3: 1, 4: 1, 5: 1}, "no neighbour is begun twice"
 
 
+def hang_at(number: int, folder: Path, victim: int) -> int:
+    (folder / f"{number}").write_text(str(os.getpid()))
+    if number == victim:
+        sum(range(10**12))  # one call into C, which no exception in Python ends
+    return number
+
+
+def test_a_shard_past_its_limit_is_killed_alone_also_in_one_long_call_into_c(tmp_path: Path) -> None:
+    with WorkerPool(1) as pool:
+        found = dict(pool.map(hang_at, [(number, tmp_path, 1) for number in range(4)], limit_s=1.0))
+    late = found.pop(1)
+    assert isinstance(late, RunFailed)
+    assert "longer than shard_timeout_s = 1 s" in str(late)
+    assert {place: one.value for place, one in found.items() if isinstance(one, Timed)} == {0: 0, 2: 2, 3: 3}
+    assert not psutil.pid_exists(int((tmp_path / "1").read_text()))
+
+
+def at_the_same_time(number: int, folder: Path) -> int:
+    mark = folder / f"{number}"
+    mark.touch()
+    time.sleep(0.05)
+    together = len(list(folder.iterdir()))
+    mark.unlink()
+    return together
+
+
+def test_no_more_shards_are_at_work_at_the_same_time_than_wanted(tmp_path: Path) -> None:
+    with WorkerPool(3) as pool:
+        outcomes = [outcome for _, outcome in pool.map(at_the_same_time, [(number, tmp_path) for number in range(6)], at_once=1)]
+    assert [one.value for one in outcomes if isinstance(one, Timed)] == [1] * 6
+
+
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     with WorkerPool(1) as pool:
         [(_, first)] = pool.map(die_once, [(7, tmp_path)])

@@ -6,6 +6,7 @@ import ast
 import re
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from millrace.synthesis.sampling import Limits
 from millrace.synthesis.selection import Candidate, overlap, select_trajectories
 from millrace.testing.kinds.environment import grown
 
-ALL = [*plugin_names("millrace.synthesis.environments"), "configs.synthesis.calendar_world"]
+NAMES = [name for name in plugin_names("millrace.synthesis.environments") if name != "sql" or find_spec("duckdb")]
+ALL = [*NAMES, "configs.synthesis.calendar_world"]
 ROOT = Path(__file__).parents[2]
 
 Opener = Callable[..., Environment]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ ELSEWHERE = {
     ("provider", "gemini"): "wants a server of its own: tests/llm/test_providers.py",
     ("provider", "huggingface"): "wants a checkpoint: tests/llm/test_providers.py",
 }
+if find_spec("duckdb") is None:
+    ELSEWHERE["environment", "sql"] = "wants the extra sql"
 OWN = {"environment": ["configs.synthesis.calendar_world"], "baseline": ["tests.probing.coin_baseline"]}
 
 

@@ -127,11 +127,13 @@ def write_book(records: Sequence[TrainingRecord], images: Path, words: Sequence[
 
 
 def right_answers(record: TrainingRecord, slot: str) -> tuple[int, ...]:
-    """Places in `ANSWERS` of what is right for one slot."""
+    """Places in `ANSWERS` of what is right for one slot: of a share the step nearest to it, for the accepted ones are the ends of
+    what a judge lets pass."""
     if not record.answerable:
         return (ABSTAIN,)
     kind = SLOT_KINDS.get(slot, "")
-    found = [answer_index(kind, value) for value in record.accepted.get(slot, ())]
+    right = record.accepted.get(slot, ()) if kind != "percent" else (record.correct[slot],)
+    found = [answer_index(kind, value) for value in right]
     places = tuple(place for place in found if place is not None)
     if not places:
         raise InputError(f"the record {record.id} has no answer for {slot} that the embedded baseline knows")

@@ -16,6 +16,9 @@ from millrace.llm.client.batch import complete_many
 from millrace.llm.client.durable_chat import DurableChat
 from millrace.llm.preflight import preflight
 
+WATCH_S = 1.0
+"""How often a caller that waits for answers hears of it."""
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -81,6 +84,52 @@ class BlockingChat:
                 yield answer
         finally:
             feeding.cancel()
+
+    def ask_ahead(self, requests: Iterable[Request], watch: Callable[[], None] = lambda: None) -> None:
+        """Have the answers to `requests` in the journal, where whoever asks for one later finds it; those that are there are not
+        asked again. A request that fails is left to the one who asks for it.
+
+        Args:
+            requests: read in this thread, as far ahead as the model takes.
+            watch: called about once a second while answers are waited for.
+
+        Raises:
+            RunFailed, ShortOfTarget: nothing more will be answered.
+        """
+        changed = threading.Condition()
+        waiting: set[Future[Reply]] = set()
+        ended: list[BaseException] = []
+
+        def note(future: Future[Reply]) -> None:
+            error = None if future.cancelled() else future.exception()
+            with changed:
+                waiting.discard(future)
+                if error is not None and not isinstance(error, ItemFailed):
+                    ended.append(error)
+                changed.notify()
+
+        def wait_below(most: int) -> None:
+            while True:
+                with changed:
+                    if len(waiting) >= most and not ended:
+                        changed.wait(WATCH_S)
+                    if ended:
+                        raise ended[0]
+                    if len(waiting) < most:
+                        return
+                watch()
+
+        try:
+            for request in requests:
+                wait_below(self.chat.most_waiting)
+                future = self.submit(request)
+                with changed:
+                    waiting.add(future)
+                future.add_done_callback(note)
+            wait_below(1)
+        finally:
+            for future in list(waiting):
+                future.cancel()
 
     def refresh(self) -> None:
         """Take in the replies that other processes of the run have paid for since this one looked."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from millrace.errors import UsageError
 from millrace.llm import ImagePart, Reply, Request, Usage
+from millrace.llm.batches.batched_calls import BatchedCalls
+from millrace.llm.batches.planning import Costs
 from millrace.llm.client.hopeless import Hopeless
 from millrace.llm.client.more_room import is_cut_off, roomier
 from millrace.llm.client.retries import Retries, RetryBudget
@@ -29,6 +32,7 @@ from millrace.llm.store.reply_journal import PaidReplies, content_key
 from millrace.llm.throttle.endpoint_pool import Endpoint, EndpointPool
 from millrace.llm.throttle.global_limit import GlobalLimit
 from millrace.llm.throttle.rates import RateBudget
+from millrace.records.llm import FailureKind
 
 
 class DurableChat:
@@ -49,6 +53,7 @@ class DurableChat:
         ledger: Ledger,
         journal: PaidReplies | None,
         global_limit: GlobalLimit | None = None,
+        batches: Callable[[Costs], BatchedCalls] | None = None,
     ) -> None:
         self.settings = settings
         self.pool = pool
@@ -67,6 +72,9 @@ class DurableChat:
         self._spent_usd = 0.0
         self._sending = 0
         self._mean_tokens = 0.0
+        self.batches = (
+            None if batches is None else batches(Costs(self._estimated_usd, self._may_spend, self._thrown_away_of_a_batch))
+        )
 
     @property
     def name(self) -> str:
@@ -86,6 +94,11 @@ class DurableChat:
         most = sum(endpoint.limit.ceiling for endpoint in self.pool.endpoints)
         return most + max(4, most // 4)
 
+    @property
+    def most_waiting(self) -> int:
+        """How many requests may wait for answers at a time where all of them are known beforehand."""
+        return self.settings.batch.most_waiting if self.settings.mode == "batch" else self.parallelism
+
     def start_from(self, usd: float) -> None:
         """Count what earlier processes of this run have spent."""
         self._spent_usd = self.rates.spent_at_least(usd)
@@ -103,6 +116,8 @@ class DurableChat:
 
     async def close(self) -> None:
         """Close the endpoints, write the ledger's sums."""
+        if self.batches is not None:
+            await self.batches.close()
         await self.pool.close()
         self.images.close()
         self.rates.close()
@@ -161,13 +176,36 @@ class DurableChat:
         return reply
 
     async def _pay(self, keys: AnswerKeys, request: Request) -> Reply:
-        endpoint, reply = await self._attempts(request)
-        reply = msgspec.structs.replace(reply, cost_usd=cost_usd(reply.usage, self._price))
+        share = self.settings.batch.price_factor
+        batched = await self._from_a_batch(keys, request)
+        if batched is None:
+            share = 1.0
+            endpoint, reply = await self._attempts(request)
+        else:
+            endpoint, reply = self.pool.endpoints[0], batched
+        live_usd = cost_usd(reply.usage, self._price)
+        reply = msgspec.structs.replace(reply, cost_usd=None if live_usd is None else live_usd * share)
         self.ledger.paid(reply, request.stage)
         if self.settings.max_cost_usd is not None:
             self._spent_usd = self.rates.spend(reply.cost_usd or 0.0)
         if self.journal is not None:
             await self.journal.add(keys.of(reply, endpoint.who), reply)
+        return reply
+
+    async def _from_a_batch(self, keys: AnswerKeys, request: Request) -> Reply | None:
+        """The answer that a batch has; None where it is asked live."""
+        if self.settings.mode != "batch":
+            return None
+        if self.batches is None:
+            raise UsageError("mode: batch wants a run folder, in which its batches are kept through a kill")
+        try:
+            reply = await self.batches.answer(keys.asked.hex(), request)
+        except CallFailed as error:
+            self._note_failure(AttemptFailed(cast("FailureKind", error.reason), error.detail, status=error.status))
+            raise
+        if reply is not None:
+            self._successes += 1
+            self._hopeless.succeeded()
         return reply
 
     async def _attempts(self, request: Request) -> tuple[Endpoint, Reply]:
@@ -210,8 +248,12 @@ class DurableChat:
         self.pool.answered(endpoint, latency_s)
         return msgspec.structs.replace(reply, latency_s=latency_s)
 
-    def _thrown_away(self, usage: Usage, stage: str) -> None:
+    def _thrown_away_of_a_batch(self, usage: Usage, stage: str) -> None:
+        self._thrown_away(usage, stage, self.settings.batch.price_factor)
+
+    def _thrown_away(self, usage: Usage, stage: str, share: float = 1.0) -> None:
         cost = cost_usd(usage, self._price)
+        cost = None if cost is None else cost * share
         self.ledger.thrown_away(usage, cost, stage, self.name)
         if self.settings.max_cost_usd is not None and cost:
             self._spent_usd = self.rates.spend(cost)
@@ -250,6 +292,20 @@ class DurableChat:
         if self._spent_usd + self._sending * mean_usd >= limit:
             spent = f"max_cost_usd = {limit:g} is reached ({self._spent_usd:.4f} spent)"
             raise BudgetSpent(f"{spent}; raise it and run again to go on")
+
+    def _may_spend(self, usd: float) -> None:
+        """See that a batch that may cost `usd`, with all that are under way, stays within the limit."""
+        limit = self.settings.max_cost_usd
+        if limit is not None and self._spent_usd + usd > limit:
+            spent = f"max_cost_usd = {limit:g} would be passed ({self._spent_usd:.4f} spent, the batches may cost {usd:.4f})"
+            raise BudgetSpent(f"{spent}; raise it, or make batch.most_requests smaller, and run again to go on")
+
+    def _estimated_usd(self, request: Request) -> float | None:
+        """What a question may cost in a batch: a token for four letters, a thousand for a picture, half of the longest answer."""
+        letters = sum(len(message.text) for message in request.messages)
+        prompt = letters // 4 + 1000 * len(_images_of(request))
+        usd = cost_usd(Usage(input_tokens=prompt, output_tokens=(request.max_tokens or 512) // 2), self._price)
+        return None if usd is None else usd * self.settings.batch.price_factor
 
     def _estimate(self, request: Request) -> float:
         if self._mean_tokens:

@@ -35,6 +35,18 @@ FAULTS = {
 """Name → what happens."""
 
 
+BATCH_FAULTS = {
+    "submit_429": "too many requests when a batch is handed in",
+    "submit_lost": "a batch is taken, and the connection breaks before that is said",
+    "refused": "a batch is refused as a whole after it was taken",
+    "too_much": "a batch is refused because too much is under way",
+    "expired": "a batch expires when half of it is answered",
+    "half_failed": "the server fails on half of a batch",
+    "answers_lost": "the answers of a batch are gone",
+}
+"""Name → what happens to a batch."""
+
+
 class FaultPlan(Settings):
     """How slow and how faulty a local server is."""
 
@@ -54,6 +66,10 @@ class FaultPlan(Settings):
     """More than this at once are answered by 429."""
     requests_per_second: PositiveFloat | None = None
     """More than this (a bucket of one second) are answered by 429."""
+    batch_s: NonNegativeFloat = 0.0
+    """How long a batch is under way."""
+    batch_faults: dict[str, PositiveInt] = {}
+    """Fault of batches → how often it happens, the first times that it can."""
     seed: int = Field(default=0, ge=0)
     """Decides which requests meet which fault."""
 
@@ -67,6 +83,14 @@ class FaultPlan(Settings):
                 raise ValueError(f"the share of {name} must be between 0 and 1, not {share}")
         if sum(faults.values()) > 1:
             raise ValueError("the shares of all faults together are above 1")
+        return faults
+
+    @field_validator("batch_faults")
+    @classmethod
+    def _known_of_batches(cls, faults: dict[str, int]) -> dict[str, int]:
+        for name in faults:
+            if name not in BATCH_FAULTS:
+                raise ValueError(f"no fault of batches '{name}'{did_you_mean(name, BATCH_FAULTS)}")
         return faults
 
 

@@ -5,9 +5,9 @@ To rehearse a run without paying, and to test without mocks:
     python -m millrace.llm.mock_server --port 8000 --latency-ms 200 --fault 500=0.05 --fault 429=0.05
     python -m millrace.llm.mock_server --provider my_package.my_module:make_model     # a function that returns a ChatModel
 
-It speaks OpenAI's chat completions and responses, Azure's paths to the former, and Anthropic's messages (providers
-`openai_compatible`, `openai_responses`, `azure_openai`, `anthropic`). `GET /v1/models` lists the model, `GET /stats` says what
-was asked and answered (and what was answered twice).
+It speaks OpenAI's chat completions, responses, files and batches, Azure's paths to the first, and Anthropic's messages and their
+batches (providers `openai_compatible`, `openai_responses`, `azure_openai`, `anthropic`). `GET /v1/models` lists the model, `GET
+/stats` says what was asked and answered (and what was answered twice).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -29,8 +29,11 @@ from millrace.config import parse_config
 from millrace.errors import ItemFailed, MillraceError, UsageError
 from millrace.llm import ChatModel, Reply
 from millrace.llm.mock_server.apis import Api, api_at
-from millrace.llm.mock_server.faults import FAULTS, FaultPlan, Misfortune
+from millrace.llm.mock_server.batch_keeping import BatchKeeping
+from millrace.llm.mock_server.batches import FileBatches
+from millrace.llm.mock_server.faults import BATCH_FAULTS, FAULTS, FaultPlan, Misfortune
 from millrace.llm.mock_server.http_server import HttpServer, Incoming, Outgoing
+from millrace.llm.mock_server.message_batches import MessageBatches
 from millrace.llm.providers.scripted import ScriptedChat, default_reply
 from millrace.llm.trial import is_trial
 
@@ -61,6 +64,12 @@ class LocalServer:
         self.in_flight = 0
         self.most_in_flight = 0
         self._key = key
+        self.batches = BatchKeeping(plan, self._of_a_batch)
+        self.files = FileBatches(self.batches)
+        self.of_batches: list[Callable[[Incoming], Awaitable[Outgoing | None]]] = [
+            self.files.handle,
+            MessageBatches(self.batches).handle,
+        ]
 
     async def start(self) -> str:
         """Listen; returns the base URL for clients, `http://HOST:PORT/v1`."""
@@ -79,6 +88,7 @@ class LocalServer:
             "distinct": len(self.answered),
             "trials": self.trials,
             "answered_twice": sum(count - 1 for count in self.answered.values()),
+            "batches": self.batches.made,
             "in_flight": self.in_flight,
             "most_in_flight": self.most_in_flight,
             "given": {name: count for name, count in sorted(self.counts.items()) if name != "requests"},
@@ -98,6 +108,9 @@ class LocalServer:
             return Outgoing(
                 200, orjson.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in self.names]})
             )
+        for handle in self.of_batches:
+            if (of_batches := await handle(incoming)) is not None:
+                return of_batches
         api = api_at(path)
         if api is None:
             return _error(404, f"there is no {path} here; chat requests go to /v1/chat/completions", "not_found")
@@ -126,6 +139,17 @@ class LocalServer:
         if answer.status == 200 and (fault is None or fault in {"slow", "huge", "refusal"}):
             self.answered[digest] += 1
             self.arrivals.append(arrived)
+        return answer
+
+    async def _of_a_batch(self, path: str, body: bytes) -> Outgoing:
+        """The answer to one request of a batch, which counts as answered."""
+        api = api_at(path)
+        assert api is not None
+        digest, _ = self.misfortune.fault_for(body)
+        self.counts["requests"] += 1
+        answer = await self._answer(api, body, digest, None)
+        if answer.status == 200:
+            self.answered[digest] += 1
         return answer
 
     async def _answer(self, api: Api, body: bytes, digest: bytes, fault: str | None) -> Outgoing:
@@ -202,6 +226,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fault-tries", type=int, default=1, help="how often a request meets its fault before it is answered")
     made.add_argument("--retry-after-s", type=float, default=1.0, help="what a 429 asks to wait")
     made.add_argument("--slow-s", type=float, default=3.0, help="how much longer a slow answer takes")
+    batch_faults = ", ".join(f"{name} ({text})" for name, text in BATCH_FAULTS.items())
+    made.add_argument("--batch-s", type=float, default=0.0, help="how long a batch is under way")
+    made.add_argument("--batch-fault", action="append", default=[], metavar="NAME=TIMES", help=f"may be repeated; {batch_faults}")
     made.add_argument("--max-in-flight", type=int, default=None, help="more at once are answered by 429")
     made.add_argument("--requests-per-second", type=float, default=None, help="more are answered by 429")
     made.add_argument("--seed", type=int, default=0, help="decides which requests meet which fault")
@@ -215,8 +242,10 @@ def plan_of(options: argparse.Namespace) -> FaultPlan:
     for text in options.fault:
         name, sign, share = text.partition("=")
         shares[name] = share if sign else 1.0
-    values = {name: getattr(options, name) for name in FaultPlan.model_fields if name != "faults"}
-    return parse_config(FaultPlan, {**values, "faults": shares}, where="the command line")
+    batch_faults = {name: times or 1 for name, _, times in (text.partition("=") for text in options.batch_fault)}
+    given = {"faults": shares, "batch_faults": batch_faults}
+    values = {name: getattr(options, name) for name in FaultPlan.model_fields if name not in given}
+    return parse_config(FaultPlan, {**values, **given}, where="the command line")
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from millrace.errors import UsageError
 from millrace.llm import Reply, Request
 from millrace.plugins.contracts import optional
 
 if TYPE_CHECKING:
+    from millrace.llm.batches.api import BatchApi
     from millrace.llm.settings import EndpointSettings, ModelSettings
 
 PACKAGE = "millrace.llm.providers"
@@ -49,6 +51,8 @@ class Plugin(Protocol):
     """False: it runs in this process, and a config that names endpoints is refused."""
     TAKES_DEVICE: bool = False
     """Whether `options.device` is set to the GPU of the process that asks, where the config leaves it out."""
+    OFFERS_BATCHES: bool = False
+    """Whether it has `open_batches`, so that a config may say `mode: batch`."""
 
     def open_model(self, settings: ModelSettings, endpoint: EndpointSettings | None, shared: Any) -> ProvidedModel:
         """The model at `endpoint`; None where the config names none. `shared`: `millrace.llm.transport.http_chat.Resources`."""
@@ -62,3 +66,12 @@ class Plugin(Protocol):
             UsageError: it could not; the message says what to do.
         """
         del settings
+
+    @optional
+    def open_batches(self, model: Any) -> BatchApi:
+        """The batches of the account that `model` (which `open_model` opened) asks.
+
+        Raises:
+            UsageError: it has none.
+        """
+        raise UsageError(f"{model.name} has no batches")

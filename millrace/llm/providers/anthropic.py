@@ -15,6 +15,7 @@ from pydantic import PositiveInt
 
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, JsonSchema, Message, Reply, Request, ToolCall, Usage
+from millrace.llm.batches.anthropic_batches import AnthropicBatches
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
@@ -22,7 +23,7 @@ from millrace.llm.transport.dialect_parts import in_data_url, listed_models, usa
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, loose_json, mapping, token_count, words
 
-NEEDS_ENDPOINTS = NEEDS_MODEL = True
+NEEDS_ENDPOINTS = NEEDS_MODEL = OFFERS_BATCHES = True
 
 
 class Options(Settings):
@@ -43,6 +44,11 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Reso
     options = parse_config(Options, settings.options, where="options of provider anthropic")
     key = read_key(endpoint.api_key_env, endpoint.api_key_block)
     return HttpChat(AnthropicDialect(settings.model, options), settings, endpoint, key, shared)
+
+
+def open_batches(model: HttpChat) -> AnthropicBatches:
+    """The batches of the account behind an endpoint."""
+    return AnthropicBatches(model)
 
 
 _FINISH: dict[str, Finish] = {

@@ -15,6 +15,7 @@ import orjson
 
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, JsonSchema, Message, Reply, Request, Tool, ToolCall, Usage
+from millrace.llm.batches.gemini_batches import GeminiBatches
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.providers.openai_compatible import error_text, tool_call
 from millrace.llm.settings import EndpointSettings, ModelSettings
@@ -22,7 +23,7 @@ from millrace.llm.transport.dialect_parts import in_data_url, usage_in
 from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
-NEEDS_ENDPOINTS = NEEDS_MODEL = True
+NEEDS_ENDPOINTS = NEEDS_MODEL = OFFERS_BATCHES = True
 
 
 class Options(Settings):
@@ -64,6 +65,11 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Reso
     return HttpChat(
         GeminiDialect(options, settings.model), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared
     )
+
+
+def open_batches(model: HttpChat) -> GeminiBatches:
+    """The batches of the project behind an endpoint."""
+    return GeminiBatches(model)
 
 
 class _FunctionCall(TypedDict):

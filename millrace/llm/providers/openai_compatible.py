@@ -11,6 +11,7 @@ import orjson
 
 from millrace.config import Settings, parse_config
 from millrace.llm import Finish, ImagePart, Message, Reply, Request, ToolCall, Usage
+from millrace.llm.batches.openai_batches import OpenAIBatches
 from millrace.llm.client.strict_schema import strict_problem
 from millrace.llm.keys import Secret, read_key
 from millrace.llm.settings import EndpointSettings, ModelSettings
@@ -19,7 +20,7 @@ from millrace.llm.transport.http_chat import HttpChat, Resources
 from millrace.llm.transport.lessons import SIGNATURES, THOUGHTS
 from millrace.llm.transport.reply_parts import NoAnswer, items, loose_json, mapping, token_count, words
 
-NEEDS_ENDPOINTS = NEEDS_MODEL = True
+NEEDS_ENDPOINTS = NEEDS_MODEL = OFFERS_BATCHES = True
 
 
 class Options(Settings):
@@ -37,6 +38,11 @@ def open_model(settings: ModelSettings, endpoint: EndpointSettings, shared: Reso
     return HttpChat(
         OpenAIDialect(settings.model, options), settings, endpoint, read_key(endpoint.api_key_env, endpoint.api_key_block), shared
     )
+
+
+def open_batches(model: HttpChat) -> OpenAIBatches:
+    """The batches of the account behind an endpoint."""
+    return OpenAIBatches(model)
 
 
 _FINISH: dict[str, Finish] = {

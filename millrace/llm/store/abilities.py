@@ -39,6 +39,11 @@ class KnownAbilities:
         except (OSError, msgspec.DecodeError):
             return  # none yet; what a damaged file held is found out again
 
+    @property
+    def digest(self) -> str:
+        """What stands for all that is known now."""
+        return hashlib.blake2b(msgspec.json.encode(self.now), digest_size=8).hexdigest()
+
     def learn(self, change: Callable[[Abilities], Abilities]) -> None:
         """Add a finding to what all processes know."""
         if self._path is None:

@@ -21,6 +21,8 @@ from millrace.llm.transport.connections import BulkTransport, Pieces, address_of
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
+JSON = "application/json"
+
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A chat reply above this is a fault: 64 MB is some ten million tokens."""
 
@@ -53,35 +55,41 @@ class Wire:
         """Scheme, host and port: what records and messages may show."""
         self._host = url.netloc.decode("ascii").rpartition("@")[2]
         self._headers = [("host", self._host), ("user-agent", "millrace"), ("accept", "application/json"), *headers]
-        self._body_headers = [*self._headers, ("content-type", "application/json")]
-        self._in_bulk_headers = {"GET": headers_of(self._headers), "POST": headers_of(self._body_headers)}
+        self._body_headers = [*self._headers, ("content-type", JSON)]
+        self._in_bulk_headers = {"": headers_of(self._headers), JSON: headers_of(self._body_headers)}
         self._connect_timeout_s = connect_timeout_s
         self._max_reply_bytes = max_reply_bytes
         self._transport = transport or _transport_for(url, max_reply_bytes)
+        self._given = (base_url, headers, connect_timeout_s, transport)
         self._addresses: dict[str, yarl.URL] = {}
 
-    async def post(self, path: str, pieces: Sequence[bytes], *, timeout_s: float) -> Answer:
-        """POST a JSON body given in pieces.
+    async def post(self, path: str, pieces: Sequence[bytes], *, timeout_s: float, content_type: str = JSON) -> Answer:
+        """POST a body given in pieces; JSON where `content_type` says nothing else.
 
         Raises:
             AttemptFailed: `connection`, `timeout` or `malformed`.
         """
-        return await self._send("POST", path, pieces, timeout_s)
+        return await self._send("POST", path, pieces, timeout_s, content_type)
 
     async def get(self, path: str, *, timeout_s: float) -> Answer:
         """GET `path`; raises as `post` does."""
         return await self._send("GET", path, (), timeout_s)
 
+    def with_room(self, max_reply_bytes: int) -> Wire:
+        """Connections of their own to the same place, for replies of another length."""
+        base_url, headers, connect_timeout_s, transport = self._given
+        return Wire(base_url, headers, connect_timeout_s=connect_timeout_s, transport=transport, max_reply_bytes=max_reply_bytes)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
 
-    async def _send(self, method: str, path: str, pieces: Sequence[bytes], timeout_s: float) -> Answer:
+    async def _send(self, method: str, path: str, pieces: Sequence[bytes], timeout_s: float, content_type: str = "") -> Answer:
         connect_s = min(self._connect_timeout_s, timeout_s)
         try:
             if isinstance(self._transport, BulkTransport):
-                return await self._in_bulk(self._transport, method, path, pieces, connect_s, timeout_s)
-            request = self._request(method, path, pieces)
+                return await self._in_bulk(self._transport, method, path, pieces, connect_s, timeout_s, content_type)
+            request = self._request(method, path, pieces, content_type)
             request.extensions["timeout"] = {"connect": connect_s, "read": timeout_s, "write": timeout_s, "pool": None}
             async with asyncio.timeout(timeout_s + connect_s):
                 response = await self._transport.handle_async_request(request)
@@ -111,22 +119,23 @@ class Wire:
         pieces: Sequence[bytes],
         connect_s: float,
         read_s: float,
+        content_type: str,
     ) -> Answer:
         """The same without httpx's objects, which cost half as much again as the call itself."""
         address = self._addresses.get(path)
         if address is None:
             address = self._addresses[path] = address_of(self._url(path))
-        headers = self._in_bulk_headers[method]
+        headers = self._in_bulk_headers.get(content_type) or headers_of([*self._headers, ("content-type", content_type)])
         answer = await transport.exchange(method, address, headers, pieces, connect_s=connect_s, read_s=read_s)
         if "content-encoding" not in answer.headers:
             return Answer(answer.status, answer.headers, answer.body)
         packed = httpx.Response(answer.status, headers=answer.raw_headers, stream=httpx.ByteStream(answer.body))
         return Answer(answer.status, answer.headers, await self._unpacked(packed))
 
-    def _request(self, method: str, path: str, pieces: Sequence[bytes]) -> httpx.Request:
+    def _request(self, method: str, path: str, pieces: Sequence[bytes], content_type: str) -> httpx.Request:
         if not pieces:
             return httpx.Request(method, self._url(path), headers=self._headers)
-        headers = [*self._body_headers, ("content-length", str(sum(map(len, pieces))))]
+        headers = [*self._headers, ("content-type", content_type), ("content-length", str(sum(map(len, pieces))))]
         return httpx.Request(method, self._url(path), headers=headers, stream=Pieces(pieces))
 
     async def _unpacked(self, response: httpx.Response) -> bytes:

@@ -18,6 +18,7 @@ from millrace.llm.settings import EndpointSettings, ModelSettings
 from millrace.llm.store.abilities import KnownAbilities
 from millrace.llm.throttle.byte_budget import ByteBudget
 from millrace.llm.transport.exchange import Answer, Wire
+from millrace.llm.transport.lessons import STATUSES
 from millrace.llm.transport.refusals import blocked_by_filter, failure_inside, failure_of, message_in, quota_pause
 from millrace.llm.transport.reply_parts import NoAnswer
 from millrace.llm.transport.request_form import MOST_FORMS, RequestForm
@@ -128,17 +129,36 @@ class HttpChat:
         for _ in range(MOST_FORMS):
             mode, known = self.form.mode(request), self.form.known.now
             answer, sent = await self._exchange(request, mode)
-            blocked = blocked_by_filter(answer, self.key)
-            if blocked is not None:  # asking again would say the same: this is the answer to this question
-                name = self.settings.model
-                return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
-            if answer.status == 200:
-                self.pause_s = quota_pause(answer.headers)
-                reply = self._cut_off_by_its_length(self._read(answer, request), request)
-                self.form.note(request, mode, reply)
-                return self.form.stopped(reply, request)
+            reply = self._answered(answer, request, mode)
+            if reply is not None:
+                return reply
             if not self.form.learn(answer, sent, request, mode, known):
                 break
+        raise failure_of(answer, self.place, self.key)
+
+    async def written(self, request: Request) -> tuple[bytes, str]:
+        """The body that the request has now, for a batch, and the digest of what is known of the endpoint's form."""
+        pieces, _ = await self._pieces(request, self.form.mode(request))
+        return b"".join(pieces), self.form.known.digest
+
+    def read_later(self, answer: Answer, request: Request, form: str) -> Reply | None:
+        """The reply in an answer to a body that was `written` some time ago; None where it is to be asked in another form.
+
+        Args:
+            answer: what a batch holds for it.
+            request: what was asked.
+            form: the digest of the form it was written in.
+
+        Raises:
+            AttemptFailed: as `complete`.
+        """
+        mode, known = self.form.mode(request), self.form.known.now
+        reply = self._answered(answer, request, mode)
+        if reply is not None:
+            return reply
+        _, sent = self.form.body(request, mode, [""] * sum(len(message.images) for message in request.messages))
+        if answer.status in STATUSES and (self.form.known.digest != form or self.form.learn(answer, sent, request, mode, known)):
+            return None
         raise failure_of(answer, self.place, self.key)
 
     async def models(self) -> list[str] | None:
@@ -185,6 +205,19 @@ class HttpChat:
 
     async def _encoded(self, part: ImagePart) -> EncodedImage:
         return await self.shared.images.encode(part, await self.shared.images.identify(part))
+
+    def _answered(self, answer: Answer, request: Request, mode: SchemaMode) -> Reply | None:
+        """The reply in an answer; None where the server refused."""
+        blocked = blocked_by_filter(answer, self.key)
+        if blocked is not None:  # asking again would say the same: this is the answer to this question
+            name = self.settings.model
+            return Reply(text=f"blocked: {blocked}", finish="refusal", filtered=True, model=name, endpoint=self.place)
+        if answer.status != 200:
+            return None
+        self.pause_s = quota_pause(answer.headers)
+        reply = self._cut_off_by_its_length(self._read(answer, request), request)
+        self.form.note(request, mode, reply)
+        return self.form.stopped(reply, request)
 
     def _read(self, answer: Answer, request: Request) -> Reply:
         try:

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,6 +24,9 @@ from millrace.run.cluster_settings import ClusterSettings
 CONNECT_TIMEOUT_S = 20
 LOST_WORKER_TIMEOUT = "300 s"
 """After which a worker that died and did not come back is given up; within Dask's 15 s a busy machine does not start one."""
+
+HASH_SEED = "6640"
+"""Dask's own (distributed 2026.8, `Nanny`): all workers see strings hashed alike."""
 
 
 def check_cluster(settings: ClusterSettings, run_dir: Path, *, hosts: int = 1) -> None:
@@ -56,11 +59,12 @@ class ClusterStart:
 
     Args:
         settings: where.
-        run_dir: as for `dask_cluster`.
+        run_dir, preload: as for `dask_cluster`.
     """
 
-    def __init__(self, settings: ClusterSettings, run_dir: Path | None) -> None:
+    def __init__(self, settings: ClusterSettings, run_dir: Path | None, preload: Sequence[str] | None = None) -> None:
         self.settings = settings
+        self._preload = preload
         self._run_dir = run_dir
         self._address: str | None = None
         self._trouble: BaseException | None = None
@@ -84,20 +88,25 @@ class ClusterStart:
 
     def _start(self) -> None:
         try:
-            self._address = self._stack.enter_context(dask_cluster(self.settings, self._run_dir))
+            self._address = self._stack.enter_context(dask_cluster(self.settings, self._run_dir, self._preload))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asks for the address
             self._trouble = error
 
 
-def start_ahead(settings: ClusterSettings) -> ClusterStart | None:
-    """Begin to start a run's local cluster before its flow. None for any other kind: that is checked against the run first."""
-    if settings.scheduler is None and not settings.class_path and not settings.resources:
-        return ClusterStart(settings, None)
+def start_ahead(settings: ClusterSettings, preload: Sequence[str] = ()) -> ClusterStart | None:
+    """Begin to start a run's local cluster before its flow. None for any other kind: that is checked against the run first.
+
+    Args:
+        settings: where.
+        preload: modules of the tasks; see `dask_cluster`.
+    """
+    if settings.scheduler is None and not settings.class_path and not settings.reserved:
+        return ClusterStart(settings, None, preload)
     return None
 
 
 @contextmanager
-def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iterator[str]:
+def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None, preload: Sequence[str] | None = None) -> Iterator[str]:
     """Yield the address of a Dask scheduler; one that was started here ends with the block.
 
     A task that kills its worker is tried once more on another one, then it fails alone: with Dask's defaults it would be tried
@@ -106,6 +115,8 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
     Args:
         settings: where.
         run_dir: the run's folder; None does not check whether the workers see it.
+        preload: fork the workers of a local cluster from one process that has imported Dask, Prefect and these modules, for a
+            process whose Prefect settings do not change any more. None: each worker is a new Python, which imports them again.
 
     Raises:
         UsageError: no scheduler answers at the address, the class can't be found or started, or the workers do not fit the run.
@@ -120,12 +131,19 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
         "distributed.scheduler.allowed-failures": 1,
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.deploy.lost-worker-timeout": LOST_WORKER_TIMEOUT,
-        # statistics for a dashboard that is not there: stacks of all threads every 10 ms, the machine's load every 0.5 s
+        # statistics for a dashboard that is not there: stacks of all threads every 10 ms, the loop's delays every 20 ms, the
+        # machine's load every 0.5 s: together 0.09 of a core where nothing runs
         "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.tick.cycle": "10s",
         "distributed.admin.system-monitor.interval": "10s",
         # 60 lines of start-up messages otherwise go to the terminal; errors still show
         "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "error"},
     }
+    forked = preload is not None and settings.scheduler is None and not settings.class_path
+    if forked:
+        _start_what_workers_are_forked_from(preload or ())
+        settings_of_dask["distributed.worker.multiprocessing-method"] = "forkserver"
     with dask.config.set(settings_of_dask):
         if settings.scheduler:
             if run_dir is not None:
@@ -133,10 +151,10 @@ def dask_cluster(settings: ClusterSettings, run_dir: Path | None = None) -> Iter
             yield settings.scheduler
             return
         with _deaf_to_ctrl_c():
-            starting = _started(settings)
+            starting = _started(settings, os.environ if forked else None)
         with starting as cluster:
             address = str(cluster.scheduler_address)
-            if run_dir is not None and (settings.class_path or settings.resources):
+            if run_dir is not None and (settings.class_path or settings.reserved):
                 _check(address, settings, run_dir, 1, api=os.environ.get("PREFECT_API_URL"))
             yield address
 
@@ -177,6 +195,19 @@ def placed(resources: Mapping[str, float]) -> AbstractContextManager[Any]:
 
 
 @contextmanager
+def shaped(resources: Mapping[str, float], more: Mapping[str, Any]) -> Iterator[None]:
+    """As `placed`, with `more` annotations, which the task finds on its worker."""
+    with placed(resources):
+        if not more:
+            yield
+            return
+        from dask.base import annotate
+
+        with annotate(**more):
+            yield
+
+
+@contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
     """Block SIGINT for processes that are started in the block (and by threads started in it).
 
@@ -191,12 +222,24 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
-def _started(settings: ClusterSettings) -> Any:
+def _start_what_workers_are_forked_from(modules: Sequence[str]) -> None:
+    """Two workers so take 3 CPU seconds less; where nothing is imported twice, the second one comes at once."""
+    import distributed.utils
+
+    from millrace.run.pool import start_fork_server
+
+    # else Dask imports pandas and others here to find out what there is to preload; what runs already is not told anything new
+    distributed.utils._forkserver_preload_set = True  # type: ignore[attr-defined]
+    environment = {"DASK_LOGGING__DISTRIBUTED": "error", "PYTHONHASHSEED": HASH_SEED}
+    start_fork_server(["millrace.orchestration.clusters.worker_imports", *modules], environment)
+
+
+def _started(settings: ClusterSettings, env: Mapping[str, str] | None) -> Any:
     from millrace.orchestration.clusters.cluster_classes import start_class, start_local
 
     if settings.class_path:
         return start_class(settings.class_path, settings.arguments, workers=settings.workers, adapt=settings.adapt)
-    return start_local(workers=settings.workers, adapt=settings.adapt)
+    return start_local(workers=settings.workers, adapt=settings.adapt, env=env)
 
 
 def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, api: str | None) -> None:
@@ -213,7 +256,7 @@ def _check(address: str, settings: ClusterSettings, run_dir: Path, hosts: int, a
         raise UsageError(f"cluster.address: no Dask scheduler answers at {address} ({error})") from error
     with client:
         _wait_for_a_worker(client, 0.0 if settings.scheduler else settings.wait_s)
-        check_workers(client, run_dir, settings.resources, api)
+        check_workers(client, run_dir, settings.reserved, api)
         check_hosts(client, hosts, settings.resources)
 
 

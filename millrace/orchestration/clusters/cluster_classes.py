@@ -88,8 +88,14 @@ def start_class(name: str, arguments: Mapping[str, Any], *, workers: int, adapt:
     return cluster
 
 
-def start_local(*, workers: int, adapt: tuple[int, int] | None) -> Any:
-    """Start a scheduler and worker processes on loopback, one thread each; use the result as a context manager."""
+def start_local(*, workers: int, adapt: tuple[int, int] | None, env: Mapping[str, str] | None = None) -> Any:
+    """Start a scheduler and worker processes on loopback, one thread each; use the result as a context manager.
+
+    Args:
+        workers: how many.
+        adapt: see `start_class`.
+        env: the workers' environment, where it is not what they inherit.
+    """
     from distributed import LocalCluster
 
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
@@ -100,6 +106,7 @@ def start_local(*, workers: int, adapt: tuple[int, int] | None) -> Any:
         scheduler_kwargs={"dashboard": False},
         silence_logs=logging.ERROR,
         host="127.0.0.1",
+        env=dict(env or {}),
     )
     if adapt is not None:
         cluster.adapt(minimum=adapt[0], maximum=adapt[1])  # type: ignore[no-untyped-call]

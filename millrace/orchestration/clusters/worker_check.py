@@ -88,13 +88,13 @@ async def reaches(url: str) -> bool:
     return await asyncio.to_thread(ask)
 
 
-def check_workers(client: Any, run_dir: Path, resources: Mapping[str, float], api: str | None = None) -> None:
+def check_workers(client: Any, run_dir: Path, reserved: Sequence[Mapping[str, float]], api: str | None = None) -> None:
     """See that every worker that `client` knows of can work on the run.
 
     Args:
         client: a `distributed.Client`.
         run_dir: the run's folder; it need not exist yet and is not left behind.
-        resources: what some worker must offer.
+        reserved: each is what some worker must offer.
         api: the address of Prefect's API, when it is known.
 
     Raises:
@@ -111,7 +111,8 @@ def check_workers(client: Any, run_dir: Path, resources: Mapping[str, float], ap
         _same_versions(worker, answer["versions"])
         _shared(worker, answer, run_dir)
     offered = {worker: facts["resources"] for worker, facts in client.scheduler_info(n_workers=-1)["workers"].items()}
-    _offered(resources, offered)
+    for resources in reserved:
+        _offered(resources, offered)
     if api:
         for worker, answered in sorted(client.run(reaches, api, on_error="return").items()):
             if answered is not True:
@@ -175,7 +176,8 @@ def _offered(resources: Mapping[str, float], offered: Mapping[str, Mapping[str, 
     listed = _listed(resources)
     kinds = sorted({_listed(has) for has in offered.values() if has})
     raise UsageError(
-        f"no Dask worker offers {listed} (cluster.resources; offered: {' | '.join(kinds) or 'nothing'}); start one with "
+        f"no Dask worker offers {listed} (resources of the cluster or a stage; "
+        f"offered: {' | '.join(kinds) or 'nothing'}); start one with "
         f'`dask worker SCHEDULER --resources "{listed}"`, or set cluster.class_path=gpus'
     )
 

@@ -7,7 +7,7 @@ its id and the two runs can be told apart by nothing but the judge. The earlier 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from millrace.config import fingerprint_of, parse_config
 from millrace.errors import ItemFailed, UsageError
 from millrace.lake.images import decode_image
 from millrace.lake.reader import read_row
+from millrace.lake.rows import LakeRow
 from millrace.llm.run_chats import chats_of_run
+from millrace.llm.settings import chats_in
 from millrace.probing.agreement import Agreement
 from millrace.probing.annotated import Subject
 from millrace.probing.baselines import Completion
@@ -83,6 +85,8 @@ def rejudge_shard(earlier: Path, out: Path, lake: Path, probing: Mapping[str, An
         claims = {claim.claim_id: claim for claim in config.claim_set().claims}
         with chats_of_run(out):
             judge = open_judge(judge_settings(config.judge))
+            if any(chat.mode == "batch" for chat in chats_in(judge_settings(config.judge))):
+                judge.judge_ahead(partial(_to_judge, earlier, claims, lake), lambda: None)
             again = partial(judged_again, claims=claims, judge=judge, lake=lake)
             write_jsonl(out, in_order(again, read_records(earlier, PROBED_CLAIM), width=judge.concurrency, name="judge"))
     return sum(1 for _ in read_records(out, PROBED_CLAIM))
@@ -109,6 +113,21 @@ def judged_again(record: ProbedClaim, claims: Mapping[str, Claim], judge: Judge,
         judge=judgement_of(decision.verdict),
         error=decision.error,
     )
+
+
+def _to_judge(earlier: Path, claims: Mapping[str, Claim], lake: Path) -> Iterator[tuple[Claim, Subject, Completion, LakeRow]]:
+    """What `judged_again` will have judged of a shard."""
+    for record in read_records(earlier, PROBED_CLAIM):
+        if not isinstance(record, OutcomeRecord) or record.baseline is None:
+            continue
+        place = record.image
+        try:
+            row = read_row(lake, ImageRef(place.image_id, place.file, place.row, place.sha256 or ""))
+            decode_image(row.image_bytes)
+        except ItemFailed:
+            continue
+        subject = Subject(record.prefilled, record.selectors, record.answerable)
+        yield claims[record.claim_id], subject, _completion(record.baseline), row
 
 
 def _completion(answer: BaselineAnswer) -> Completion:

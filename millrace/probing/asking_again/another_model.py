@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from millrace.probing import preflight
+from millrace.probing.asked_ahead import ask_ahead
 from millrace.probing.preparation import prepare_baseline
 from millrace.probing.ranks.launch import Counts, run_ranks
 from millrace.probing.ranks.settlement import settle_outcomes
@@ -45,6 +46,7 @@ def probe_another(
         return read_record(kept, ProbingSummary)
     config = config_for(probing, model, images)
     prepare_baseline(config.baseline, logs, lambda done, total: None)
+    ask_ahead(config, lake, folder, lambda so_far: None)
     run_ranks(config, lake, folder, logs, _not_shown)
     summary = settle_outcomes(config, lake, folder)
     preflight.check_infrastructure(summary, config.max_failure_rate)

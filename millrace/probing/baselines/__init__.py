@@ -7,7 +7,7 @@ docs/extending/baseline.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -78,6 +78,16 @@ class Baseline(Protocol):
     def answer(self, image: Image.Image, questions: Sequence[Question]) -> list[str]:
         """Per question the key of the chosen option, or the words of a free answer."""
         ...
+
+    @optional
+    def ask_ahead(self, asked: Iterable[tuple[Image.Image, Sequence[ClaimPrompt | Question]]], watch: Callable[[], None]) -> None:
+        """Have the answers ready before `complete` or `answer` is called for them; for models that answer many at once.
+
+        Args:
+            asked: images with what they will be asked about.
+            watch: to be called about once a second while it is waited for answers.
+        """
+        del asked, watch
 
 
 class Plugin(Protocol):

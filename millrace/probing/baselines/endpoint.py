@@ -8,7 +8,7 @@ infrastructure's and never the model's.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -99,6 +99,18 @@ class EndpointBaseline:
         part = picture(image)
         replies = self._chat.complete_all([self._question_request(part, question) for question in questions])
         return [_answer(reply) for reply in replies]
+
+    def ask_ahead(self, asked: Iterable[tuple[Image.Image, Sequence[ClaimPrompt | Question]]], watch: Callable[[], None]) -> None:
+        """See `Baseline.ask_ahead`."""
+        self._chat.ask_ahead(
+            (
+                claim_request(self._settings, part, one) if isinstance(one, ClaimPrompt) else self._question_request(part, one)
+                for image, questions in asked
+                for part in (picture(image),)
+                for one in questions
+            ),
+            watch,
+        )
 
     def _question_request(self, part: ImagePart, question: Question) -> Request:
         return _request(self._settings, ANSWER, user(part, question_words(question)), question_schema(question), "difficulty")

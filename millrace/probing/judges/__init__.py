@@ -6,7 +6,7 @@ A plug-in is a module with a settings class `JudgeSettings` (its field `name` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -62,6 +62,23 @@ class Judge(Protocol):
         """
         del claim, row
         raise ItemFailed("no_annotation")
+
+    @optional
+    def choose_ahead(self, asked: Iterable[tuple[Claim, Any]], watch: Callable[[], None]) -> None:
+        """Have the answers ready before `choose_subject` is called for them; for judges that answer many at once."""
+        del asked, watch
+
+    @optional
+    def judge_ahead(
+        self, asked: Callable[[], Iterable[tuple[Claim, Subject, Completion, Any]]], watch: Callable[[], None]
+    ) -> None:
+        """Have the verdicts ready before `judge` is called for them.
+
+        Args:
+            asked: gives what will be judged, each time from the beginning; may be called by several threads.
+            watch: to be called about once a second while it is waited for answers.
+        """
+        del asked, watch
 
 
 class Plugin(Protocol):

@@ -7,8 +7,10 @@ see it. For pictures without an annotation the first model also chooses what a c
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Literal
 
@@ -16,7 +18,7 @@ import msgspec
 from pydantic import Field
 
 from millrace.config import OPERATIONAL, Settings
-from millrace.errors import ItemFailed
+from millrace.errors import ItemFailed, RunFailed
 from millrace.lake.images import REASONS
 from millrace.lake.rows import LakeRow
 from millrace.llm import ImagePart, JsonSchema, Reply, Request, system, user
@@ -94,13 +96,9 @@ class EndpointJudge:
         Raises:
             ItemFailed: no model voted. RunFailed, ShortOfTarget: none will.
         """
-        if self._settings.prefer_annotation:
-            verdict = self._annotation.judge(claim, subject, completion, row)
-            if verdict.outcome != "judge_uncertain":
-                return verdict
-        problem = form_problem(claim, completion)
-        if problem is not None:
-            return Verdict("format_error", "verified", explanation=problem, by="form")
+        settled = self._settled(claim, subject, completion, row)
+        if settled is not None:
+            return settled
         votes, missing = self._votes(self._request(claim, subject, completion, picture_of(row.image_bytes)))
         return self._decided(claim, completion, votes, missing)
 
@@ -112,6 +110,53 @@ class EndpointJudge:
         """
         if not claim.prefill_slots:
             return Subject({}, {}, answerable=True)
+        reply = self._chats[0].complete(self._subject_request(claim, row))
+        if reply.filtered:
+            raise Filtered(reply.text[:200])
+        if reply.value is None or not reply.value["offers"]:
+            return None
+        values = {name: str(text).strip() for name, text in reply.value["values"].items()}
+        return Subject(values, {}, answerable=True) if all(values.values()) else None
+
+    def choose_ahead(self, asked: Iterable[tuple[Claim, LakeRow]], watch: Callable[[], None]) -> None:
+        """See `Judge.choose_ahead`."""
+        self._chats[0].ask_ahead((self._subject_request(claim, row) for claim, row in asked if claim.prefill_slots), watch)
+
+    def judge_ahead(
+        self, asked: Callable[[], Iterable[tuple[Claim, Subject, Completion, LakeRow]]], watch: Callable[[], None]
+    ) -> None:
+        """See `Judge.judge_ahead`: all judges at the same time."""
+
+        def requests() -> Iterator[Request]:
+            for claim, subject, completion, row in asked():
+                if self._settled(claim, subject, completion, row) is None:
+                    yield self._request(claim, subject, completion, picture_of(row.image_bytes))
+
+        stopped = threading.Event()
+
+        def watched() -> None:
+            if stopped.is_set():
+                raise RunFailed("another judge has failed, or the run was stopped")
+            watch()
+
+        with ThreadPoolExecutor(len(self._chats), thread_name_prefix="judge") as threads:
+            asking = [threads.submit(chat.ask_ahead, requests(), watched) for chat in self._chats]
+            try:
+                for one in asking:
+                    one.result()
+            finally:
+                stopped.set()  # else an interruption would wait for the batches
+
+    def _settled(self, claim: Claim, subject: Subject, completion: Completion, row: LakeRow) -> Verdict | None:
+        """The verdict that needs no model."""
+        if self._settings.prefer_annotation:
+            verdict = self._annotation.judge(claim, subject, completion, row)
+            if verdict.outcome != "judge_uncertain":
+                return verdict
+        problem = form_problem(claim, completion)
+        return None if problem is None else Verdict("format_error", "verified", explanation=problem, by="form")
+
+    def _subject_request(self, claim: Claim, row: LakeRow) -> Request:
         lines = [
             f"Statement: {claim.claim_template}",
             "Choose what the statement should be about, so that the picture settles it:",
@@ -120,21 +165,13 @@ class EndpointJudge:
             slot = claim.slots[name]
             lines.append(f"- {name}: {' '.join(filter(None, (slot.description, slot.selection_criteria))) or slot.type}")
         lines.append("If the picture offers nothing for it, set offers to false and every value to an empty string.")
-        reply = self._chats[0].complete(
-            Request(
-                messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
-                schema=subject_schema(claim),
-                temperature=self._settings.temperature,
-                max_tokens=self._settings.max_tokens,
-                stage="subject",
-            )
+        return Request(
+            messages=(system(ROLE), user(picture_of(row.image_bytes), "\n".join(lines))),
+            schema=subject_schema(claim),
+            temperature=self._settings.temperature,
+            max_tokens=self._settings.max_tokens,
+            stage="subject",
         )
-        if reply.filtered:
-            raise Filtered(reply.text[:200])
-        if reply.value is None or not reply.value["offers"]:
-            return None
-        values = {name: str(text).strip() for name, text in reply.value["values"].items()}
-        return Subject(values, {}, answerable=True) if all(values.values()) else None
 
     def _votes(self, request: Request) -> tuple[dict[str, Vote], dict[str, str]]:
         """The votes by judge, and why there is none by those that gave none."""

@@ -101,7 +101,7 @@ def probe_row(probe: Probe, row: LakeRow | BadRow) -> list[ProbedClaim]:
     asked: list[tuple[Claim, Subject]] = []
     records: list[ProbedClaim] = []
     claims = probe.claims.claims
-    subjects = _each(probe, lambda claim: _subject(probe, claim, row), claims)
+    subjects = _each(probe, lambda claim: subject_of(probe, claim, row), claims)
     for claim, (subject, reason, detail) in zip(claims, subjects, strict=True):
         if subject is None:
             name = content_id("drp", row.ref.image_id, row.ref.sha256, claim.claim_id, probe.seed)
@@ -120,7 +120,7 @@ def _each(probe: Probe, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(threads.map(work, items))
 
 
-def _subject(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str, str]:
+def subject_of(probe: Probe, claim: Claim, row: LakeRow) -> tuple[Subject | None, str, str]:
     """(subject, "", "") or (None, why there is none, in which way)."""
     rules = claim_rules(row)
     if rules is None:

@@ -31,7 +31,8 @@ class OpenaiChatExport:
         mime = MIME.get(image_name(item, image).rsplit(".", 1)[-1], "application/octet-stream")
         url = f"data:{mime};base64,{base64.b64encode(image).decode()}"
         asked = [{"type": "text", "text": instruction(item)}, {"type": "image_url", "image_url": {"url": url}}]
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": item.answer}]
+        answered = [{"type": "text", "text": item.answer}]  # a list as well: a column of two kinds is refused by Arrow
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
         self._files[status, split].write(orjson.dumps({"messages": messages}) + b"\n")
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from millrace.records.synthesis import QAItem
 from millrace.records.synthesis_rows import PreferenceRow
-from millrace.records.trajectories import Call, Trajectory, Tree
+from millrace.records.trajectories import Call, Node, Trajectory, Tree
 from millrace.synthesis.lines import calls_of, status_in_row
 from millrace.synthesis.sampling import NOT_PROVABLE
 
@@ -20,20 +20,27 @@ def rows(item: QAItem, trajectory: Trajectory, tree: Tree) -> Iterator[Preferenc
     """One pair for each failed sibling along the path; none where all siblings were as good."""
     context = [f"Question: {item.question}"]
     for node, call in calls_of(trajectory):
-        for other in tree.nodes:
-            led_nowhere = bool(other.note) and not other.note.startswith(NOT_PROVABLE)
-            failed = other.cause == "refused" or led_nowhere
-            beside = other.parent_id == node.parent_id and other.node_id != node.node_id
-            if failed and beside and other.action is not None:
-                yield PreferenceRow(
-                    id=f"{item.qa_id}_{node.node_id}_{other.node_id}",
-                    prompt="\n".join(context),
-                    chosen=action_text(call),
-                    rejected=action_text(other.action),
-                    reason=other.note or other.observation[:300],
-                    status=status_in_row(item),
-                )
+        for other in wrong_steps_beside(node, tree):
+            assert other.action is not None
+            yield PreferenceRow(
+                id=f"{item.qa_id}_{node.node_id}_{other.node_id}",
+                prompt="\n".join(context),
+                chosen=action_text(call),
+                rejected=action_text(other.action),
+                reason=other.note or other.observation[:300],
+                status=status_in_row(item),
+            )
         context += [f"Action: {action_text(call)}", f"Observation: {node.observation[:2000]}"]
+
+
+def wrong_steps_beside(node: Node, tree: Tree) -> Iterator[Node]:
+    """The siblings of a node that a tool refused, or that led nowhere."""
+    for other in tree.nodes:
+        led_nowhere = bool(other.note) and not other.note.startswith(NOT_PROVABLE)
+        failed = other.cause == "refused" or led_nowhere
+        beside = other.parent_id == node.parent_id and other.node_id != node.node_id
+        if failed and beside and other.action is not None:
+            yield other
 
 
 def action_text(call: Call) -> str:

@@ -27,6 +27,7 @@ from millrace.records.trajectories import Tree
 from millrace.run.journal import PART
 from millrace.synthesis.checks import Contamination, Seen, answer_limit, load_earlier
 from millrace.synthesis.runs.shard_plan import Plan
+from millrace.synthesis.scoring.reward import close_worlds
 from millrace.synthesis.settings import EXPORTS, SynthesisConfig
 
 KEEP, DUPLICATE, CONTAMINATED = 0, 1, 2
@@ -64,6 +65,7 @@ def assemble(config: SynthesisConfig, plan: Plan, folder: Path) -> Statistics:
     finally:
         seen.close()
         index.close()
+        close_worlds()  # that exports asked for their tools
     seeds = SeedCounts(lines=plan.lines, different=plan.seeds, repeats=plan.lines - plan.seeds, failed=counted.failed)
     return counted.statistics(files=files.hashes, answers=answers, seeds=seeds, answer_limit=limit)
 

@@ -14,7 +14,7 @@ from millrace.synthesis.toolset import open_environment
 if TYPE_CHECKING:
     from millrace.run.stage import PlannedCalls
 
-SECONDS_PER_SEED = {"families": 1.0, "math": 0.06, "python": 0.5, "rag": 0.05, "web": 0.05}
+SECONDS_PER_SEED = {"families": 1.0, "math": 0.06, "python": 0.5, "rag": 0.05, "sql": 0.3, "web": 0.05}
 """Measured on two shared cores with the shipped configs; only an order of magnitude elsewhere."""
 
 TOKENS_IN, TOKENS_OUT = 1_500, 150

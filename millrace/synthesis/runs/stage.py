@@ -66,7 +66,10 @@ class Synthesis(Stage):
             check_judge(self.config)
 
     def _check_plugins(self) -> None:
+        from millrace.llm.settings import refuse_batches
+
         load_plugin(POLICIES, self.config.policy, "policy")
+        refuse_batches(self._models(), "synthesis")
         for name in self.config.exports:
             load_plugin(EXPORTS, name, "export")
 

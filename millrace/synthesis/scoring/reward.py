@@ -19,22 +19,21 @@ from millrace.synthesis.verification import score
 _open: dict[bytes, Environment] = {}
 
 
-def reward_of(verifier_args: Mapping[str, Any], response: str) -> float:
+def reward_of(verifier_args: Mapping[str, Any] | str, response: str) -> float:
     """1.0 when a response answers the question of a record, else 0.0.
 
     Args:
-        verifier_args: `verifier.args` of a line of `qa.jsonl`, `verifier_args` of a line of `dataset/rl.jsonl`.
+        verifier_args: `verifier.args` of a line of `qa.jsonl`, `verifier_args` of a line of an export; a mapping or JSON text.
         response: what the model wrote.
 
     Raises:
         UsageError: the question is about another world than the one that can be opened here (another text, other tables).
     """
-    wanted = msgspec.convert(verifier_args, VerifierArgs)
-    key = canonical([wanted.environment, wanted.environment_kwargs])
-    if key not in _open:
-        config = SynthesisConfig(environment_mode=wanted.environment, environment_kwargs=wanted.environment_kwargs)
-        _open[key] = open_environment(config)
-    environment = _open[key]
+    if isinstance(verifier_args, str):
+        wanted = msgspec.json.decode(verifier_args, type=VerifierArgs)
+    else:
+        wanted = msgspec.convert(verifier_args, VerifierArgs)
+    environment = environment_for(wanted)
     now = world_of(environment)
     for name, then in sorted(wanted.world.items()):
         if then != now.get(name):
@@ -45,7 +44,16 @@ def reward_of(verifier_args: Mapping[str, Any], response: str) -> float:
     return score(environment.verifier, wanted.chain, response, wanted.answer_type)
 
 
+def environment_for(wanted: VerifierArgs) -> Environment:
+    """The environment that a question is about, as it is here; opened once and kept until `close_worlds`."""
+    key = canonical([wanted.environment, wanted.environment_kwargs])
+    if key not in _open:
+        config = SynthesisConfig(environment_mode=wanted.environment, environment_kwargs=wanted.environment_kwargs)
+        _open[key] = open_environment(config)
+    return _open[key]
+
+
 def close_worlds() -> None:
-    """Let go of the environments that rewards were computed in."""
+    """Let go of the environments that are kept."""
     while _open:
         _open.popitem()[1].close()

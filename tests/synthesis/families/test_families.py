@@ -59,7 +59,13 @@ def test_every_room_has_families_and_a_seed_in_either_language_asks_for_each() -
 
 
 def test_families_are_chosen_by_name_by_room_and_by_path_and_a_wrong_name_says_what_is_near() -> None:
-    assert chosen(("logic", "orders", "mine.family")) == ["finishing_order", "truth_tellers", "orders", "mine.family"]
+    assert chosen(("logic", "orders", "mine.family")) == [
+        "finishing_order",
+        "hidden_square",
+        "truth_tellers",
+        "orders",
+        "mine.family",
+    ]
     assert chosen(()) == list(rooms())
     with pytest.raises(UsageError, match="did you mean 'truth_tellers'"):
         load_family("truth_teller")

@@ -97,7 +97,7 @@ def command(settings: TrainerSettings, job: TrainingJob) -> list[str]:
     write_json(folder / "chat_training.json", ChatTraining(job=job, **how))
     launch = TorchrunSettings(nproc_per_node=settings.processes, max_restarts=0, rdzv_id=f"improve-{job.name}")
     return torchrun_command(
-        launch, folder / "ranks", ["-m", "millrace.improve.chat_training.program", str(folder / "chat_training.json")]
+        launch, folder / "ranks", ["-m", "millrace.chat_training.program", str(folder / "chat_training.json")]
     )
 
 

@@ -1,4 +1,4 @@
-"""What torchrun runs to train a Hugging Face model on: `torchrun … -m millrace.improve.chat_training.program SPEC.json`.
+"""What torchrun runs to train a Hugging Face model on: `torchrun … -m millrace.chat_training.program SPEC.json`.
 
 Every step shows the images that `millrace.improve.steps` names, with all their records, to all processes together; each record
 counts the same, and in it each token of the answer. AdamW, a rate that rises and then falls as a cosine to 0. How many processes
@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from millrace.chat_training.examples import IGNORED, Batch, Encoded, Example, by_image, encode, examples_of, together
+from millrace.chat_training.weights import Weights, prepared, saved, trained_parameters
 from millrace.errors import MillraceError, RunFailed
-from millrace.improve.chat_training.examples import IGNORED, Batch, Encoded, Example, by_image, encode, examples_of, together
-from millrace.improve.chat_training.weights import Weights, prepared, saved, trained_parameters
 from millrace.improve.steps import images_of_steps
 from millrace.llm.images import encode_image
 from millrace.llm.providers.huggingface import Options, TransformersEngine, device_of
