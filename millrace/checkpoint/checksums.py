@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from millrace.checkpoint.engine.open_files import OpenFiles
+from millrace.checkpoint.formats.crc import crc32
 from millrace.checkpoint.formats.item_heads import HEAD_BYTES, Head, check_descriptor
 from millrace.checkpoint.formats.item_pickle import UnusualItemError
 from millrace.checkpoint.seal import Seal
@@ -65,7 +66,7 @@ def item_crc(item: CheckedItem, opened: OpenFiles, read: Read) -> Summed:
         data = read(min(left, CRC_CHUNK), position)
         if not data:
             return item, crc, f"the file ends at byte {position}"
-        crc = zlib.crc32(data, crc)
+        crc = crc32(data, crc)
         position += len(data)
         left -= len(data)
     if not head.descriptor_nbytes:

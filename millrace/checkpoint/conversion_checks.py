@@ -13,6 +13,7 @@ from typing_extensions import Buffer
 
 from millrace.checkpoint.engine.stalls import STALL_S, StalledRead
 from millrace.checkpoint.engine.vector_io import Files
+from millrace.checkpoint.formats.crc import crc32
 from millrace.checkpoint.formats.safetensors_folder import is_safetensors_file
 from millrace.checkpoint.problems import CheckpointError
 from millrace.checkpoint.sources import open_source, pieces_of
@@ -97,6 +98,6 @@ def check_output(
         for offsets, inner in pieces_of(sizes, dtype.itemsize, limit) if 0 not in sizes else ():
             piece = torch.empty(inner, dtype=dtype, device="cpu")
             written.read(name, offsets, piece)
-            crc = zlib.crc32(memoryview(cast(Buffer, piece.reshape(-1).view(torch.uint8).numpy())), crc)
+            crc = crc32(memoryview(cast(Buffer, piece.reshape(-1).view(torch.uint8).numpy())), crc)
         if crc != sums[name]:
             raise RunFailed(f"{target}: '{name}' does not read as it was written: is the disk failing? Nothing is kept of it")

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -37,6 +36,7 @@ from millrace.checkpoint.conversion_checks import check_output, check_source
 from millrace.checkpoint.engine.stalls import STALL_S
 from millrace.checkpoint.engine.vector_io import Files
 from millrace.checkpoint.formats.archive_sums import write_sums
+from millrace.checkpoint.formats.crc import crc32
 from millrace.checkpoint.formats.safetensors_folder import INDEX_NAME
 from millrace.checkpoint.formats.safetensors_format import NAMES, build_header
 from millrace.checkpoint.one_load import ByteItems
@@ -156,7 +156,7 @@ class _Pieces:
             at = (offsets[0] + low, *offsets[1:]) if offsets else ()
             self.source.read(name, at, piece)
             piece = piece.to(dtype)
-            self.sums[name] = zlib.crc32(_bytes_of(piece), self.sums[name])
+            self.sums[name] = crc32(_bytes_of(piece), self.sums[name])
             yield at, piece
             self._done += piece.nbytes
             if self._on_progress is not None:

@@ -21,6 +21,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 from torch.distributed.tensor import Shard as ShardOn
 
+from millrace.checkpoint import load
 from millrace.checkpoint.reader import ParallelFileSystemReader
 from tests.checkpoint.fsdp_behaviours import check_fully_sharded_models
 
@@ -104,6 +105,9 @@ def main() -> None:
                 dcp.load(loaded, storage_reader=reader, process_group=groups[loading])
                 check(loaded)
                 assert reader.metrics.stock_items == 0, reader.metrics.stock_reasons
+                alone = state(loading, groups[loading], 20 * saving + loading, blank=True)
+                assert load(folder / str(saving), alone, verify="crc") is alone
+                check(alone)
                 loads += 1
             dist.barrier()
     sharded = check_fully_sharded_models(folder, MESHES[4], MESHES["square"])
