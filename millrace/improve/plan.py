@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from millrace.config import fingerprint_of
 from millrace.errors import UsageError
@@ -45,7 +46,7 @@ ON_RARE_KINDS = (
 
 
 def hypotheses_for(arms: Sequence[str], *, rare: bool = False) -> tuple[Hypothesis, ...]:
-    """The comparisons that these arms allow; an arm of the user's own is compared with the untargeted one."""
+    """The comparisons that these arms allow; an arm that is in none of them is compared with the untargeted one."""
     arms = [arm_name(arm) for arm in arms]
     known = {BASE, *arms}
     made = (*HYPOTHESES, *ON_RARE_KINDS) if rare else HYPOTHESES
@@ -54,6 +55,7 @@ def hypotheses_for(arms: Sequence[str], *, rare: bool = False) -> tuple[Hypothes
     added = [
         Hypothesis(name=arm, treated=arm, control="untargeted", expected="fewer failures") for arm in own if "untargeted" in known
     ]
+    added += [replace(one, name=f"{one.name}, rare kinds", on="rare kinds") for one in added if rare]
     return (*chosen, *added)
 
 

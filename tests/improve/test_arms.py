@@ -116,6 +116,19 @@ def test_targeted_by_kind_goes_by_failures_where_images_have_no_factors(pool: Po
     assert draw_arm("targeted", plain, by_kind, 0) == draw_arm("targeted", plain, SIZE, 0)
 
 
+def test_targeted_without_replay_draws_images_of_kinds_that_fail_as_long_as_there_are_any(pool: Pool) -> None:
+    rare = with_rare_kinds(pool)
+    size = ArmSize(images=12, records_per_image=4, failure_share=0.5, target="failures", replay_share=0.75)
+    assert {one.item.factors for one in draw_arm("targeted_without_replay", rare, size, 0)} == {("dark",), ("blurred",)}
+
+
+def test_targeted_by_failures_is_that_also_where_the_run_targets_kinds(pool: Pool) -> None:
+    rare, by_kind = with_rare_kinds(pool), replace(SIZE, target="kinds")
+    drawn = draw_arm("targeted_by_failures", rare, by_kind, 0)
+    assert drawn == draw_arm("targeted", rare, SIZE, 0)
+    assert drawn != draw_arm("targeted", rare, by_kind, 0)
+
+
 def test_a_kind_that_fails_no_more_than_plain_images_weighs_nothing(pool: Pool) -> None:
     from millrace.improve.kinds import excess_by_factor
 

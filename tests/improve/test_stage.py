@@ -53,6 +53,16 @@ def test_a_difference_between_two_untargeted_arms_takes_the_proof_away(do: Do) -
     assert do({**BETTER, "untargeted_again": 0.7})["verdict"] == "no_evidence"
 
 
+def test_an_arm_on_request_is_compared_with_the_untargeted_one_and_leaves_the_verdict_alone(do: Do, world: World) -> None:
+    arms = ["untargeted", "targeted", "shuffled", "untargeted_again", "targeted_by_failures", "targeted_without_replay"]
+    summary = do({**BETTER, "targeted_by_failures": 0.9, "targeted_without_replay": 0.1}, arms=arms, rare_share=0.5)
+    found = {one["name"]: (one["treated"], one["control"], one["as_expected"]) for one in summary["comparisons"]}
+    for arm, fewer in (("targeted_by_failures", False), ("targeted_without_replay", True)):
+        assert found[arm] == found[f"{arm}, rare kinds"] == (arm, "untargeted", fewer)
+    assert summary["verdict"] == "helps"
+    assert differing_figures(world[0])[1] == []
+
+
 @pytest.mark.parametrize(("require", "short"), [("nothing", False), ("helps", True), ("targeting", True)])
 def test_what_is_required_and_not_shown_is_short(do: Do, require: str, short: bool) -> None:
     assert do({}, require=require)["short"] is short
