@@ -15,8 +15,8 @@ from millrace.orchestration.artifacts import LiveArtifact, ProgressArtifacts, sh
 from millrace.orchestration.cancellation import obeying_cancel
 from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, shaped, task_runner
 from millrace.orchestration.clusters.hosts import Cluster
-from millrace.orchestration.held_signals import signals_held
 from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
+from millrace.processes.held_signals import signals_held
 from millrace.processes.janitor import sweep
 from millrace.run.cluster_settings import ClusterSettings
 from millrace.run.context import RunContext, per_shard

@@ -12,7 +12,7 @@ import pydantic
 import pytest
 from pydantic_core import PydanticSerializationError
 
-from millrace.orchestration.held_signals import HELD, signals_held
+from millrace.processes.held_signals import HELD, signals_held
 
 
 class Told(BaseException):
