@@ -136,6 +136,6 @@ def test_help_imports_neither_prefect_nor_torch(flow: str) -> None:
 
 
 def test_tests_have_the_rooms_of_the_library() -> None:
-    beside = {"benchmarks", "deployments", "e2e", "fixtures", "gpu"}
+    beside = {"benchmarks", "deployments", "e2e", "fixtures", "gpu", "servers"}
     rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
     assert [name for name in sorted(rooms - beside) if not (ROOT / "millrace" / name).is_dir()] == []

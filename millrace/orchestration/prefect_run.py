@@ -16,9 +16,10 @@ from millrace.orchestration.cancellation import obeying_cancel
 from millrace.orchestration.clusters.cluster import ClusterStart, dashboard_link, placed, shaped, task_runner
 from millrace.orchestration.clusters.hosts import Cluster
 from millrace.orchestration.prefect_tasks import shard_task_of, step_task_of
+from millrace.processes.held_signals import signals_held
 from millrace.processes.janitor import sweep
 from millrace.run.cluster_settings import ClusterSettings
-from millrace.run.context import RunContext, Same, per_shard
+from millrace.run.context import RunContext, per_shard
 from millrace.run.folder import RunFolder
 from millrace.run.local import raise_first
 from millrace.run.progress import Progress
@@ -78,7 +79,6 @@ class PrefectRun(RunContext):
 
     def _as_they_finish(self, task: Any, arguments: Sequence[Any], shards: int) -> Iterator[tuple[int, Any]]:
         """Submit a task for each shard, as many at once as the stage wants; yields place and future as they end."""
-        from prefect import unmapped
         from prefect.futures import as_completed
 
         shape = self.shape
@@ -86,14 +86,13 @@ class PrefectRun(RunContext):
         at_work: dict[Any, int] = {}
         with shaped(shape.resources, {LIMIT: shape.shard_timeout_s} if shape.shard_timeout_s else {}):
             if shape.workers is None or shape.workers >= shards:
-                every = task.map(*(unmapped(one.value) if isinstance(one, Same) else list(one) for one in arguments))
-                at_work = {future: place for place, future in enumerate(every)}
+                at_work = {_submitted(task, shard): place for place, shard in waiting}
                 yield from ((at_work[future], future) for future in as_completed(list(at_work)))
                 return
             while waiting or at_work:
                 while waiting and len(at_work) < shape.workers:
                     place, shard = waiting.popleft()
-                    at_work[task.submit(*shard)] = place
+                    at_work[_submitted(task, shard)] = place
                 future = next(iter(as_completed(list(at_work))))
                 yield at_work.pop(future), future
 
@@ -151,6 +150,12 @@ class PrefectRun(RunContext):
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """As None: Prefect pickles the flow with every task, and with it this object, which no worker needs."""
         return type(None), ()
+
+
+def _submitted(task: Any, shard: Sequence[Any]) -> Any:
+    """The future of one shard; one by one, so that a cancel is heard between two of them."""
+    with signals_held():
+        return task.submit(*shard)
 
 
 @contextlib.contextmanager
