@@ -134,7 +134,7 @@ def _runs_of(
     return runs
 
 
-ADDED: dict[str, float | None] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None}
+ADDED: dict[str, float | None] = {"shortest_s": 1.0, "passed_as": None, "off_flag": None, "cpu_limit": None}
 """Settings that came after the first run folders were written: at these defaults they are no part of a run's id."""
 
 LABELS = {"original"}

@@ -246,6 +246,7 @@ def _workers_below_this_process() -> list[psutil.Process]:
 def test_workers_of_a_cluster_started_ahead_are_forked_and_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import Client
 
+    multiprocessing.forkserver._forkserver._stop()  # an earlier test's has other modules imported, and none is told anything new
     monkeypatch.setenv("SET_AFTER_A_FORK_SERVER_STARTED", "yes")
     before = set(_workers_below_this_process())
     begun = start_ahead(ClusterSettings(workers=1), ["tasks.filtering"])

@@ -107,7 +107,7 @@ def test_a_training_with_failed_runs_is_short_in_its_summary_and_in_what_the_com
     written = read_json(tmp_path / "summary.json")
     assert (written["status"], written["work_seconds"]) == ("short", 1.5)
     assert list(written) == [
-        "status", "runs", "ok", "failed", "attempts", "failures", "notes", "seconds", "work_seconds",
+        "status", "runs", "ok", "failed", "attempts", "failures", "notes", "seconds", "work_seconds", "colocation",
     ]  # fmt: skip
     assert list(written["seconds"]) == ["wall", "work", "orchestration", "stages"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,7 +118,7 @@ class Machine:
 def measured(machine: Machine, epochs: int, monkeypatch: pytest.MonkeyPatch, drift_w: float = 0.0) -> AttemptRecord:
     """What a campaign measures of the simulated machine, by the meter, the windows and the time alone of the real one."""
     monkeypatch.setattr(clock, "now", lambda: machine.now)
-    monkeypatch.setattr(foreground.time, "sleep", machine.run)
+    monkeypatch.setattr(foreground, "time", SimpleNamespace(**{**vars(time), "sleep": machine.run}))  # not for other threads
     config = TrainingConfig(colocation=Colocation(background_alone_s=5.0))
     meter = EnergyMeter(EnergySettings(), sources=[machine], clock=lambda: machine.now)
     apart = foreground._measure_alone(machine, config, meter)
