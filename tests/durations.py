@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-BUDGET_CPU_S = 3900.0
-"""What all tests may take: a third more than the 2,900 s that a whole run with other work beside it took. A busy machine adds to
+BUDGET_CPU_S = 3200.0
+"""What all tests may take: a third more than the 2,400 s that a whole run with other work beside it took. A busy machine adds to
 CPU time too (caches and hyperthreads are shared; up to a third by estimate). tests/durations.json says what each took when it was
 last recorded."""
 
