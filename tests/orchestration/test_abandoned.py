@@ -67,10 +67,12 @@ def test_a_shard_past_its_limit_fails_with_it_and_one_that_does_not_stop_ends_wi
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        client.run(setattr, abandoned, "GRACE_S", 5.0)  # what does stop has time to, on a busy machine
+        client.run(setattr, abandoned, "GRACE_S", 2.0)  # what does stop has time to, on a busy machine
         with dask.annotate(shard_timeout_s=0.5):
-            waits, computes = client.submit(stubborn, False, pure=False), client.submit(stubborn, True, pure=False)
+            waits = client.submit(stubborn, False, pure=False)
             with pytest.raises(RunFailed, match="a shard took longer than its shard_timeout_s and was ended after"):
                 waits.result(timeout=30)
+            # only now: it holds Python's lock, and the worker could not send what the one before it ended with
+            computes = client.submit(stubborn, True, pure=False)
             with pytest.raises(KilledWorker):
                 computes.result(timeout=30)
