@@ -119,7 +119,7 @@ def settled(
     Args:
         flow: its name.
         model: its settings.
-        config: what `config_type` reads, read or not: Prefect does not read the default of a parameter that nobody gave.
+        config: the settings, or what `config_type` takes for them: Prefect does not convert the default of a parameter.
         settings: of `settings_type`, or none.
         advanced: a part of a config file.
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 from millrace.llm.batches.api import AnswersLost, BatchWire, RemoteBatch, json_lines
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.transport.http_chat import HttpChat
-from millrace.llm.transport.reply_parts import items, mapping, token_count, words
+from millrace.llm.transport.reply_parts import JsonObject, items, mapping, token_count, words
 from millrace.records.batches import BatchAnswer, BatchRecord
 
 PATH = "/messages/batches"
@@ -102,7 +101,7 @@ class AnthropicBatches:
         await self._http.wire.close()
 
 
-def _remote(batch: dict[str, Any]) -> RemoteBatch:
+def _remote(batch: JsonObject) -> RemoteBatch:
     counts = {name: token_count(count) or 0 for name, count in mapping(batch.get("request_counts")).items()}
     ended = batch.get("processing_status") == "ended"
     cut = next((end for end in ("expired", "canceled") if counts.get(end)), "")
@@ -115,11 +114,11 @@ def _remote(batch: dict[str, Any]) -> RemoteBatch:
     )
 
 
-def _questions(batch: dict[str, Any]) -> int:
+def _questions(batch: JsonObject) -> int:
     return sum(token_count(count) or 0 for count in mapping(batch.get("request_counts")).values())
 
 
-def _made_at(batch: dict[str, Any]) -> float:
+def _made_at(batch: JsonObject) -> float:
     """Seconds since 1970; 0 where it is not told."""
     try:
         return datetime.datetime.fromisoformat(words(batch.get("created_at"))).timestamp()
@@ -127,7 +126,7 @@ def _made_at(batch: dict[str, Any]) -> float:
         return 0.0
 
 
-def _answer(line: dict[str, Any]) -> BatchAnswer:
+def _answer(line: JsonObject) -> BatchAnswer:
     key, result = words(line.get("custom_id")), mapping(line.get("result"))
     kind = words(result.get("type"))
     if kind == "succeeded":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -14,7 +14,7 @@ from millrace.llm.keys import Secret
 from millrace.llm.transport.exchange import JSON, Answer, Wire
 from millrace.llm.transport.http_chat import HttpChat
 from millrace.llm.transport.refusals import failure_of, message_in
-from millrace.llm.transport.reply_parts import loose_json, mapping
+from millrace.llm.transport.reply_parts import JsonObject, loose_json, mapping
 from millrace.records.batches import BatchAnswer, BatchEnd, BatchRecord
 
 MAX_RESULT_BYTES = 1024 * 1024 * 1024
@@ -33,7 +33,7 @@ class RemoteBatch(NamedTuple):
     done: int = 0
     failed: int = 0
     detail: str = ""
-    raw: dict[str, Any] = {}
+    raw: JsonObject = {}
     """All that the provider said, for what reads the answers."""
     passing: bool = False
     """With `refused`: what stood in the way passes with time (too much is under way already)."""
@@ -56,8 +56,8 @@ class BatchApi(Protocol):
         ...
 
     async def find(self, record: BatchRecord, others: AbstractSet[str]) -> RemoteBatch | None:
-        """The batch that was submitted from `record`, where the provider has one; whoever submitted it. `others` are the ids of
-        batches that are known to be others.
+        """The batch that was submitted from `record`, where the provider has one, also from another process or attempt.
+        `others` are the ids of batches that are known to be others.
         """
         ...
 
@@ -89,7 +89,7 @@ class BatchWire:
         self.key: Secret | None = model.key
         self.wire: Wire = model.wire.with_room(MAX_RESULT_BYTES)
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str) -> JsonObject:
         """The JSON object at `path`."""
         return self.value_of(await self.wire.get(path, timeout_s=60.0))
 
@@ -97,7 +97,7 @@ class BatchWire:
         """Whatever is at `path`."""
         return await self.wire.get(path, timeout_s=TRANSFER_TIMEOUT_S)
 
-    async def post(self, path: str, pieces: Sequence[bytes], *, content_type: str = JSON) -> dict[str, Any]:
+    async def post(self, path: str, pieces: Sequence[bytes], *, content_type: str = JSON) -> JsonObject:
         """The JSON object that answers a body."""
         return self.value_of(await self.wire.post(path, pieces, timeout_s=TRANSFER_TIMEOUT_S, content_type=content_type))
 
@@ -111,7 +111,7 @@ class BatchWire:
             said = message_in(answer, self.key)[:120]
             raise RunFailed(f"{self.wire.base_url} offers no batches ({path}: {answer.status} {said}); set mode: live")
 
-    def value_of(self, answer: Answer) -> dict[str, Any]:
+    def value_of(self, answer: Answer) -> JsonObject:
         """The JSON object in an answer."""
         if answer.status not in {200, 201}:
             raise self.failure(answer)
@@ -124,9 +124,9 @@ class BatchWire:
         return value
 
 
-def json_lines(data: bytes) -> list[dict[str, Any]]:
+def json_lines(data: bytes) -> list[JsonObject]:
     """The JSON objects in a file of lines; a line that is none is left out, as if its question had no answer."""
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for line in data.splitlines():
         try:
             value = mapping(loose_json(line)) if line.strip() else {}

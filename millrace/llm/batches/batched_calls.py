@@ -1,4 +1,4 @@
-"""Questions that are put together to batches: whoever asks waits until the batch with the question is there.
+"""Questions that are put together to batches: each call waits until the batch with its question has been answered.
 
 A question that a batch of this run holds, or held, is never handed in a second time while that has an answer or may get one:
 what is on disk decides, so that another process, or the same command after a kill, waits for the same batches and reads the same
@@ -119,7 +119,7 @@ class BatchedCalls:
                 await self._joined(key, request)
 
     def take_up(self) -> None:
-        """See to all batches of this model that are under way, whoever handed them in."""
+        """Collect all batches of this model that are under way, also those that another process handed in."""
         for record in self.folder.records():
             if record.status != "collected" and record.name not in self._tasks:
                 self._tasks[record.name] = asyncio.create_task(self._see_to(record.name))
@@ -185,11 +185,11 @@ class BatchedCalls:
         try:
             while self._joining:
                 await self._plan()
-        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+        except Exception as error:  # noqa: BLE001 - the calls that wait raise it
             self._fail(error, ())
 
     async def _plan(self) -> None:
-        """Write down one batch of what has joined, and begin to see to it."""
+        """Write down one batch of what has joined, and begin to submit and collect it."""
         for key in [key for key, question in self._joining.items() if question.turn.done()]:
             del self._joining[key]
         while True:
@@ -229,7 +229,7 @@ class BatchedCalls:
                     await self._sleep(OTHERS_S)
             if record.end == "refused" and not record.passing:
                 raise EndpointDown(f"{self.model.place} refuses the batch: {record.detail}; repair it and run again")
-        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+        except Exception as error:  # noqa: BLE001 - the calls that wait raise it
             self._fail(error, record.requests if record is not None else ())
         finally:
             del self._tasks[name]

@@ -16,7 +16,7 @@ from typing import Any
 from millrace.llm.batches.api import AnswersLost, BatchWire, RemoteBatch
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.transport.http_chat import HttpChat
-from millrace.llm.transport.reply_parts import items, mapping, token_count, words
+from millrace.llm.transport.reply_parts import JsonObject, items, mapping, token_count, words
 from millrace.records.batches import BatchAnswer, BatchEnd, BatchRecord
 
 PAGES = 50
@@ -98,7 +98,7 @@ class GeminiBatches:
         await self._http.wire.close()
 
 
-def _remote(operation: dict[str, Any]) -> RemoteBatch:
+def _remote(operation: JsonObject) -> RemoteBatch:
     told, error = mapping(operation.get("metadata")), mapping(operation.get("error"))
     stats = mapping(told.get("batchStats"))
     end = _ENDS.get(words(told.get("state")).partition("STATE_")[2], "")
@@ -116,14 +116,14 @@ def _remote(operation: dict[str, Any]) -> RemoteBatch:
     )
 
 
-def _status_of(error: dict[str, Any]) -> int:
+def _status_of(error: JsonObject) -> int:
     code = token_count(error.get("code"))
     if not error or code is None:
         return 0 if not error else 500
     return code if code >= 400 else _STATUS.get(code, 500)
 
 
-def _answer(key: str, one: dict[str, Any]) -> BatchAnswer:
+def _answer(key: str, one: JsonObject) -> BatchAnswer:
     if one.get("response"):
         return BatchAnswer(key, 200, one["response"])
     error = mapping(one.get("error"))

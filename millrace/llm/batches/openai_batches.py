@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 import orjson
 
 from millrace.llm.batches.api import AnswersLost, BatchWire, RemoteBatch, json_lines
 from millrace.llm.failures import AttemptFailed
 from millrace.llm.transport.http_chat import HttpChat
-from millrace.llm.transport.reply_parts import items, mapping, token_count, words
+from millrace.llm.transport.reply_parts import JsonObject, items, mapping, token_count, words
 from millrace.records.batches import BatchAnswer, BatchEnd, BatchRecord
 
 LABEL = "millrace"
@@ -111,7 +110,7 @@ class OpenAIBatches:
         await self._http.wire.close()
 
 
-def _remote(batch: dict[str, Any]) -> RemoteBatch:
+def _remote(batch: JsonObject) -> RemoteBatch:
     counts = mapping(batch.get("request_counts"))
     errors = [mapping(one) for one in items(mapping(batch.get("errors")).get("data"))]
     return RemoteBatch(
@@ -125,7 +124,7 @@ def _remote(batch: dict[str, Any]) -> RemoteBatch:
     )
 
 
-def _answer(line: dict[str, Any]) -> BatchAnswer:
+def _answer(line: JsonObject) -> BatchAnswer:
     key, response = words(line.get("custom_id")), mapping(line.get("response"))
     if not response:
         return BatchAnswer(key, 0, line.get("error") or "no response")

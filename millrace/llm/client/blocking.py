@@ -86,8 +86,8 @@ class BlockingChat:
             feeding.cancel()
 
     def ask_ahead(self, requests: Iterable[Request], watch: Callable[[], None] = lambda: None) -> None:
-        """Have the answers to `requests` in the journal, where whoever asks for one later finds it; those that are there are not
-        asked again. A request that fails is left to the one who asks for it.
+        """Ask `requests` ahead, so that later calls find the answers in the journal. What is there is not asked again; a request
+        that fails is left to the call that makes it.
 
         Args:
             requests: read in this thread, as far ahead as the model takes.

@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from millrace.llm.mock_server.faults import FaultPlan
 from millrace.llm.mock_server.http_server import Outgoing
+from millrace.llm.transport.reply_parts import JsonObject
 
 PAGE = 20
 """Batches on a page of a list, at most: so that a list has several."""
@@ -95,7 +96,7 @@ class BatchKeeping:
         self.kept[kept.id] = kept
         return kept
 
-    def told(self, value: dict[str, Any]) -> Outgoing:
+    def told(self, value: JsonObject) -> Outgoing:
         """What says that a batch was taken, where the connection lasts."""
         return Outgoing(200, b"", cut=0) if self._takes("submit_lost") else Outgoing(200, orjson.dumps(value))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import orjson
 
 from millrace.llm.mock_server.batch_keeping import Asked, BatchKeeping, Kept
 from millrace.llm.mock_server.http_server import Incoming, Outgoing
+from millrace.llm.transport.reply_parts import JsonObject
 
 
 class FileBatches:
@@ -52,7 +52,7 @@ class FileBatches:
             return _error(404, f"No such File object: {name}")
         return Outgoing(200, self.files[name]) if content else _json({"id": name, "object": "file"})
 
-    def _made(self, asked: dict[str, Any]) -> Outgoing:
+    def _made(self, asked: JsonObject) -> Outgoing:
         if (refusal := self.keeping.refusal()) is not None:
             return refusal
         file = asked.get("input_file_id")
@@ -69,9 +69,9 @@ class FileBatches:
         page, more = self.keeping.newest_first(after[1] if after else None)
         return _json({"object": "list", "data": [self.shown(kept) for kept in page], "has_more": more})
 
-    def shown(self, kept: Kept) -> dict[str, Any]:
+    def shown(self, kept: Kept) -> JsonObject:
         """A batch as the API shows it."""
-        shown: dict[str, Any] = {
+        shown: JsonObject = {
             "id": kept.id,
             "object": "batch",
             "status": "in_progress",
@@ -98,7 +98,7 @@ class FileBatches:
         return shown | {"status": kept.fate if kept.fate in {"expired", "cancelled"} else "completed"}
 
 
-def _line(key: str, answer: Outgoing | None, fate: str) -> dict[str, Any]:
+def _line(key: str, answer: Outgoing | None, fate: str) -> JsonObject:
     if answer is None:
         return {"custom_id": key, "response": None, "error": {"code": f"batch_{fate}", "message": f"the batch has {fate}"}}
     response = {"status_code": answer.status, "request_id": "req", "body": orjson.loads(answer.body)}
@@ -117,7 +117,7 @@ def _parts(incoming: Incoming) -> dict[str, bytes]:
     return found
 
 
-def _json(value: dict[str, Any]) -> Outgoing:
+def _json(value: JsonObject) -> Outgoing:
     return Outgoing(200, orjson.dumps(value))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any
 
 import orjson
 
 from millrace.llm.mock_server.batch_keeping import Asked, BatchKeeping, Kept
 from millrace.llm.mock_server.http_server import Incoming, Outgoing
+from millrace.llm.transport.reply_parts import JsonObject
 
 
 class MessageBatches:
@@ -42,7 +42,7 @@ class MessageBatches:
             return Outgoing(200, b"".join(orjson.dumps(line) + b"\n" for line in lines))
         return Outgoing(200, orjson.dumps(_shown(kept)))
 
-    def _made(self, asked: dict[str, Any]) -> Outgoing:
+    def _made(self, asked: JsonObject) -> Outgoing:
         if (refusal := self.keeping.refusal()) is not None:
             return refusal
         names = [one["custom_id"] for one in asked["requests"]]
@@ -53,7 +53,7 @@ class MessageBatches:
         return self.keeping.told(_shown(self.keeping.take("msgbatch_", "", requests)))
 
 
-def _shown(kept: Kept) -> dict[str, Any]:
+def _shown(kept: Kept) -> JsonObject:
     failed = sum(answer is not None and answer.status != 200 for answer in kept.answers.values())
     return {
         "id": kept.id,
@@ -70,7 +70,7 @@ def _shown(kept: Kept) -> dict[str, Any]:
     }
 
 
-def _result(answer: Outgoing | None, fate: str) -> dict[str, Any]:
+def _result(answer: Outgoing | None, fate: str) -> JsonObject:
     if answer is None:
         return {"type": "canceled" if fate == "cancelled" else "expired"}
     if answer.status == 200:

@@ -34,7 +34,11 @@ def loose_json(body: bytes) -> Any:
             raise ValueError("the JSON is nested too deeply") from error
 
 
-def mapping(value: Any) -> dict[str, Any]:
+JsonObject = dict[str, Any]
+"""A JSON object in the words of a server's API, as it came or goes: which fields it has is not ours to say."""
+
+
+def mapping(value: Any) -> JsonObject:
     """`value` if it is a JSON object, else {}."""
     return value if isinstance(value, dict) else {}
 

@@ -60,6 +60,17 @@ class JsonArray:
         self._file.close()
 
 
+def store_image(folder: Path, item: Item, image: bytes) -> str:
+    """Write an image into `images/`, unless another question brought it; returns its path from `folder`."""
+    from millrace.qa.dataset.columns import image_name
+
+    path = folder / "images" / image_name(item, image)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image)
+    return f"images/{path.name}"
+
+
 def instruction(item: Item) -> str:
     """The question with its options and how to answer it, as it is put to a chat model."""
     chinese = item.language == "zh"

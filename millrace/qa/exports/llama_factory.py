@@ -9,8 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from millrace.qa.dataset.columns import image_name
-from millrace.qa.exports import JsonArray, instruction
+from millrace.qa.exports import JsonArray, instruction, store_image
 from millrace.records.question import Item
 
 COLUMNS = {"messages": "messages", "images": "images"}
@@ -26,10 +25,7 @@ class LlamaFactoryExport:
 
     def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question, and its image unless another question brought it."""
-        path = self._folder / "images" / image_name(item, image)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(image)
+        stored = store_image(self._folder, item, image)
         if (status, split) not in self._arrays:
             self._arrays[status, split] = JsonArray(self._folder / status / f"{split}.json")
         asked = {"role": "user", "content": f"<image>{instruction(item)}"}
@@ -37,7 +33,7 @@ class LlamaFactoryExport:
             {
                 "id": item.id,
                 "messages": [asked, {"role": "assistant", "content": item.answer}],
-                "images": [f"images/{path.name}"],
+                "images": [stored],
             }
         )
 

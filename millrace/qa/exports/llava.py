@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from millrace.qa.dataset.columns import image_name
-from millrace.qa.exports import JsonArray, instruction
+from millrace.qa.exports import JsonArray, instruction, store_image
 from millrace.records.question import Item
 
 
@@ -18,16 +17,13 @@ class LlavaExport:
 
     def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question, and its image unless another question brought it."""
-        path = self._folder / "images" / image_name(item, image)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(image)
+        stored = store_image(self._folder, item, image)
         if (status, split) not in self._arrays:
             self._arrays[status, split] = JsonArray(self._folder / status / f"{split}.json")
         self._arrays[status, split].add(
             {
                 "id": item.id,
-                "image": f"images/{path.name}",
+                "image": stored,
                 "conversations": [
                     {"from": "human", "value": f"<image>\n{instruction(item)}"},
                     {"from": "gpt", "value": item.answer},

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from millrace.qa.dataset.columns import image_name
-from millrace.qa.exports import instruction
+from millrace.qa.exports import instruction, store_image
 from millrace.records.question import Item
 
 SAID = re.compile(r"\\boxed\{([^{}]*)\}|(?:answer(?: is)?|答案(?:是|为)?)\s*[:：]?\s*([^\n]+)", re.IGNORECASE)
@@ -29,10 +28,7 @@ class VerlExport:
 
     def add(self, item: Item, image: bytes, status: str, split: str) -> None:
         """Write one question, and its image unless another question brought it."""
-        path = self._folder / "images" / image_name(item, image)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(image)
+        stored = store_image(self._folder, item, image)
         if (status, split) not in self._files:
             rows = self._folder / status / f"{split}.jsonl"
             rows.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +36,7 @@ class VerlExport:
         row = {
             "data_source": "millrace/vqa",
             "prompt": [{"role": "user", "content": f"<image>{instruction(item)}"}],
-            "images": [{"image": f"images/{path.name}"}],
+            "images": [{"image": stored}],
             "ability": item.pipeline_name,
             "reward_model": {"style": "rule", "ground_truth": item.answer},
             "extra_info": {

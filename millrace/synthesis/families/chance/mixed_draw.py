@@ -25,7 +25,7 @@ def draw(rng: random.Random, level: int) -> Problem:
     colours, most, drawn = SIZES[level]
     while True:
         bag = [rng.randint(2, most) for _ in range(colours)]
-        problem: dict[str, Any] = {"bag": bag, "drawn": rng.randint(drawn, drawn + 1)}
+        problem: Problem = {"bag": bag, "drawn": rng.randint(drawn, drawn + 1)}
         if problem["drawn"] < sum(bag) and 0 < Fraction(solve(problem)) < 1:
             return problem
 

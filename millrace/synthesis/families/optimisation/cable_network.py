@@ -22,7 +22,7 @@ def draw(rng: random.Random, level: int) -> Problem:
     places, cables = SIZES[level]
     while True:
         found = sorted(rng.sample(list(itertools.combinations(range(places), 2)), cables))
-        problem: dict[str, Any] = {
+        problem: Problem = {
             "places": places,
             "cables": [[a, b, rng.randint(12, 95)] for a, b in found],
             "laid": rng.randrange(cables),

@@ -24,7 +24,7 @@ def draw(rng: random.Random, level: int) -> Problem:
             (a, b) for a in range(places) for b in range(a + 1, places) if (a, b) not in joined and (a, b) != (0, places - 1)
         ]
         joined |= set(rng.sample(others, min(len(others), roads - len(joined))))
-        problem: dict[str, Any] = {"places": places, "roads": [[a, b, rng.randint(11, 70)] for a, b in sorted(joined)]}
+        problem: Problem = {"places": places, "roads": [[a, b, rng.randint(11, 70)] for a, b in sorted(joined)]}
         known = {cost for _, _, cost in problem["roads"]} | {*slips(problem), 0}
         if solve(problem) not in known:  # more than one road is paid, and the voucher changes which
             return problem

@@ -26,7 +26,7 @@ def draw(rng: random.Random, level: int) -> Problem:
         if len(found) < pipes:
             continue
         chosen = sorted(rng.sample(sorted(found.values()), pipes))
-        problem: dict[str, Any] = {
+        problem: Problem = {
             "places": places,
             "pipes": [[a, b, rng.randint(3, 30)] for a, b in chosen],
             "told": rng.randrange(2),

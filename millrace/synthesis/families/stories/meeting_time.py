@@ -18,7 +18,7 @@ LEGS = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6}
 def draw(rng: random.Random, level: int) -> Problem:
     """Two cyclists towards each other; from level 2 on they rest, by whole minutes, and meet at a whole minute while riding."""
     while True:
-        problem: dict[str, Any] = {
+        problem: Problem = {
             "distance": rng.randint(20, 160),
             "speeds": [rng.choice([12, 15, 18, 20, 24, 30]), rng.choice([10, 12, 15, 18, 20, 24, 30])],
             "later": rng.choice([10, 15, 20, 25, 30, 40, 45]),

@@ -40,7 +40,7 @@ def draw(rng: random.Random, level: int) -> Problem:
             ties.append([times, shift])
         if len(ties) == people - 1:
             ages, ties = ages[::-1], ties[::-1]
-            problem: dict[str, Any] = {"who": some(rng, people), "ties": ties, "sum": sum(ages), "asked": rng.randrange(people)}
+            problem: Problem = {"who": some(rng, people), "ties": ties, "sum": sum(ages), "asked": rng.randrange(people)}
             if solve(problem) == ages[problem["asked"]]:
                 return problem
 
