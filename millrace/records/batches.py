@@ -49,6 +49,8 @@ class BatchRecord(Record, frozen=True, kw_only=True):
     """The provider's name for it; "" until that is known."""
     not_it: tuple[str, ...] = ()
     """Batches of the provider that were taken for it and held other questions."""
+    looked_up: bool = False
+    """`batch_id` was found by looking, not told by the provider when it took the batch: another record may own it."""
     end: BatchEnd = ""
     passing: bool = False
     """With `refused`: what stood in the way passes with time, so its questions go into the next batch."""

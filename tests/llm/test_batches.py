@@ -22,6 +22,7 @@ from millrace.llm.settings import ModelSettings
 from millrace.llm.store.ledger import read_ledger
 from millrace.qa import preflight as qa_preflight
 from millrace.qa.settings import QaSettings
+from millrace.records.batches import BatchRecord
 from millrace.synthesis.runs.stage import Synthesis
 from millrace.synthesis.settings import SynthesisConfig
 from tests.llm.gemini_server import KEY, GeminiServer
@@ -225,6 +226,20 @@ def test_batches_without_names_that_are_mixed_up_are_told_apart_by_their_answers
             assert len(set(ids.values())) == 2
 
     run(main())
+
+
+def test_a_batch_that_another_record_only_found_may_still_be_this_ones_until_its_answers_are_there(tmp_path: Path) -> None:
+    named = {"number": 0, "base_url": "", "model": "m", "stage": "", "form": "", "requests": ()}
+    mine = BatchRecord(name="mine", **named)
+    told = BatchRecord(name="told", batch_id="b0", status="submitted", **named)
+    found = BatchRecord(name="found", batch_id="b1", status="submitted", looked_up=True, **named)
+    confirmed = BatchRecord(name="confirmed", batch_id="b2", status="collected", looked_up=True, **named)
+    for model, records in (("m", (told, confirmed)), ("n", (found,))):
+        folder = BatchFolder(tmp_path / model)
+        folder.path.mkdir()
+        for record in records:
+            folder.write(record)
+    assert BatchFolder(tmp_path / "m").others(mine) == {"b0", "b2"}
 
 
 def test_a_batch_that_a_provider_refuses_ends_the_run_with_its_words(tmp_path: Path) -> None:

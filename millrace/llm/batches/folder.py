@@ -112,11 +112,15 @@ class BatchFolder:
         return record
 
     def others(self, record: BatchRecord) -> set[str]:
-        """The ids of all batches of the run that are known not to be `record`."""
+        """The ids of all batches of the run that are known not to be `record`.
+
+        One that another record found by looking is not among them until its answers are there: it may be `record`'s.
+        """
         known = {*record.not_it}
         for folder in self.path.parent.iterdir():
             for other in BatchFolder(folder).records() if folder.is_dir() and folder != self.path else self.records():
-                if other.name != record.name and other.batch_id:
+                sure = other.batch_id and (not other.looked_up or other.status == "collected")
+                if other.name != record.name and sure:
                     known.add(other.batch_id)
         return known
 

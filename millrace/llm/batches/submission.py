@@ -91,6 +91,7 @@ class Submission:
             there = await self._patiently(lambda: self._api.find(record, self._folder.others(record)))
         except AttemptFailed as error:
             raise EndpointDown(f"batches cannot be looked up ({error.detail}); repair it and run again") from error
+        taken_over = there is not None
         if there is None:
             if not unsure:
                 record = self._folder.write(msgspec.structs.replace(record, status="submitting", submitted_at=time.time()))
@@ -109,7 +110,9 @@ class Submission:
         else:
             log.info("batch %s is there already as %s: taken over, not handed in again", record.name[:12], there.id)
         now = record.submitted_at or time.time()
-        return self._folder.write(msgspec.structs.replace(record, status="submitted", batch_id=there.id, submitted_at=now))
+        return self._folder.write(
+            msgspec.structs.replace(record, status="submitted", batch_id=there.id, submitted_at=now, looked_up=taken_over)
+        )
 
     async def _collected(self, record: BatchRecord) -> BatchRecord:
         batch_id = record.batch_id
